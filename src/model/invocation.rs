@@ -1,0 +1,70 @@
+//! What a caller asks for and what he gets back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use semver::VersionReq;
+use serde_json::value::RawValue;
+
+use super::error::InvokeError;
+use super::ids::{InvocationId, SpanId, TraceId};
+use super::trace_context::TraceContext;
+
+/// The action of a plugin that names none.
+pub const DEFAULT_ACTION: &str = "invoke";
+
+/// One call as the caller asked for it; nothing in it has been checked against a plugin yet.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    pub plugin: Arc<str>,
+    pub version: Option<VersionReq>,
+    pub action: Arc<str>,
+    /// JSON as the caller wrote it; it reaches the plugin byte for byte.
+    pub input: Arc<RawValue>,
+    /// Shortens the plugin's own `limits.timeout`, never prolongs it.
+    pub timeout: Option<Duration>,
+    pub parent: Option<TraceContext>,
+    pub origin: Origin,
+}
+
+/// Whether a call came over the network (its root span is of kind SERVER) or from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Network,
+    Local,
+}
+
+/// What a call used. Sizes are bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// Peak resident memory of the worker; shared pages included.
+    pub memory_peak_bytes: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+}
+
+/// The facts of one ended invocation that every answer carries.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    pub invocation_id: InvocationId,
+    pub trace_id: TraceId,
+    pub root_span_id: SpanId,
+    pub trace_flags: u8,
+    pub plugin: Arc<str>,
+    /// `None`: no version was found to call.
+    pub version: Option<Arc<str>>,
+    pub action: Arc<str>,
+    pub attempts: u32,
+    pub duration: Duration,
+    pub queue: Duration,
+    pub cold_start: bool,
+    pub usage: Usage,
+}
+
+/// The end of an invocation. After a streamed reply `Ok` holds `None`: its chunks have been sent.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    pub meta: Meta,
+    pub result: Result<Option<Arc<RawValue>>, InvokeError>,
+}

@@ -1,0 +1,12 @@
+//! The nouns: plugin, version, invocation, outcome, error kind, units, ids. Pure data and pure functions;
+//! nothing here reads a clock, a file or a socket. Start with `kind.rs`.
+
+pub mod error;
+pub mod ids;
+pub mod invocation;
+pub mod kind;
+pub mod limits;
+pub mod name;
+pub mod text;
+pub mod trace_context;
+pub mod units;
