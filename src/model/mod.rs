@@ -2,6 +2,7 @@
 //! nothing here reads a clock, a file or a socket. Start with `kind.rs`.
 
 pub mod error;
+pub mod guest;
 pub mod ids;
 pub mod invocation;
 pub mod kind;

@@ -1,0 +1,121 @@
+//! How plugins are run: `Runtime` deploys a version, its `Launcher` starts instances, an `Instance` runs
+//! calls. One folder per kind; a kind's protocol never leaves its folder. Read `mod.rs`, then `python/`.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::model::error::InvokeError;
+use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan, Secret};
+use crate::model::ids::{InvocationId, SpanId};
+use crate::model::invocation::Usage;
+use crate::package::manifest::Manifest;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One version, ready to be run: checked manifest, its files, and what the operator adds.
+#[derive(Clone, Debug)]
+pub struct DeploymentSpec {
+    pub manifest: Arc<Manifest>,
+    /// The package's files, unpacked; nothing is ever written here.
+    pub folder: PathBuf,
+    /// The manifest's defaults with the operator's values laid over them.
+    pub config: Map<String, Value>,
+    pub secrets: Vec<(String, Secret)>,
+    /// How entry points are called.
+    pub convention: Convention,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// `f(input_data)` or `f(input_data, ctx)`.
+    Plugin,
+    /// `spanglass run`: any function; the input's fields become its arguments, typed by its annotations.
+    Function,
+}
+
+/// A kind of plugin. There is one of each in a process.
+pub trait Runtime: Send + Sync {
+    /// The word in a manifest's `runtime`.
+    fn name(&self) -> &'static str;
+
+    /// Called once per deployment, before any call. Starts no process.
+    fn deploy(&self, spec: Arc<DeploymentSpec>) -> Result<Arc<dyn Launcher>, InvokeError>;
+}
+
+/// Starts instances of one deployment.
+pub trait Launcher: Send + Sync {
+    /// Starts one instance and waits until it is ready. Lines that it prints before go to `log`. Dropping
+    /// the future ends what was started.
+    fn launch<'a>(
+        &'a self,
+        log: &'a mut (dyn FnMut(GuestLog) + Send),
+    ) -> BoxFuture<'a, Result<Box<dyn Instance>, InvokeError>>;
+
+    /// Ends everything that belongs to the deployment. Idempotent.
+    fn stop(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A live worker. One call at a time.
+pub trait Instance: Send {
+    /// Runs one call to its end. Whoever drops the future, or gets an error for which [`Instance::reusable`]
+    /// is false afterwards, must drop the instance, which kills the worker and all that it started.
+    fn call<'a>(
+        &'a mut self,
+        request: CallRequest,
+        guest: &'a mut dyn Guest,
+    ) -> BoxFuture<'a, Result<CallEnd, InvokeError>>;
+
+    /// Whether another call may be run. Asked after each call, and before a call on an idle instance.
+    fn reusable(&mut self) -> bool;
+
+    /// Process id, for people.
+    fn pid(&self) -> Option<u32>;
+
+    /// Asks the worker to end in good order within `grace`, then kills it.
+    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// One attempt, as an instance sees it.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    pub invocation_id: InvocationId,
+    pub attempt: u32,
+    pub action: Arc<str>,
+    pub input: Arc<RawValue>,
+    /// Trace context for the guest: its parent is the `execute` span.
+    pub traceparent: String,
+    pub tracestate: Option<Arc<str>>,
+    pub baggage: Option<Arc<str>>,
+    /// What is left for this attempt.
+    pub deadline: Duration,
+    pub output_bytes_max: u64,
+}
+
+/// The end of a good call.
+#[derive(Debug)]
+pub struct CallEnd {
+    /// `None`: the output went out as chunks.
+    pub output: Option<Arc<RawValue>>,
+    pub usage: Usage,
+}
+
+/// Where a running call's messages go. All methods but `chunk` and `ask` return at once.
+pub trait Guest: Send {
+    /// One part of a streamed output. Waits for the reader; an error ends the call.
+    fn chunk(&mut self, part: Arc<RawValue>) -> BoxFuture<'_, Result<(), InvokeError>>;
+    fn log(&mut self, log: GuestLog);
+    fn span(&mut self, span: GuestSpan);
+    fn metric(&mut self, metric: GuestMetric);
+    /// The future does not borrow the guest: a call may have several questions open.
+    fn ask(&mut self, call: GuestCall) -> BoxFuture<'static, GuestAnswer>;
+    /// The span under which the guest's own spans stand.
+    fn execute_span(&self) -> SpanId;
+    /// Messages that were cut off by a limit, by kind of message.
+    fn dropped(&mut self, what: &'static str, count: u64);
+}
