@@ -4,3 +4,5 @@
 //! above it (`tests/architecture.rs` checks that). Start with `host`, the front door, and follow one call.
 
 pub mod model;
+pub mod package;
+pub mod runtimes;

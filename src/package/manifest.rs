@@ -1,0 +1,130 @@
+//! The checked manifest: what the rest of the program uses.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use semver::{Version, VersionReq};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::model::invocation::DEFAULT_ACTION;
+use crate::model::kind::ErrorKind;
+use crate::model::limits::{BreakerSettings, Limits, RetrySettings};
+use crate::model::name::PluginName;
+
+/// A manifest without mistakes, defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub name: PluginName,
+    pub version: Version,
+    pub description: Option<String>,
+    pub owner: Option<String>,
+    pub runtime: RuntimeKind,
+    /// As the runtime understands it, `executor.py:invoke` for Python. Action `invoke`.
+    pub entrypoint: String,
+    /// Further actions and their entry points; does not hold `invoke`.
+    pub actions: BTreeMap<String, Action>,
+    /// JSON Schema 2020-12 of input and output (of each chunk, if the output is streamed); shorthand is
+    /// expanded already. `None`: anything goes.
+    pub input_schema: Option<Arc<Value>>,
+    pub output_schema: Option<Arc<Value>>,
+    pub dependencies: Vec<Dependency>,
+    pub config: Map<String, Value>,
+    pub config_schema: Option<Arc<Value>>,
+    pub secrets: Vec<String>,
+    pub requires: Requires,
+    pub limits: Limits,
+    pub retry: RetrySettings,
+    pub breaker: BreakerSettings,
+    pub examples: Vec<Example>,
+}
+
+impl Manifest {
+    /// The entry point of an action, `None` for an action that the plugin lacks.
+    pub fn entrypoint_of(&self, action: &str) -> Option<&str> {
+        if action == DEFAULT_ACTION {
+            return Some(&self.entrypoint);
+        }
+        self.actions.get(action).map(|action| action.entrypoint.as_str())
+    }
+
+    /// All actions, `invoke` first.
+    pub fn action_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(DEFAULT_ACTION).chain(self.actions.keys().map(String::as_str))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuntimeKind {
+    Python,
+}
+
+impl RuntimeKind {
+    pub const ALL: &'static [RuntimeKind] = &[RuntimeKind::Python];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RuntimeKind::Python => "python",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    pub entrypoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dependency {
+    pub name: PluginName,
+    pub version: VersionReq,
+    pub required: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Requires {
+    pub python: Option<String>,
+    pub spanglass: Option<VersionReq>,
+}
+
+/// A golden example of a call: run by `plugin test`, offered as a first input elsewhere.
+#[derive(Clone, Debug)]
+pub struct Example {
+    pub name: String,
+    pub action: String,
+    pub input: Arc<RawValue>,
+    pub expect: Option<Expect>,
+    /// Answers for `ctx.services.http`, so that the example needs no network.
+    pub http: Vec<HttpStub>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    pub shape: ExpectShape,
+    /// Largest absolute difference between numbers.
+    pub tolerance: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExpectShape {
+    /// Equal to this. A streamed output is the list of its chunks.
+    Output(Value),
+    /// Contains this: objects may have more fields.
+    Match(Value),
+    /// Fits this JSON Schema.
+    Schema(Value),
+    /// Fails with this kind.
+    Error(ErrorKind),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpStub {
+    pub method: Option<String>,
+    pub url: String,
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+    /// Answer only after this long.
+    pub delay: Option<Duration>,
+}
