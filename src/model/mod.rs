@@ -6,6 +6,7 @@ pub mod guest;
 pub mod ids;
 pub mod invocation;
 pub mod kind;
+pub mod lifecycle;
 pub mod limits;
 pub mod name;
 pub mod text;

@@ -1,0 +1,236 @@
+//! Calls: decode the request, knock at the host's door, encode the end.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+use semver::VersionReq;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::error::document_of;
+use super::{Api, Problem, stream, trace_headers};
+use crate::model::error::{FieldError, InvokeError};
+use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta, Origin};
+use crate::model::kind::ErrorKind;
+use crate::model::limits::Limits;
+use crate::model::trace_context::{TraceContext, format_traceparent};
+use crate::model::units;
+use crate::pipeline::Output;
+
+/// What a request may hold beside its input.
+const ENVELOPE_BYTES_MAX: u64 = 64 << 10;
+
+/// How a caller wants the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Sync,
+    Stream,
+}
+
+/// The body of `POST /v1/plugins/{name}/invoke`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallBody<'a> {
+    #[serde(borrow)]
+    input: &'a RawValue,
+    action: Option<String>,
+    version: Option<String>,
+    timeout: Option<String>,
+}
+
+/// The body of `POST /v1/invoke`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    action: Option<String>,
+    plugin_id: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    /// Free for the caller; not looked at.
+    #[serde(borrow)]
+    #[allow(dead_code, reason = "accepted so that callers may send it, and kept out of the call")]
+    metadata: Option<&'a RawValue>,
+    /// Not checked yet; accepted so that signing clients work today.
+    #[serde(borrow)]
+    #[allow(dead_code, reason = "its check belongs to the signature capability")]
+    signature: Option<&'a RawValue>,
+}
+
+/// The document of a call that replied.
+#[derive(Serialize)]
+pub struct Success<'a> {
+    status: &'static str,
+    data: Option<&'a RawValue>,
+    meta: Value,
+}
+
+impl<'a> Success<'a> {
+    pub fn new(output: Option<&'a RawValue>, meta: &Meta) -> Success<'a> {
+        Success { status: "success", data: output, meta: meta_json(meta) }
+    }
+}
+
+pub fn meta_json(meta: &Meta) -> Value {
+    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+    json!({
+        "invocation_id": meta.invocation_id.to_string(),
+        "trace_id": meta.trace_id.to_string(),
+        "plugin": &*meta.plugin,
+        "version": meta.version.as_deref(),
+        "action": &*meta.action,
+        "attempts": meta.attempts,
+        "duration_ms": ms(meta.duration),
+        "queue_ms": ms(meta.queue),
+        "cold_start": meta.cold_start,
+    })
+}
+
+pub async fn invoke(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let parent = super::trace_context(&parts.headers);
+    let decoded = async {
+        let mode = mode_of(query.as_deref(), &parts.headers)?;
+        let bytes = read(&api, &name, body).await?;
+        let body: CallBody<'_> = decode(&bytes)?;
+        let invocation = Invocation {
+            plugin: name.as_str().into(),
+            version: body.version.as_deref().map(parse_version).transpose()?,
+            action: body.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
+            input: body.input.to_owned().into(),
+            timeout: body.timeout.as_deref().map(parse_timeout).transpose()?,
+            parent: parent.clone(),
+            origin: Origin::Network,
+        };
+        Ok((mode, invocation))
+    };
+    answer(&api, &name, parent.as_ref(), decoded.await).await
+}
+
+pub async fn envelope(State(api): State<Api>, RawQuery(query): RawQuery, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let parent = super::trace_context(&parts.headers);
+    let mut name = String::new();
+    let decoded = async {
+        let mode = mode_of(query.as_deref(), &parts.headers)?;
+        // Which plugin is meant stands in the body: the largest that any of them takes may come.
+        let bytes = read_up_to(api.host.input_bytes_max() + ENVELOPE_BYTES_MAX, body).await?;
+        let envelope: Envelope<'_> = decode(&bytes)?;
+        name.clone_from(&envelope.plugin_id);
+        let invocation = Invocation {
+            plugin: envelope.plugin_id.into(),
+            version: None,
+            action: envelope.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
+            input: envelope.payload.to_owned().into(),
+            timeout: None,
+            parent: parent.clone(),
+            origin: Origin::Network,
+        };
+        Ok((mode, invocation))
+    }
+    .await;
+    answer(&api, &name, parent.as_ref(), decoded).await
+}
+
+async fn answer(
+    api: &Api,
+    name: &str,
+    parent: Option<&TraceContext>,
+    decoded: Result<(Mode, Invocation), InvokeError>,
+) -> Response {
+    match decoded {
+        Ok((Mode::Sync, invocation)) => encode(&api.host.invoke(invocation, Output::whole()).await),
+        Ok((Mode::Stream, invocation)) => stream::answer(&api.host, invocation),
+        Err(error) => encode(&api.host.refuse(name, parent, Origin::Network, error)),
+    }
+}
+
+fn encode(completed: &Completed) -> Response {
+    let mut response = match document_of(completed) {
+        Ok(success) => {
+            let body = serde_json::to_vec(&success).expect("the document is JSON all through");
+            let mut response = Response::new(Body::from(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(problem) => problem.into_response(),
+    };
+    let meta = &completed.meta;
+    trace_headers::set(&mut response, &format_traceparent(meta.trace_id, meta.root_span_id, meta.trace_flags));
+    response
+}
+
+/// `?mode=` says it outright; else `Prefer` (RFC 7240) and `Accept` are looked at.
+fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError> {
+    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("mode="));
+    let mode = match asked {
+        Some(mode) => mode,
+        None if super::header(headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async")) => "async",
+        None if super::header(headers, "accept").is_some_and(|accept| accept.contains("text/event-stream")) => "stream",
+        None => "sync",
+    };
+    match mode {
+        "sync" => Ok(Mode::Sync),
+        "stream" => Ok(Mode::Stream),
+        "async" => Err(InvokeError::new(ErrorKind::InvalidInput, "this build has no asynchronous calls yet")
+            .help("leave out mode=async or Prefer: respond-async")),
+        other => Err(InvokeError::new(ErrorKind::InvalidInput, format!("{other:?} is no mode"))
+            .help("mode is sync or stream")),
+    }
+}
+
+async fn read(api: &Api, name: &str, body: Body) -> Result<axum::body::Bytes, InvokeError> {
+    let limit = api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
+    // An unknown plugin's input is read as well, within the usual bound, so that the answer is `not_found`.
+    read_up_to(limit.unwrap_or(Limits::default().input_bytes_max) + ENVELOPE_BYTES_MAX, body).await
+}
+
+async fn read_up_to(bytes_max: u64, body: Body) -> Result<axum::body::Bytes, InvokeError> {
+    to_bytes(body, usize::try_from(bytes_max).unwrap_or(usize::MAX)).await.map_err(|error| {
+        let over = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
+        if over || error.to_string().contains("length limit") {
+            let message = format!("the request has more than {}", units::format_bytes(bytes_max));
+            InvokeError::new(ErrorKind::InputTooLarge, message)
+                .help("send less, or raise limits.max_input of the plugin")
+        } else {
+            InvokeError::new(ErrorKind::InvalidInput, "the request's body ended early")
+        }
+    })
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = FieldError {
+            pointer: String::new(),
+            message: format!("{error}"),
+        };
+        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("the request is not as it should be: {error}"))
+            .help("GET /openapi.json describes the request");
+        invalid.fields.push(place);
+        invalid
+    })
+}
+
+fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
+    crate::registry::split::parse_range(text).map_err(|error| {
+        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("{text:?} is no version range: {error}"));
+        invalid.fields.push(FieldError { pointer: "/version".into(), message: error.to_string() });
+        invalid
+    })
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
+    units::parse_duration(text).map_err(|error| {
+        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("the timeout is not valid: {error}"));
+        invalid.fields.push(FieldError { pointer: "/timeout".into(), message: error.to_string() });
+        invalid
+    })
+}

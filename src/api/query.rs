@@ -1,0 +1,108 @@
+//! Query strings of lists, checked: a wrong or unknown parameter is an error that names it, not a list of
+//! something else.
+
+use std::time::SystemTime;
+
+use crate::model::error::{FieldError, InvokeError};
+use crate::model::kind::ErrorKind;
+use crate::model::units;
+
+/// The parameters of a request, each of which must be asked for.
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    errors: Vec<FieldError>,
+}
+
+impl Query {
+    pub fn new(raw: Option<&str>) -> Query {
+        let pairs = form_urlencoded::parse(raw.unwrap_or_default().as_bytes());
+        let pairs = pairs.map(|(key, value)| (key.into_owned(), value.into_owned()));
+        Query { pairs: pairs.collect(), errors: Vec::new() }
+    }
+
+    /// Takes a parameter as text; an empty one counts as absent.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let place = self.pairs.iter().position(|(key, _)| key == name)?;
+        let (_, value) = self.pairs.remove(place);
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// Takes a parameter that `parse` must understand.
+    pub fn parsed<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.errors.push(FieldError { pointer: name.into(), message });
+                None
+            }
+        }
+    }
+
+    pub fn limit(&mut self) -> usize {
+        let parse = |text: &str| match text.parse() {
+            Ok(limit @ 1..=super::LIST_MAX) => Ok(limit),
+            _ => Err(format!("{text:?} is not a whole number from 1 to {}", super::LIST_MAX)),
+        };
+        self.parsed("limit", parse).unwrap_or(super::LIST_DEFAULT)
+    }
+
+    /// A time in ns since the Unix epoch, written as RFC 3339 or as so long ago (`5m`).
+    pub fn time(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, |text| parse_time(text, SystemTime::now()))
+    }
+
+    /// Every parameter has been taken and was understood.
+    pub fn end(mut self) -> Result<(), InvokeError> {
+        for (key, _) in self.pairs {
+            self.errors.push(FieldError { pointer: key, message: "there is no such parameter".into() });
+        }
+        let Some(first) = self.errors.first() else { return Ok(()) };
+        let detail = format!("the query is not valid: {}: {}", first.pointer, first.message);
+        let mut error = InvokeError::new(ErrorKind::InvalidInput, detail);
+        error.fields = self.errors;
+        Err(error)
+    }
+}
+
+/// RFC 3339, or a duration that counts back from `now`. The result is ns since the Unix epoch.
+pub fn parse_time(text: &str, now: SystemTime) -> Result<u64, String> {
+    let time = match units::parse_duration(text) {
+        Ok(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+        Err(_) => humantime::parse_rfc3339(text)
+            .map_err(|_| format!("{text:?} is neither a time as 2026-01-31T12:00:00Z nor a duration as 5m"))?,
+    };
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_and_unknown_ones_named() {
+        let mut query = Query::new(Some("q=a%20b+c%C3%A4&limit=5&plugni=x"));
+        assert_eq!(query.text("q").as_deref(), Some("a b cä"));
+        assert_eq!(query.limit(), 5);
+        let error = query.end().unwrap_err();
+        assert_eq!(error.fields[0].pointer, "plugni");
+    }
+
+    #[test]
+    fn limits_are_bounded() {
+        for bad in ["0", "1001", "-1", "x", "1e3"] {
+            let mut query = Query::new(Some(&format!("limit={bad}")));
+            query.limit();
+            assert!(query.end().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_absolute_or_so_long_ago() {
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        assert_eq!(parse_time("100s", now), Ok(900_000_000_000));
+        assert_eq!(parse_time("1970-01-01T00:00:01Z", now), Ok(1_000_000_000));
+        assert!(parse_time("yesterday", now).is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! The command line as people type it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+use crate::model::units;
+
+/// Run other people's plugins and see every invocation as one trace.
+#[derive(Debug, Parser)]
+#[command(name = "spanglass", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file
+    #[arg(long, global = true, env = "SPANGLASS_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where packages and what happened are kept [default: ./.spanglass]
+    #[arg(long, global = true, env = "SPANGLASS_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<PathBuf>,
+    /// File with bearer tokens, one a line; clients send the first
+    #[arg(long, global = true, env = "SPANGLASS_TOKEN_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
+    /// Talk to this server, e.g. http://127.0.0.1:7717
+    #[arg(long, global = true, env = "SPANGLASS_SERVER", value_name = "URL", conflicts_with = "local")]
+    pub server: Option<String>,
+    /// Work in this process even if a server is running
+    #[arg(long, global = true)]
+    pub local: bool,
+    /// Print exactly one JSON document (a line each for streams)
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what spanglass does: example plugins, a server and real calls
+    Demo(Demo),
+    /// Serve registered plugins over HTTP
+    Serve(Serve),
+    /// Run a function of a Python file, no manifest needed
+    Run(Run),
+    /// Call a registered plugin
+    Invoke(Invoke),
+    /// Write, check and register plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Look at calls
+    #[command(subcommand)]
+    Invocation(Invocation),
+    /// Look at traces
+    #[command(subcommand)]
+    Trace(Trace),
+    /// Read and follow logs
+    Logs(Logs),
+    /// Check this machine and the data folder
+    Doctor,
+    /// Print a completion script for a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// Address to serve on; port 0 picks a free one [default: 127.0.0.1:7717]
+    #[arg(long, env = "SPANGLASS_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Folder whose children are plugins; may be given more than once
+    #[arg(long = "plugins", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub plugin_dirs: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Open no browser
+    #[arg(long)]
+    pub no_open: bool,
+    /// Stop by itself after this time, e.g. 60s
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub duration: Option<Duration>,
+    /// Seed of the calls that are made
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub listen: Listen,
+}
+
+/// The input of a call.
+#[derive(Debug, Default, Args)]
+pub struct Input {
+    /// One field of the input; typed by the plugin's schema or the function's annotations
+    #[arg(short = 'f', long = "field", value_name = "KEY=VALUE", value_parser = field)]
+    pub fields: Vec<(String, String)>,
+    /// The whole input: JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "fields", value_hint = ValueHint::FilePath)]
+    pub input: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Python file, and the function if there are several
+    #[arg(value_name = "FILE.py[:FUNCTION]", value_hint = ValueHint::FilePath)]
+    pub target: String,
+    #[command(flatten)]
+    pub input: Input,
+    /// Show the spans and log lines of the call
+    #[arg(long)]
+    pub watch: bool,
+    /// Print chunks as they come
+    #[arg(long)]
+    pub stream: bool,
+    /// Give up after this time [default: 30s]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Invoke {
+    /// Plugin, and the version or range if not the newest release
+    #[arg(value_name = "NAME[@REQ]")]
+    pub target: String,
+    #[command(flatten)]
+    pub input: Input,
+    /// Another action than `invoke`
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Show the spans and log lines of the call
+    #[arg(long)]
+    pub watch: bool,
+    /// Print chunks as they come
+    #[arg(long)]
+    pub stream: bool,
+    /// Give up earlier than the plugin's own limit
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Write a new plugin into a folder of its name
+    New {
+        name: String,
+        #[arg(long, default_value = "python")]
+        runtime: String,
+    },
+    /// Check a plugin and report every mistake
+    Validate(PluginPath),
+    /// Run the examples of a plugin
+    Test(PluginPath),
+    /// Write NAME-VERSION.zip into the current folder
+    Package(PluginPath),
+    /// Print the JSON Schema of the manifest, for editors
+    Schema,
+    /// Make a version callable
+    Register(PluginPath),
+    /// List registered plugins
+    List,
+    /// Show one plugin
+    Show {
+        #[arg(value_name = "NAME[@VERSION]")]
+        target: String,
+    },
+    /// Take a version away
+    Remove {
+        #[arg(value_name = "NAME@VERSION")]
+        target: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct PluginPath {
+    /// Folder or zip of the plugin
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "file")]
+    path: Option<PathBuf>,
+    /// The same as PATH
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "path")]
+    file: Option<PathBuf>,
+}
+
+impl PluginPath {
+    pub fn get(&self) -> &PathBuf {
+        self.path.as_ref().or(self.file.as_ref()).expect("one of the two is required")
+    }
+}
+
+/// Which entries a list shows.
+#[derive(Debug, Default, Args)]
+pub struct ListFilter {
+    #[arg(long)]
+    pub plugin: Option<String>,
+    #[arg(long)]
+    pub version: Option<String>,
+    /// replied, failed or dropped
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// Kind of error, e.g. timeout
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Not older than this: 5m, or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Text to search for
+    #[arg(short, long, value_name = "TEXT")]
+    pub q: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// Go on after a page, with the `next` that came with it
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Invocation {
+    /// List calls, newest first
+    List(ListFilter),
+    /// Show one call with its input and output
+    Show { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Trace {
+    /// List traces, newest first
+    List(ListFilter),
+    /// Show the spans and log lines of one trace
+    Show {
+        #[arg(value_name = "TRACE_ID")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Go on with what comes
+    #[arg(short, long)]
+    pub follow: bool,
+    #[arg(long)]
+    pub plugin: Option<String>,
+    #[arg(long, value_name = "TRACE_ID")]
+    pub trace: Option<String>,
+    /// This severity or worse: debug, info, warn, error
+    #[arg(long)]
+    pub level: Option<String>,
+    /// Not older than this: 5m, or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Text to search for
+    #[arg(short, long, value_name = "TEXT")]
+    pub q: Option<String>,
+    /// At most so many of the newest lines
+    #[arg(long, default_value_t = 50)]
+    pub tail: usize,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}

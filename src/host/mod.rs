@@ -1,0 +1,214 @@
+//! The front door. Every call, wherever it comes from, enters by [`Host::begin`] and ends in [`Begun::run`];
+//! every version is made callable by [`Host::register`]. `stack.rs` orders the policies, `deploy.rs` builds a
+//! deployment, `services.rs` answers guests.
+//!
+//! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use crate::model::error::InvokeError;
+use crate::model::ids::{InvocationId, SpanId, TraceId};
+use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
+use crate::model::kind::{ErrorKind, Outcome};
+use crate::model::trace_context::TraceContext;
+use crate::pipeline::deadline::Deadline;
+use crate::pipeline::{Call, GuestServices, Output, Reply};
+use crate::registry::{Body, Deployment, Registry};
+use crate::runtimes::Runtime;
+use crate::store::Store;
+use crate::telemetry::{Begin, Ending, Recording, Telemetry};
+
+mod deploy;
+pub mod services;
+pub mod settings;
+mod stack;
+
+pub use deploy::{RegisterError, Registered};
+pub use settings::{CaptureMode, Settings};
+
+/// Longest part of an unknown name that is kept.
+const ASKED_NAME_BYTES_MAX: usize = 64;
+
+pub struct Host {
+    telemetry: Telemetry,
+    registry: Registry,
+    store: Arc<Store>,
+    runtimes: Vec<Arc<dyn Runtime>>,
+    services: Arc<dyn GuestServices>,
+    settings: Settings,
+}
+
+/// What a host is put together from.
+pub struct Parts {
+    pub telemetry: Telemetry,
+    pub store: Arc<Store>,
+    pub runtimes: Vec<Arc<dyn Runtime>>,
+    pub services: Arc<dyn GuestServices>,
+    pub settings: Settings,
+}
+
+impl Host {
+    pub fn new(parts: Parts) -> Host {
+        let Parts { telemetry, store, runtimes, services, settings } = parts;
+        let ranges = settings.plugins.iter().filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
+        let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
+        Host { telemetry, registry, store, runtimes, services, settings }
+    }
+
+    /// Runs one call from beginning to end. Dropping the future is how a caller leaves.
+    pub async fn invoke(self: &Arc<Self>, invocation: Invocation, output: Output) -> Completed {
+        self.begin(invocation).run(output).await
+    }
+
+    /// Gives a call its ids and begins to record it.
+    pub fn begin(self: &Arc<Self>, invocation: Invocation) -> Begun {
+        let recording = self.record(&invocation.plugin, &invocation.action, invocation.parent.as_ref(), invocation.origin);
+        Begun { host: self.clone(), invocation, recording }
+    }
+
+    /// A call that ends before it could be read: recorded like any other, so that it can be found.
+    pub fn refuse(&self, plugin: &str, parent: Option<&TraceContext>, origin: Origin, error: InvokeError) -> Completed {
+        let action: Arc<str> = crate::model::invocation::DEFAULT_ACTION.into();
+        let mut recording = self.record(&plugin.into(), &action, parent, origin);
+        if let Ok(deployment) = self.registry.route(plugin, None) {
+            recording.bind(deployment.series.clone());
+        }
+        close(recording, Err(error), Usage::default())
+    }
+
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    fn record(&self, plugin: &Arc<str>, action: &Arc<str>, parent: Option<&TraceContext>, origin: Origin) -> Recording {
+        let bounded = |text: &Arc<str>| match crate::model::text::truncate(text, ASKED_NAME_BYTES_MAX) {
+            kept if kept.len() < text.len() => kept.into(),
+            _ => text.clone(),
+        };
+        self.telemetry.begin(Begin {
+            plugin: bounded(plugin),
+            action: bounded(action),
+            parent: parent.cloned(),
+            origin,
+        })
+    }
+
+    /// Which version gets the call, and whether it has the action.
+    fn route(&self, invocation: &Invocation) -> Result<Arc<Deployment>, InvokeError> {
+        let deployment = self.registry.route(&invocation.plugin, invocation.version.as_ref())?;
+        if deployment.manifest.entrypoint_of(&invocation.action).is_none() {
+            let actions = deployment.manifest.action_names().collect::<Vec<_>>().join(", ");
+            let message = format!("{} has no action {:?}; it has: {actions}", invocation.plugin, &*invocation.action);
+            return Err(InvokeError::new(ErrorKind::NotFound, message));
+        }
+        Ok(deployment)
+    }
+}
+
+/// A call that has its ids and has not run yet.
+pub struct Begun {
+    host: Arc<Host>,
+    invocation: Invocation,
+    recording: Recording,
+}
+
+impl Begun {
+    pub fn invocation_id(&self) -> InvocationId {
+        self.recording.invocation_id()
+    }
+
+    /// The trace and the root span, for whoever must know before the end.
+    pub fn traceparent(&self) -> String {
+        self.recording.traceparent(self.recording.root())
+    }
+
+    /// Route, run the stack, close. One ending, whatever happens; when this future is dropped on its way,
+    /// the recording ends as `dropped`.
+    pub async fn run(self, output: Output) -> Completed {
+        let Begun { host, invocation, mut recording } = self;
+        let deployment = match host.route(&invocation) {
+            Ok(deployment) => deployment,
+            Err(error) => return close(recording, Err(error), Usage::default()),
+        };
+        recording.bind(deployment.series.clone());
+        let running = match &deployment.body {
+            Body::Running(running) => running,
+            Body::Failed(state) => {
+                let error = InvokeError::new(ErrorKind::Unavailable, format!("{} is {state}", invocation.plugin));
+                return close(recording, Err(error), Usage::default());
+            }
+        };
+        let limit = deployment.manifest.limits.timeout;
+        let mut call = Call {
+            deadline: Deadline::after(invocation.timeout.map_or(limit, |asked| asked.min(limit))),
+            invocation,
+            plugin: running.plugin.clone(),
+            recording,
+            output,
+            services: host.services.clone(),
+            attempt: None,
+            usage: Usage::default(),
+            kept_chunks: Default::default(),
+        };
+        let reply = running.stack.run(&mut call).await;
+        let Call { mut recording, output, usage, .. } = call;
+        if host.settings.forgets(reply.is_ok()) {
+            recording.forget_captured();
+        }
+        close(recording, reply.map(|reply| body(reply, output)), usage)
+    }
+}
+
+/// The reply as the caller gets it; `None` when it went out in chunks.
+fn body(reply: Reply, output: Output) -> Option<Arc<RawValue>> {
+    match reply {
+        Reply::Value(value) => Some(value),
+        Reply::Streamed => output.into_list(),
+    }
+}
+
+/// The one ending.
+fn close(recording: Recording, result: Result<Option<Arc<RawValue>>, InvokeError>, usage: Usage) -> Completed {
+    let (invocation_id, trace_id) = (recording.invocation_id(), recording.trace_id());
+    let (root_span_id, trace_flags) = (recording.span_id(recording.root()), recording.flags());
+    let ending = match &result {
+        Ok(_) => Ending::Replied { usage },
+        // The only way to get here with this kind is a stream whose reader is gone.
+        Err(error) if error.kind == ErrorKind::Cancelled => Ending::Dropped,
+        Err(error) => Ending::Failed { error, usage },
+    };
+    let finished = recording.finish(ending);
+    debug_assert_eq!(finished.outcome == Outcome::Replied, result.is_ok());
+    Completed {
+        meta: Meta {
+            invocation_id,
+            trace_id,
+            root_span_id,
+            trace_flags,
+            plugin: finished.plugin,
+            version: finished.version,
+            action: finished.action,
+            attempts: finished.attempts,
+            duration: finished.duration,
+            queue: finished.queue,
+            cold_start: finished.cold_start,
+            usage,
+        },
+        result,
+    }
+}
+
+/// How long a stopping deployment waits for its workers to end in good order.
+const STOP_GRACE: Duration = Duration::from_secs(2);

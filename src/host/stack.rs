@@ -1,0 +1,37 @@
+//! The order of the policies, outermost first: the one place that knows it.
+
+use std::sync::Arc;
+
+use crate::package::manifest::Manifest;
+use crate::pipeline::Stack;
+use crate::pipeline::admission::Admission;
+use crate::pipeline::attempt::RecordAttempt;
+use crate::pipeline::breaker::CircuitBreaker;
+use crate::pipeline::concurrency::Concurrency;
+use crate::pipeline::deadline::HoldToDeadline;
+use crate::pipeline::execute::Execute;
+use crate::pipeline::retry::Retry;
+use crate::pipeline::validate::Validate;
+use crate::runtimes::pool::Pool;
+use crate::telemetry::PluginSeries;
+
+pub fn build(manifest: &Manifest, series: &Arc<PluginSeries>, pool: &Arc<Pool>) -> Stack {
+    Stack::new(vec![
+        // Refuses at the price of one atomic when too much is under way already.
+        Box::new(Admission::new(&manifest.limits)),
+        // The caller's time begins when the call is let in; everything further in may wait.
+        Box::new(HoldToDeadline),
+        // A wrong input is refused once, before any attempt; an output is judged once, after the last.
+        Box::new(Validate),
+        // Around all that a new attempt must pass again; holds nothing while it backs off.
+        Box::new(Retry::new(manifest.retry.clone())),
+        // Sees every attempt; an open circuit costs neither a place in the queue nor an attempt.
+        Box::new(CircuitBreaker::new(manifest.breaker.clone(), series.clone())),
+        // Outside of the queue, because waiting there is part of the attempt and of its time.
+        Box::new(RecordAttempt::new(manifest.retry.attempt_timeout)),
+        // As far in as can be: a place is held only while an instance works.
+        Box::new(Concurrency::new(&manifest.limits)),
+        // The call itself.
+        Box::new(Execute::new(pool.clone())),
+    ])
+}

@@ -1,0 +1,34 @@
+//! Attempt: one try of an invocation, with its span and its own bound in time.
+
+use std::time::Duration;
+
+use super::deadline::{Deadline, within};
+use super::{Attempt, BoxFuture, Call, Next, Policy, Reply};
+use crate::model::error::InvokeError;
+use crate::telemetry::names::span;
+
+pub struct RecordAttempt {
+    timeout: Option<Duration>,
+}
+
+impl RecordAttempt {
+    pub fn new(timeout: Option<Duration>) -> RecordAttempt {
+        RecordAttempt { timeout }
+    }
+}
+
+impl Policy for RecordAttempt {
+    fn handle<'a>(&'a self, call: &'a mut Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
+        Box::pin(async move {
+            let number = call.attempt.as_ref().map_or(1, |attempt| attempt.number + 1);
+            let span = call.recording.open(span::ATTEMPT, call.recording.root());
+            call.recording.attempt();
+            let deadline = call.deadline.clone();
+            let limit = self.timeout.map(Deadline::after);
+            call.attempt = Some(Attempt { number, span, limit: limit.clone() });
+            let result = within(&deadline, limit.as_ref(), next.run(call)).await;
+            call.recording.end_attempt(span, &result);
+            result
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Validate: the input before anything is spent on it, the output before the caller sees it, both against
+//! the manifest's schemas; and keeps a copy of both for the ledger, without what the schema calls sensitive.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{BoxFuture, Call, CalledPlugin, Next, Policy, Reply};
+use crate::model::error::InvokeError;
+use crate::model::kind::ErrorKind;
+use crate::model::text::truncate;
+use crate::model::units::format_bytes;
+use crate::package::schema::Schema;
+use crate::telemetry::names::span;
+use crate::telemetry::{Captured, SpanRef};
+
+pub struct Validate;
+
+impl Policy for Validate {
+    fn handle<'a>(&'a self, call: &'a mut Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
+        Box::pin(async move {
+            let span = call.recording.open(span::VALIDATE_INPUT, call.recording.root());
+            let checked = check_input(call);
+            end(call, span, checked)?;
+            match next.run(call).await? {
+                Reply::Value(output) => {
+                    check_value(call, &output)?;
+                    Ok(Reply::Value(output))
+                }
+                Reply::Streamed => {
+                    let kept = std::mem::take(&mut call.kept_chunks);
+                    call.recording.capture_output(kept.into_list());
+                    Ok(Reply::Streamed)
+                }
+            }
+        })
+    }
+}
+
+/// What the ledger keeps of a streamed output: its first chunks, up to the bound.
+#[derive(Default)]
+pub struct KeptChunks {
+    json: String,
+    truncated: bool,
+    redacted: bool,
+}
+
+impl KeptChunks {
+    fn keep(&mut self, chunk: &Captured, bytes_max: usize) {
+        let fits = self.json.len() + chunk.json.len() + 2 <= bytes_max && !chunk.truncated;
+        if self.truncated || !fits {
+            self.truncated = true;
+            return;
+        }
+        self.json.push(if self.json.is_empty() { '[' } else { ',' });
+        self.json.push_str(&chunk.json);
+        self.redacted |= chunk.redacted;
+    }
+
+    fn into_list(mut self) -> Captured {
+        if self.json.is_empty() {
+            self.json.push('[');
+        }
+        self.json.push(']');
+        Captured { json: self.json, truncated: self.truncated, redacted: self.redacted }
+    }
+}
+
+impl Call {
+    /// Takes one chunk of a streamed output from the plugin: checked, kept, passed on.
+    pub(super) async fn take_chunk(&mut self, part: Arc<RawValue>) -> Result<(), InvokeError> {
+        let plugin = self.plugin.clone();
+        let value = check(plugin.output_schema.as_ref(), &part, ErrorKind::InvalidOutput, "a chunk of the output")?;
+        let chunk = captured(&plugin, plugin.output_schema.as_ref(), value.as_ref(), &part);
+        self.kept_chunks.keep(&chunk, plugin.capture_bytes_max);
+        self.output.push(part).await
+    }
+}
+
+fn check_input(call: &mut Call) -> Result<(), InvokeError> {
+    let plugin = call.plugin.clone();
+    let input = call.invocation.input.clone();
+    let (size, size_max) = (input.get().len() as u64, plugin.manifest.limits.input_bytes_max);
+    if size > size_max {
+        let message = format!("the input has {}, more than {}", format_bytes(size), format_bytes(size_max));
+        let help = "send less, or raise limits.max_input of the plugin";
+        return Err(InvokeError::new(ErrorKind::InputTooLarge, message).help(help));
+    }
+    let schema = plugin.input_schema.as_ref();
+    if !input.get().starts_with('{') {
+        // Kept all the same, so that one can see what came; but a schema cannot redact what it does not fit.
+        if schema.is_none_or(|schema| !schema.has_sensitive()) {
+            call.recording.capture_input(captured(&plugin, None, None, &input));
+        }
+        return Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"));
+    }
+    let parsed = parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
+    call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
+    fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")
+}
+
+fn check_value(call: &mut Call, output: &Arc<RawValue>) -> Result<(), InvokeError> {
+    let plugin = call.plugin.clone();
+    let schema = plugin.output_schema.as_ref();
+    let span = call.recording.open(span::VALIDATE_OUTPUT, call.recording.root());
+    let checked = check(schema, output, ErrorKind::InvalidOutput, "the output");
+    match &checked {
+        Ok(value) => call.recording.capture_output(captured(&plugin, schema, value.as_ref(), output)),
+        // What is wrong with it can be seen only if it is kept.
+        Err(_) if schema.is_none_or(|schema| !schema.has_sensitive()) => {
+            call.recording.capture_output(captured(&plugin, None, None, output));
+        }
+        Err(_) => {}
+    }
+    end(call, span, checked.map(drop))
+}
+
+fn end(call: &mut Call, span: SpanRef, result: Result<(), InvokeError>) -> Result<(), InvokeError> {
+    match &result {
+        Ok(()) => call.recording.close(span),
+        Err(error) => call.recording.fail(span, error.kind, &error.message),
+    }
+    result
+}
+
+fn check(
+    schema: Option<&Schema>,
+    json: &RawValue,
+    kind: ErrorKind,
+    what: &str,
+) -> Result<Option<Value>, InvokeError> {
+    let value = parse_for(schema, json).map_err(|error| invalid(kind, what, &error))?;
+    fit(schema, value.as_ref(), kind, what)?;
+    Ok(value)
+}
+
+/// Parses only for a schema: without one nobody needs the value.
+fn parse_for(schema: Option<&Schema>, json: &RawValue) -> Result<Option<Value>, serde_json::Error> {
+    schema.map(|_| serde_json::from_str(json.get())).transpose()
+}
+
+fn fit(schema: Option<&Schema>, value: Option<&Value>, kind: ErrorKind, what: &str) -> Result<(), InvokeError> {
+    let (Some(schema), Some(value)) = (schema, value) else { return Ok(()) };
+    schema.check(value).map_err(|fields| {
+        let first = fields.first().map_or_else(String::new, |field| {
+            let place = if field.pointer.is_empty() { "at the top" } else { &field.pointer };
+            format!(": {place}: {}", field.message)
+        });
+        let more = if fields.len() > 1 { format!(" (and {} more)", fields.len() - 1) } else { String::new() };
+        let mut error = InvokeError::new(kind, format!("{what} does not fit its schema{first}{more}"));
+        error.fields = fields;
+        error
+    })
+}
+
+fn invalid(kind: ErrorKind, what: &str, error: &serde_json::Error) -> InvokeError {
+    InvokeError::new(kind, format!("{what} is not usable JSON: {error}"))
+}
+
+/// What the ledger keeps of a document.
+fn captured(plugin: &CalledPlugin, schema: Option<&Schema>, value: Option<&Value>, json: &RawValue) -> Captured {
+    let redacted = schema.zip(value).and_then(|(schema, value)| schema.redact(value)).map(|value| value.to_string());
+    let text = redacted.as_deref().unwrap_or_else(|| json.get());
+    let kept = truncate(text, plugin.capture_bytes_max);
+    Captured { json: kept.to_owned(), truncated: kept.len() < text.len(), redacted: redacted.is_some() }
+}
