@@ -1,0 +1,142 @@
+//! How a command fails: the exit code, what a person reads, what a program reads.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::model::kind::ErrorKind;
+use crate::package::diagnostic::{Diagnostics, Style};
+
+/// Exit codes that stand for no kind of error.
+pub const EXIT_INTERNAL: u8 = 1;
+pub const EXIT_USAGE: u8 = 2;
+pub const EXIT_INVALID: u8 = 3;
+pub const EXIT_UNREACHABLE: u8 = 8;
+pub const EXIT_FOUND: u8 = 9;
+
+/// The exit code of each kind of error.
+pub const fn exit_code_of(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::InvalidInput | ErrorKind::InputTooLarge => 3,
+        ErrorKind::InvalidOutput
+        | ErrorKind::PluginError
+        | ErrorKind::Crashed
+        | ErrorKind::Unavailable
+        | ErrorKind::CircuitOpen
+        | ErrorKind::SandboxViolation => 4,
+        ErrorKind::MemoryExceeded
+        | ErrorKind::OutputTooLarge
+        | ErrorKind::Timeout
+        | ErrorKind::Overloaded => 5,
+        ErrorKind::Unauthenticated
+        | ErrorKind::Forbidden
+        | ErrorKind::Conflict
+        | ErrorKind::Throttled
+        | ErrorKind::SandboxUnavailable => 6,
+        ErrorKind::NotFound => 7,
+        ErrorKind::Cancelled => 130,
+        ErrorKind::Internal => EXIT_INTERNAL,
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: u8,
+    /// What `--json` prints.
+    document: Value,
+    /// Mistakes in a file, shown with their source.
+    diagnostics: Option<Box<Diagnostics>>,
+}
+
+impl Failure {
+    fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
+        Failure { exit, document: json!({"code": code, "detail": message.into()}), diagnostics: None }
+    }
+
+    pub fn internal(message: impl Into<String>) -> Failure {
+        Failure::new(EXIT_INTERNAL, "internal", message)
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(EXIT_USAGE, "usage", message)
+    }
+
+    /// A manifest, package or configuration is not valid.
+    pub fn invalid(message: impl Into<String>) -> Failure {
+        Failure::new(EXIT_INVALID, "invalid", message)
+    }
+
+    pub fn of_kind(kind: ErrorKind, message: impl Into<String>) -> Failure {
+        Failure::new(exit_code_of(kind), kind.as_str(), message)
+    }
+
+    pub fn unreachable(server: &str, error: &reqwest::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Failure::new(EXIT_UNREACHABLE, "unreachable", format!("the server {server} does not answer: {cause}"))
+            .help("is it running? 'spanglass serve' starts one; '--local' works without")
+    }
+
+    pub fn diagnostics(diagnostics: Diagnostics) -> Failure {
+        Failure {
+            exit: EXIT_INVALID,
+            document: diagnostics.to_json(),
+            diagnostics: Some(Box::new(diagnostics)),
+        }
+    }
+
+    /// A problem document (RFC 9457) that the API answered with.
+    pub fn problem(document: Value) -> Failure {
+        let kind = document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
+        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, diagnostics: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Failure {
+        self.document["help"] = help.into().into();
+        self
+    }
+
+    /// Says it: the document on standard output for programs, words on standard error for people.
+    pub fn report(&self, json: bool, style: Style) {
+        if json {
+            let _ = writeln!(std::io::stdout(), "{}", self.document);
+            return;
+        }
+        let mut out = std::io::stderr().lock();
+        if let Some(diagnostics) = &self.diagnostics {
+            let _ = write!(out, "{}", diagnostics.render(style));
+            return;
+        }
+        let _ = write!(out, "{}", self.words(style));
+    }
+
+    fn words(&self, style: Style) -> String {
+        let text = |member: &str| self.document.get(member).and_then(Value::as_str);
+        let code = text("kind").or_else(|| text("code")).unwrap_or("error");
+        let paint = |code: &str, text: &str| {
+            if style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        };
+        let detail = super::output::printable(text("detail").unwrap_or("something went wrong"));
+        let mut words = format!("{}: {detail}\n", paint("1;31", &format!("error[{code}]")));
+        for field in self.document.get("errors").and_then(Value::as_array).into_iter().flatten() {
+            let part = |member: &str| field.get(member).and_then(Value::as_str).unwrap_or_default();
+            let (place, message) = (part("pointer"), super::output::printable(part("message")));
+            words += &format!("  {}: {message}\n", if place.is_empty() { "/" } else { place });
+        }
+        if let Some(traceback) = self.document.pointer("/exception/traceback").and_then(Value::as_str) {
+            for line in traceback.trim_end().lines() {
+                words += &format!("  {} {}\n", paint("2", "|"), super::output::printable(line));
+            }
+        }
+        if let Some(help) = text("help") {
+            words += &format!("  {} {}\n", paint("1;36", "help:"), super::output::printable(help));
+        }
+        if let Some(trace) = text("trace_id") {
+            words += &format!("  {} spanglass trace show {trace}\n", paint("1;36", "trace:"));
+        }
+        words
+    }
+}
