@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::model::error::InvokeError;
 use crate::model::ids::{InvocationId, SpanId, TraceId};
 use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
-use crate::model::kind::{ErrorKind, Outcome};
+use crate::model::kind::ErrorKind;
 use crate::model::trace_context::TraceContext;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::{Call, GuestServices, Output, Reply};
@@ -190,16 +190,15 @@ fn close(recording: Recording, result: Result<Option<Arc<RawValue>>, InvokeError
         Err(error) => Ending::Failed { error, usage },
     };
     let finished = recording.finish(ending);
-    debug_assert_eq!(finished.outcome == Outcome::Replied, result.is_ok());
     Completed {
         meta: Meta {
             invocation_id,
             trace_id,
             root_span_id,
             trace_flags,
-            plugin: finished.plugin,
+            plugin,
             version: finished.version,
-            action: finished.action,
+            action,
             attempts: finished.attempts,
             duration: finished.duration,
             queue: finished.queue,

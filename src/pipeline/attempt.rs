@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::deadline::{Deadline, within};
 use super::{Attempt, BoxFuture, Call, Next, Policy, Reply};
 use crate::model::error::InvokeError;
+use crate::model::kind::Outcome;
 use crate::telemetry::names::span;
 
 pub struct RecordAttempt {
@@ -27,7 +28,11 @@ impl Policy for RecordAttempt {
             let limit = self.timeout.map(Deadline::after);
             call.attempt = Some(Attempt { number, span, limit: limit.clone() });
             let result = within(&deadline, limit.as_ref(), next.run(call)).await;
-            call.recording.end_attempt(span, &result);
+            match &result {
+                Ok(_) => call.recording.close(span),
+                Err(error) => call.recording.fail(span, error.kind, &error.message),
+            }
+            call.recording.attempt_ended(result.as_ref().map_or(Outcome::Failed, |_| Outcome::Replied));
             result
         })
     }

@@ -10,7 +10,7 @@ use crate::model::kind::{Blame, ErrorKind};
 use crate::model::limits::BreakerSettings;
 use crate::model::units::format_duration;
 use crate::telemetry::events::{CircuitClosed, CircuitHalfOpened, CircuitOpened};
-use crate::telemetry::{CircuitState, PluginSeries};
+use crate::telemetry::PluginSeries;
 
 /// The window is counted in so many slices; a slice is forgotten as a whole.
 const SLICES: usize = 10;
@@ -34,7 +34,6 @@ impl CircuitBreaker {
             State::Closed => Ok(Entry::Ordinary),
             State::Open { until } if now >= until => {
                 circuit.state = State::HalfOpen;
-                self.series.set_circuit(CircuitState::HalfOpen);
                 Ok(Entry::Probe)
             }
             State::Open { until } => Err(self.refusal(until - now)),
@@ -50,37 +49,37 @@ impl CircuitBreaker {
             .retry_after(wait)
     }
 
-    /// Books an ended attempt. Returns the state that the circuit changed to, if it did.
-    fn book(&self, entry: Entry, ending: Ending, now: Instant) -> Option<CircuitState> {
+    /// Books an ended attempt. Says what the circuit did about it.
+    fn book(&self, entry: Entry, ending: Ending, now: Instant) -> Option<Change> {
         let mut circuit = self.circuit();
         let open = State::Open { until: now + self.settings.open_for };
-        let next = match (entry, ending) {
+        match (entry, ending) {
             (Entry::Probe, Ending::Good) => {
                 circuit.window.clear();
-                State::Closed
+                circuit.state = State::Closed;
+                Some(Change::Closed)
             }
-            (Entry::Probe, Ending::Failed) => open,
-            // The probe said nothing about the plugin: let the next call probe at once.
-            (Entry::Probe, Ending::Neither) => State::Open { until: now },
-            (Entry::Ordinary, Ending::Neither) => return None,
-            (Entry::Ordinary, _) if !matches!(circuit.state, State::Closed) => return None,
+            (Entry::Probe, Ending::Failed) => {
+                circuit.state = open;
+                Some(Change::Opened { failure_ratio: 1.0 })
+            }
+            (Entry::Probe, Ending::Neither) => {
+                // The probe said nothing about the plugin: let the next call probe at once.
+                circuit.state = State::Open { until: now };
+                None
+            }
+            (Entry::Ordinary, Ending::Neither) => None,
+            (Entry::Ordinary, _) if circuit.state != State::Closed => None,
             (Entry::Ordinary, _) => {
                 let (calls, failures) = circuit.window.add(ending == Ending::Failed, now);
-                let ratio = f64::from(failures) / f64::from(calls);
-                if calls < self.settings.calls_min || ratio < self.settings.failure_ratio {
+                let failure_ratio = f64::from(failures) / f64::from(calls);
+                if calls < self.settings.calls_min || failure_ratio < self.settings.failure_ratio {
                     return None;
                 }
-                open
+                circuit.state = open;
+                Some(Change::Opened { failure_ratio })
             }
-        };
-        circuit.state = next;
-        let state = match next {
-            State::Closed => CircuitState::Closed,
-            State::Open { .. } => CircuitState::Open,
-            State::HalfOpen => CircuitState::HalfOpen,
-        };
-        self.series.set_circuit(state);
-        Some(state)
+        }
     }
 
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
@@ -92,17 +91,19 @@ impl Policy for CircuitBreaker {
     fn handle<'a>(&'a self, call: &'a mut Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
         Box::pin(async move {
             let entry = self.enter(Instant::now())?;
+            let root = call.recording.root();
             if entry == Entry::Probe {
-                call.recording.emit(CircuitHalfOpened);
+                call.recording.emit(root, CircuitHalfOpened { series: &self.series });
             }
             let mut passage = Passage { breaker: self, entry: Some(entry) };
             let result = next.run(call).await;
             match passage.end(Ending::of(&result)) {
-                Some(CircuitState::Open) => {
-                    call.recording.emit(CircuitOpened { open_for: self.settings.open_for });
+                Some(Change::Opened { failure_ratio }) => {
+                    let (series, open_for) = (&*self.series, self.settings.open_for);
+                    call.recording.emit(root, CircuitOpened { series, failure_ratio, open_for });
                 }
-                Some(CircuitState::Closed) => call.recording.emit(CircuitClosed),
-                Some(CircuitState::HalfOpen) | None => {}
+                Some(Change::Closed) => call.recording.emit(root, CircuitClosed { series: &self.series }),
+                None => {}
             }
             result
         })
@@ -119,6 +120,12 @@ enum State {
     Closed,
     Open { until: Instant },
     HalfOpen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Change {
+    Opened { failure_ratio: f64 },
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,7 +159,7 @@ struct Passage<'a> {
 }
 
 impl Passage<'_> {
-    fn end(&mut self, ending: Ending) -> Option<CircuitState> {
+    fn end(&mut self, ending: Ending) -> Option<Change> {
         self.entry.take().and_then(|entry| self.breaker.book(entry, ending, Instant::now()))
     }
 }
@@ -199,15 +206,17 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Telemetry;
+    use crate::telemetry::{self, Telemetry};
+
+    const OPENED: Option<Change> = Some(Change::Opened { failure_ratio: 1.0 });
 
     fn breaker() -> CircuitBreaker {
         let settings = BreakerSettings { calls_min: 4, ..BreakerSettings::default() };
-        let series = Telemetry::for_tests().plugin("p", "1.0.0", "python", &["invoke"]);
-        CircuitBreaker::new(settings, series)
+        let telemetry = Telemetry::start(telemetry::Settings::default(), Vec::new()).unwrap();
+        CircuitBreaker::new(settings, telemetry.plugin("p", "1.0.0", "python", &["invoke"]))
     }
 
-    fn pass(breaker: &CircuitBreaker, ending: Ending, now: Instant) -> Option<CircuitState> {
+    fn pass(breaker: &CircuitBreaker, ending: Ending, now: Instant) -> Option<Change> {
         let entry = breaker.enter(now).expect("the circuit lets the call pass");
         breaker.book(entry, ending, now)
     }
@@ -218,7 +227,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(pass(&breaker, Ending::Failed, now), None);
         }
-        assert_eq!(pass(&breaker, Ending::Failed, now), Some(CircuitState::Open));
+        assert_eq!(pass(&breaker, Ending::Failed, now), OPENED);
         let error = breaker.enter(now).unwrap_err();
         assert_eq!((error.kind, error.retry_after), (ErrorKind::CircuitOpen, Some(Duration::from_secs(15))));
     }
@@ -230,10 +239,10 @@ mod tests {
         let later = now + Duration::from_secs(15);
         assert_eq!(breaker.enter(later).unwrap(), Entry::Probe);
         assert!(breaker.enter(later).is_err());
-        assert_eq!(breaker.book(Entry::Probe, Ending::Failed, later), Some(CircuitState::Open));
+        assert_eq!(breaker.book(Entry::Probe, Ending::Failed, later), OPENED);
         assert!(breaker.enter(later).is_err());
         let last = later + Duration::from_secs(15);
-        assert_eq!(pass(&breaker, Ending::Good, last), Some(CircuitState::Closed));
+        assert_eq!(pass(&breaker, Ending::Good, last), Some(Change::Closed));
         assert_eq!(pass(&breaker, Ending::Failed, last), None, "the window began anew");
     }
 

@@ -29,7 +29,7 @@ impl Policy for Concurrency {
             let span = call.recording.open(span::QUEUE, call.attempt_span());
             let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
             call.recording.close(span);
-            call.recording.queued(queued.elapsed());
+            call.recording.queue_wait(queued.elapsed());
             next.run(call).await
         })
     }

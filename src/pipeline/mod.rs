@@ -105,6 +105,13 @@ impl Output {
         Some(list.into())
     }
 
+    /// Forgets the parts of an attempt that failed.
+    fn begin_again(&mut self) {
+        if let Output::Whole { parts } = self {
+            parts.clear();
+        }
+    }
+
     async fn push(&mut self, part: Arc<RawValue>) -> Result<(), InvokeError> {
         match self {
             Output::Whole { parts } => parts.push(part),

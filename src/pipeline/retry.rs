@@ -39,10 +39,10 @@ impl Policy for Retry {
                 let Some(wait) = self.wait_before_next(attempt, &error, call) else {
                     return Err(error);
                 };
-                call.recording.emit(InvocationRetried { attempt, kind: error.kind, wait });
-                if let super::Output::Whole { parts } = &mut call.output {
-                    parts.clear();
-                }
+                let retried =
+                    InvocationRetried { attempt, kind: error.kind, message: &error.message, backoff: wait };
+                call.recording.emit(call.recording.root(), retried);
+                call.output.begin_again();
                 tokio::time::sleep(wait).await;
                 attempt += 1;
             }

@@ -423,6 +423,13 @@ impl Recording {
         self.data_mut().captured_output = Some(captured);
     }
 
+    /// Input and output are not to be kept after all.
+    pub fn forget_captured(&mut self) {
+        let data = self.data_mut();
+        data.captured_input = None;
+        data.captured_output = None;
+    }
+
     /// The ending.
     pub fn finish(mut self, ending: Ending<'_>) -> Finished {
         self.end(ending).expect(ALIVE)
