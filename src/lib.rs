@@ -5,4 +5,5 @@
 
 pub mod model;
 pub mod package;
+pub mod sandbox;
 pub mod runtimes;
