@@ -6,4 +6,5 @@
 pub mod model;
 pub mod telemetry;
 pub mod package;
+pub mod sandbox;
 pub mod runtimes;
