@@ -165,6 +165,14 @@ impl Pool {
         })
     }
 
+    /// An idle instance if there is one at this moment, the most recently used first.
+    pub fn acquire_idle(&self) -> Option<Lease> {
+        let permit = self.permits.clone().try_acquire_owned().ok()?;
+        let instance = self.take_idle()?;
+        self.observer.instances(InstanceState::Busy, 1);
+        Some(self.lease(instance, permit))
+    }
+
     /// An idle instance, the most recently used first, or a new one. Waits while `instances_max` are busy.
     /// Lines that a new one prints before it is ready go to `log`.
     pub async fn acquire(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Acquired, InvokeError> {
