@@ -4,6 +4,7 @@
 //! above it (`tests/architecture.rs` checks that). Start with `host`, the front door, and follow one call.
 
 pub mod model;
+pub mod telemetry;
 pub mod store;
 pub mod package;
 pub mod runtimes;

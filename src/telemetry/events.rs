@@ -1,0 +1,510 @@
+//! Typed events: a noun and what happened to it. One event drives its log line, its metric and, inside an
+//! invocation, a span event. To add one: a name in `names::event`, a struct, its `Event`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::model::guest::{LogStream, Severity};
+use crate::model::kind::ErrorKind;
+use crate::model::text::{Text, truncate};
+
+use super::metrics::{CircuitState, ExitReason, Lifecycle, Metrics, PluginSeries};
+use super::names::{self, attribute, event};
+use super::record::{LogRecord, TEXT_BYTES_MAX, Value};
+
+/// Implemented here only. Each method is called once per emission, on the emitting thread; none may block.
+pub trait Event {
+    /// From `names::event`.
+    fn name(&self) -> &'static str;
+    /// The log record, without ids and time.
+    fn log(&self) -> LogRecord;
+    fn count(&self, _metrics: &Metrics) {}
+}
+
+/// The server listens.
+pub struct ServerStarted<'a> {
+    pub url: &'a str,
+    pub data_dir: &'a str,
+}
+
+pub struct ServerStopped {
+    pub uptime: Duration,
+}
+
+/// A version takes calls now.
+pub struct PluginRegistered<'a> {
+    pub series: &'a PluginSeries,
+    pub digest: &'a str,
+}
+
+/// A package was refused, or its deployment could not be made.
+pub struct PluginRegisterFailed<'a> {
+    pub plugin: &'a str,
+    pub version: Option<&'a str>,
+    pub stage: &'static str,
+    pub message: &'a str,
+}
+
+/// A version is gone. Its gauges vanish.
+pub struct PluginRemoved<'a> {
+    pub series: &'a PluginSeries,
+}
+
+/// Any transition of a deployment; the only event that counts in `lifecycle_transitions_total`.
+pub struct LifecycleChanged<'a> {
+    pub series: &'a PluginSeries,
+    pub from: Option<Lifecycle>,
+    pub to: Lifecycle,
+    /// Why it failed: stage and cause.
+    pub cause: Option<&'a str>,
+}
+
+pub struct InstanceStarted<'a> {
+    pub series: &'a PluginSeries,
+    pub pid: Option<u32>,
+    pub took: Duration,
+}
+
+pub struct InstanceStartFailed<'a> {
+    pub series: &'a PluginSeries,
+    pub message: &'a str,
+}
+
+pub struct InstanceExited<'a> {
+    pub series: &'a PluginSeries,
+    pub pid: Option<u32>,
+    pub reason: ExitReason,
+}
+
+/// An attempt failed and another one follows.
+pub struct InvocationRetried<'a> {
+    /// The attempt that failed, from 1.
+    pub attempt: u32,
+    pub kind: ErrorKind,
+    pub message: &'a str,
+    pub backoff: Duration,
+}
+
+pub struct CircuitOpened<'a> {
+    pub series: &'a PluginSeries,
+    pub failure_ratio: f64,
+    pub open_for: Duration,
+}
+
+pub struct CircuitHalfOpened<'a> {
+    pub series: &'a PluginSeries,
+}
+
+pub struct CircuitClosed<'a> {
+    pub series: &'a PluginSeries,
+}
+
+pub struct ConfigLoaded<'a> {
+    pub path: Option<&'a str>,
+}
+
+pub struct ConfigLoadFailed<'a> {
+    pub path: &'a str,
+    pub message: &'a str,
+}
+
+/// Records that did not reach the ledger.
+pub struct LedgerRecordsDropped {
+    pub reason: &'static str,
+    pub records: u64,
+}
+
+pub struct StoreWriteFailed<'a> {
+    pub message: &'a str,
+}
+
+pub struct StoreRecovered;
+
+/// Telemetry was lost since the last time this was said.
+pub struct TelemetryDropped {
+    pub signal: &'static str,
+    pub reason: &'static str,
+    pub records: u64,
+}
+
+/// The collector does not take what it is sent; it is tried again.
+pub struct TelemetryExportFailed<'a> {
+    pub signal: &'static str,
+    pub message: &'a str,
+}
+
+pub struct TelemetryExportRecovered {
+    pub signal: &'static str,
+}
+
+/// A log record of the host, put together.
+struct Entry(LogRecord);
+
+impl Entry {
+    fn new(severity: Severity, body: impl Into<Cow<'static, str>>) -> Entry {
+        let body = match body.into() {
+            Cow::Borrowed(text) => Text::Static(text),
+            Cow::Owned(text) => truncate(&text, TEXT_BYTES_MAX).to_owned().into(),
+        };
+        Entry(LogRecord {
+            unix_ns: 0,
+            severity,
+            stream: LogStream::Host,
+            body,
+            event_name: None,
+            ids: None,
+            plugin: None,
+            version: None,
+            fields: Vec::new(),
+            dropped_fields: 0,
+        })
+    }
+
+    fn of(mut self, series: &PluginSeries) -> Entry {
+        self.0.plugin = Some(series.name().clone());
+        self.0.version = Some(series.version().clone());
+        self
+    }
+
+    fn with(mut self, key: &'static str, value: impl Into<Value>) -> Entry {
+        self.0.fields.push((key.into(), value.into().bounded()));
+        self
+    }
+
+    fn pid(self, pid: Option<u32>) -> Entry {
+        match pid {
+            Some(pid) => self.with(attribute::INSTANCE_PID, pid),
+            None => self,
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+impl Event for ServerStarted<'_> {
+    fn name(&self) -> &'static str {
+        event::SERVER_STARTED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("listening on {}", self.url))
+            .with("url", self.url.to_owned())
+            .with("data_dir", self.data_dir.to_owned())
+            .0
+    }
+}
+
+impl Event for ServerStopped {
+    fn name(&self) -> &'static str {
+        event::SERVER_STOPPED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, "stopped").with("uptime_ms", milliseconds(self.uptime)).0
+    }
+}
+
+impl Event for PluginRegistered<'_> {
+    fn name(&self) -> &'static str {
+        event::PLUGIN_REGISTERED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("registered {} {}", self.series.name(), self.series.version());
+        Entry::new(Severity::Info, body).of(self.series).with("digest", self.digest.to_owned()).0
+    }
+}
+
+impl Event for PluginRegisterFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::PLUGIN_REGISTER_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let mut log =
+            Entry::new(Severity::Error, format!("could not register {}: {}", self.plugin, self.message))
+                .with("stage", self.stage)
+                .0;
+        log.plugin = Some(truncate(self.plugin, names::PLUGIN_BYTES_MAX).into());
+        log.version = self.version.map(|version| truncate(version, names::PLUGIN_BYTES_MAX).into());
+        log
+    }
+}
+
+impl Event for PluginRemoved<'_> {
+    fn name(&self) -> &'static str {
+        event::PLUGIN_REMOVED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("removed {} {}", self.series.name(), self.series.version());
+        Entry::new(Severity::Info, body).of(self.series).0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.retire();
+    }
+}
+
+impl Event for LifecycleChanged<'_> {
+    fn name(&self) -> &'static str {
+        event::LIFECYCLE_CHANGED
+    }
+
+    fn log(&self) -> LogRecord {
+        let severity = if self.to == Lifecycle::Failed { Severity::Error } else { Severity::Info };
+        let (name, version, to) = (self.series.name(), self.series.version(), self.to.as_str());
+        let body = match self.cause {
+            Some(cause) => format!("{name} {version} is {to}: {cause}"),
+            None => format!("{name} {version} is {to}"),
+        };
+        let entry = Entry::new(severity, body).of(self.series).with("to", to);
+        match self.from {
+            Some(from) => entry.with("from", from.as_str()).0,
+            None => entry.0,
+        }
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.lifecycle(self.to);
+    }
+}
+
+impl Event for InstanceStarted<'_> {
+    fn name(&self) -> &'static str {
+        event::INSTANCE_STARTED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("an instance of {} is ready", self.series.name()))
+            .of(self.series)
+            .pid(self.pid)
+            .with(names::log::DURATION_MS, milliseconds(self.took))
+            .0
+    }
+}
+
+impl Event for InstanceStartFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::INSTANCE_START_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("no instance of {} could be started: {}", self.series.name(), self.message);
+        Entry::new(Severity::Error, body).of(self.series).0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.instance_exited(ExitReason::StartFailed);
+    }
+}
+
+impl Event for InstanceExited<'_> {
+    fn name(&self) -> &'static str {
+        event::INSTANCE_EXITED
+    }
+
+    fn log(&self) -> LogRecord {
+        let severity = match self.reason {
+            ExitReason::Stopped | ExitReason::Idle | ExitReason::Recycled => Severity::Info,
+            ExitReason::Killed
+            | ExitReason::Crashed
+            | ExitReason::MemoryExceeded
+            | ExitReason::StartFailed => Severity::Warn,
+        };
+        let body = format!("an instance of {} ended: {}", self.series.name(), self.reason.as_str());
+        Entry::new(severity, body).of(self.series).pid(self.pid).with("reason", self.reason.as_str()).0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.instance_exited(self.reason);
+    }
+}
+
+impl Event for InvocationRetried<'_> {
+    fn name(&self) -> &'static str {
+        event::INVOCATION_RETRIED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(
+            Severity::Warn,
+            format!("attempt {} failed, another follows: {}", self.attempt, self.message),
+        )
+        .with(attribute::ATTEMPT, self.attempt)
+        .with(names::log::ERROR_TYPE, self.kind.as_str())
+        .with("backoff_ms", milliseconds(self.backoff))
+        .0
+    }
+}
+
+impl Event for CircuitOpened<'_> {
+    fn name(&self) -> &'static str {
+        event::CIRCUIT_OPENED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Warn, format!("the circuit of {} opened", self.series.name()))
+            .of(self.series)
+            .with("failure_ratio", self.failure_ratio)
+            .with("open_for_ms", milliseconds(self.open_for))
+            .0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.set_circuit(CircuitState::Open);
+    }
+}
+
+impl Event for CircuitHalfOpened<'_> {
+    fn name(&self) -> &'static str {
+        event::CIRCUIT_HALF_OPENED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("the circuit of {} lets one call try", self.series.name()))
+            .of(self.series)
+            .0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.set_circuit(CircuitState::HalfOpen);
+    }
+}
+
+impl Event for CircuitClosed<'_> {
+    fn name(&self) -> &'static str {
+        event::CIRCUIT_CLOSED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("the circuit of {} closed", self.series.name())).of(self.series).0
+    }
+
+    fn count(&self, _metrics: &Metrics) {
+        self.series.set_circuit(CircuitState::Closed);
+    }
+}
+
+impl Event for ConfigLoaded<'_> {
+    fn name(&self) -> &'static str {
+        event::CONFIG_LOADED
+    }
+
+    fn log(&self) -> LogRecord {
+        let entry = Entry::new(Severity::Info, "configuration loaded");
+        match self.path {
+            Some(path) => entry.with("path", path.to_owned()).0,
+            None => entry.0,
+        }
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.set_config_good(true);
+    }
+}
+
+impl Event for ConfigLoadFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::CONFIG_LOAD_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Error, format!("the configuration is bad, the old one stays: {}", self.message))
+            .with("path", self.path.to_owned())
+            .0
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.set_config_good(false);
+    }
+}
+
+impl Event for LedgerRecordsDropped {
+    fn name(&self) -> &'static str {
+        event::LEDGER_RECORDS_DROPPED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(
+            Severity::Error,
+            format!("{} records did not reach the ledger: {}", self.records, self.reason),
+        )
+        .with("reason", self.reason)
+        .with("records", self.records)
+        .0
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.ledger_dropped(self.reason, self.records);
+    }
+}
+
+impl Event for StoreWriteFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::STORE_WRITE_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Error, format!("the store cannot be written: {}", self.message)).0
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.set_store_writable(false);
+    }
+}
+
+impl Event for StoreRecovered {
+    fn name(&self) -> &'static str {
+        event::STORE_RECOVERED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, "the store can be written again").0
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.set_store_writable(true);
+    }
+}
+
+impl Event for TelemetryDropped {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_DROPPED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("{} records of {} were dropped: {}", self.records, self.signal, self.reason);
+        Entry::new(Severity::Warn, body)
+            .with("signal", self.signal)
+            .with("reason", self.reason)
+            .with("records", self.records)
+            .0
+    }
+}
+
+impl Event for TelemetryExportFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_EXPORT_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Warn, format!("the collector does not take {}: {}", self.signal, self.message))
+            .with("signal", self.signal)
+            .0
+    }
+}
+
+impl Event for TelemetryExportRecovered {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_EXPORT_RECOVERED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("the collector takes {} again", self.signal))
+            .with("signal", self.signal)
+            .0
+    }
+}

@@ -1,0 +1,153 @@
+//! Telemetry: what every call leaves behind. The only room that knows OpenTelemetry and Prometheus.
+//!
+//! A call fills its own [`Recording`] and hands it over whole; one thread drains, tells the sinks, writes log
+//! lines, encodes and delivers. Losing telemetry never fails or slows a call, and every loss is counted.
+//! Start with `recorder.rs` (the call's side), then `worker.rs` (the thread's side).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub mod accounting;
+mod clock;
+pub mod events;
+mod exemplars;
+mod exposition;
+pub mod ids;
+pub mod metrics;
+pub mod names;
+pub mod operation;
+mod queue;
+pub mod record;
+pub mod recorder;
+pub mod settings;
+mod worker;
+
+pub use accounting::Accounting;
+pub use events::Event;
+pub use exposition::Exposition;
+pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries};
+pub use operation::{Operation, OperationKind};
+pub use queue::ActiveInvocation;
+pub use record::{
+    Captured, LogRecord, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord, Value,
+};
+pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
+pub use settings::{LogTarget, Settings};
+
+use crate::model::guest::GuestLog;
+
+use queue::{Enabled, Queue, Slot};
+
+/// The handle that everybody holds. Cheap to clone.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Inner>);
+
+struct Inner {
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
+    worker: worker::Handle,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the registry of metrics cannot be made: {0}")]
+    Registry(#[from] prometheus::Error),
+    #[error("the telemetry thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Telemetry {
+    /// Starts the telemetry thread. `sinks`: who else gets every drained batch.
+    pub fn start(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<Telemetry, Error> {
+        clock::calibrate();
+        let _ = settings;
+        let metrics = Metrics::new()?;
+        let queue = Arc::new(Queue::new(Enabled::default()));
+        let worker = worker::start(queue.clone(), metrics.clone(), sinks).map_err(Error::Thread)?;
+        Ok(Telemetry(Arc::new(Inner { queue, metrics, worker })))
+    }
+
+    /// The cached metrics of a deployed version, its counters at 0. The same ones until it is removed.
+    pub fn plugin(
+        &self,
+        name: &str,
+        version: &str,
+        runtime: &'static str,
+        actions: &[&str],
+    ) -> Arc<PluginSeries> {
+        self.0.metrics.plugin(name, version, runtime, actions)
+    }
+
+    /// Begins an invocation: ids and clock.
+    pub fn begin(&self, begin: Begin) -> Recording {
+        Recording::begin(self, begin)
+    }
+
+    /// Something happened outside a call. Inside one: [`Recording::emit`].
+    pub fn emit(&self, event: impl Event) {
+        let log = event.log();
+        self.hand_over(None, event_record(&event, log, &self.0.metrics));
+    }
+
+    /// A line that an instance printed outside a call. It carries no ids.
+    pub fn guest_log(&self, series: &PluginSeries, log: GuestLog) {
+        series.log_line(log.stream);
+        let now = clock::unix_ns();
+        let unix_ns = log.unix_ns.map_or(now, |at| at.min(now));
+        let mut record = recorder::log_record(log, unix_ns);
+        record.plugin = Some(series.name().clone());
+        record.version = Some(series.version().clone());
+        self.hand_over(None, Record::Log(Box::new(record)));
+    }
+
+    /// The metrics that belong to no plugin.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// `/metrics`, in the format that `accept` asks for.
+    pub fn scrape(&self, accept: Option<&str>) -> Exposition {
+        exposition::render(&self.0.metrics, accept)
+    }
+
+    /// Invocations without an ending, oldest first.
+    pub fn active(&self) -> Vec<ActiveInvocation> {
+        self.0.queue.active()
+    }
+
+    /// Waits until everything handed over before has reached every sink. Blocks: not for an async task.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.0.worker.flush(timeout)
+    }
+
+    /// Drains and makes a last attempt to deliver, all within the timeout. Blocks. Later calls do nothing.
+    pub fn shutdown(&self, timeout: Duration) {
+        self.0.worker.shutdown(timeout);
+    }
+
+    pub fn accounting(&self) -> Accounting {
+        Accounting::default()
+    }
+
+    fn hand_over(&self, slot: Option<Slot>, record: Record) {
+        let wake = match slot {
+            Some(slot) => self.0.queue.push_for(slot, record),
+            None => self.0.queue.push(record),
+        };
+        if wake {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        self.0.worker.wake();
+    }
+}
+
+/// Counts the event and makes its log record complete.
+fn event_record(event: &impl Event, mut log: LogRecord, metrics: &Metrics) -> Record {
+    log.unix_ns = clock::unix_ns();
+    log.event_name = Some(event.name());
+    event.count(metrics);
+    Record::Log(Box::new(log))
+}

@@ -1,0 +1,794 @@
+//! One invocation being recorded. It is filled on the call's thread, costs a few nanoseconds a field, and is
+//! handed over whole at its ending, of which there is exactly one: `finish`, or being dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use crate::model::error::InvokeError;
+use crate::model::guest::{GuestLog, GuestMetric, GuestSpan, LogStream};
+use crate::model::ids::{InvocationId, SpanId, TraceId};
+use crate::model::invocation::{Origin, Usage};
+use crate::model::kind::{ErrorKind, Outcome};
+use crate::model::name::PluginName;
+use crate::model::text::{Text, truncate};
+use crate::model::trace_context::{FLAG_SAMPLED, TraceContext, format_traceparent};
+
+use super::Telemetry;
+use super::clock::{Anchor, nanoseconds};
+use super::events::Event;
+use super::exemplars::Exemplar;
+use super::ids;
+use super::metrics::{EndingLabels, PluginSeries};
+use super::names::{self, attribute};
+use super::queue::{ActiveInvocation, Slot};
+use super::record::{
+    Captured, Chain, LogRecord, Record, RecordedError, RecordingData, SpanKind, SpanRecord, TEXT_BYTES_MAX,
+    Value,
+};
+
+/// Spans of the host in one invocation.
+pub const SPANS_MAX: usize = 512;
+/// Spans of the plugin in one invocation.
+pub const GUEST_SPANS_MAX: usize = 256;
+/// Attributes of one guest span, event or log record.
+pub const GUEST_FIELDS_MAX: usize = 64;
+/// Events of one span.
+pub const EVENTS_MAX: usize = 128;
+/// Bytes that the guest's spans, events and metrics may hold in one invocation.
+pub const GUEST_BYTES_MAX: usize = 256 << 10;
+/// Log lines and records of one invocation.
+pub const GUEST_LOGS_MAX: u32 = 10_000;
+/// Longest name of a guest's span, event or attribute.
+const GUEST_NAME_BYTES_MAX: usize = 256;
+/// All fields of one log record together.
+const LOG_BYTES_MAX: usize = 64 << 10;
+/// Kinds of message that `dropped` can tell apart.
+const DROPPED_KINDS_MAX: usize = 16;
+/// Vectors that one call made longer than this are not kept for the next.
+const POOLED_FIELDS_MAX: usize = 1_024;
+
+/// What is known when a call comes in.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// As asked.
+    pub plugin: Arc<str>,
+    pub action: Arc<str>,
+    pub parent: Option<TraceContext>,
+    pub origin: Origin,
+}
+
+/// A span of one recording. It means nothing to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanRef {
+    index: u32,
+    /// False: a limit was reached, and `index` is the nearest span that exists.
+    recorded: bool,
+}
+
+/// How an invocation ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Ending<'a> {
+    Replied {
+        usage: Usage,
+    },
+    /// The kind `cancelled` makes it a drop.
+    Failed {
+        error: &'a InvokeError,
+        usage: Usage,
+    },
+    /// The caller left.
+    Dropped,
+}
+
+/// What the answer to the caller says about the call.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub invocation_id: InvocationId,
+    pub trace_id: TraceId,
+    pub root_span_id: SpanId,
+    pub trace_flags: u8,
+    pub version: Option<Arc<str>>,
+    pub duration: Duration,
+    pub queue: Duration,
+    pub attempts: u32,
+    pub cold_start: bool,
+}
+
+/// See the module.
+pub struct Recording {
+    telemetry: Telemetry,
+    /// `None` once it has ended.
+    data: Option<Box<RecordingData>>,
+    anchor: Anchor,
+    slot: Slot,
+    series: Option<Arc<PluginSeries>>,
+    attempt_open: bool,
+    logs: u32,
+    guest_bytes: usize,
+    /// Guest spans with the host's span under which they came.
+    guests: Vec<(u32, SpanId)>,
+    dropped: Vec<(&'static str, u64)>,
+}
+
+impl Recording {
+    pub(super) fn begin(telemetry: &Telemetry, begin: Begin) -> Recording {
+        let anchor = Anchor::now();
+        let invocation_id = ids::invocation_id(anchor.unix_ns);
+        let (trace_id, flags) = match &begin.parent {
+            Some(parent) => (parent.trace_id, parent.flags),
+            None => (ids::trace_id(), FLAG_SAMPLED),
+        };
+        let plugin = bounded(begin.plugin);
+        let action = bounded(begin.action);
+        let (slot, pooled) = telemetry.0.queue.enter(ActiveInvocation {
+            invocation_id,
+            trace_id,
+            plugin: plugin.clone(),
+            version: None,
+            action: action.clone(),
+            created_at_unix_ns: anchor.unix_ns,
+            running: false,
+        });
+        let mut data = pooled.unwrap_or_else(|| Box::new(RecordingData::empty(invocation_id, trace_id)));
+        data.invocation_id = invocation_id;
+        data.trace_id = trace_id;
+        data.flags = flags;
+        data.origin = begin.origin;
+        data.plugin = plugin;
+        data.action = action;
+        data.created_at_unix_ns = anchor.unix_ns;
+        let kind = match begin.origin {
+            Origin::Network => SpanKind::Server,
+            Origin::Local => SpanKind::Internal,
+        };
+        let parent = begin.parent.as_ref().map(|parent| parent.span_id);
+        data.tracestate = begin.parent.and_then(|parent| parent.tracestate);
+        data.spans.push(SpanRecord::open(ids::span_id(), parent, Text::Static("invoke"), kind, 0));
+        Recording {
+            telemetry: telemetry.clone(),
+            data: Some(data),
+            anchor,
+            slot,
+            series: None,
+            attempt_open: false,
+            logs: 0,
+            guest_bytes: 0,
+            guests: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    pub fn invocation_id(&self) -> InvocationId {
+        self.data().invocation_id
+    }
+
+    pub fn trace_id(&self) -> TraceId {
+        self.data().trace_id
+    }
+
+    pub fn flags(&self) -> u8 {
+        self.data().flags
+    }
+
+    pub fn created_at_unix_ns(&self) -> u64 {
+        self.data().created_at_unix_ns
+    }
+
+    pub fn root(&self) -> SpanRef {
+        SpanRef { index: 0, recorded: true }
+    }
+
+    pub fn span_id(&self, span: SpanRef) -> SpanId {
+        self.data().spans[span.index as usize].id
+    }
+
+    /// The trace context for whoever is called from within `span`.
+    pub fn traceparent(&self, span: SpanRef) -> String {
+        format_traceparent(self.trace_id(), self.span_id(span), self.flags())
+    }
+
+    /// Time since the call came in.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.anchor.offset_ns())
+    }
+
+    /// The call goes to this version. Until then its metrics count for `plugin="_other"`.
+    pub fn bind(&mut self, series: Arc<PluginSeries>) {
+        let data = self.data.as_mut().expect(ALIVE);
+        data.version = Some(series.version().clone());
+        data.runtime = Some(series.runtime());
+        data.spans[0].name = series.span_name();
+        let version = series.version().clone();
+        self.telemetry.0.queue.update(self.slot, |active| active.version = Some(version));
+        series.entered();
+        if let Some(before) = self.series.replace(series) {
+            before.left();
+        }
+    }
+
+    /// Opens a child of `parent`.
+    pub fn open(&mut self, name: impl Into<Text>, parent: SpanRef) -> SpanRef {
+        let now = self.anchor.offset_ns();
+        let data = self.data.as_mut().expect(ALIVE);
+        if data.spans.len() - self.guests.len() >= SPANS_MAX {
+            self.dropped("spans", 1);
+            return SpanRef { index: parent.index, recorded: false };
+        }
+        let parent = data.spans[parent.index as usize].id;
+        let index = data.spans.len() as u32;
+        data.spans.push(SpanRecord::open(ids::span_id(), Some(parent), name.into(), SpanKind::Internal, now));
+        SpanRef { index, recorded: true }
+    }
+
+    /// Ends the span. Spans that are open at the ending are closed then.
+    pub fn close(&mut self, span: SpanRef) {
+        let now = self.anchor.offset_ns();
+        if let Some(span) = self.span_mut(span).filter(|span| span.open) {
+            span.open = false;
+            span.end_ns = now;
+        }
+    }
+
+    /// The step failed: closes its span with the status Error.
+    pub fn fail(&mut self, span: SpanRef, kind: ErrorKind, message: &str) {
+        if let Some(record) = self.span_mut(span) {
+            record.error = Some(owned(message));
+            self.push(span, attribute::ERROR_TYPE.into(), kind.as_str().into());
+        }
+        self.close(span);
+    }
+
+    /// Sets an attribute; a second value for a key replaces the first.
+    pub fn set(&mut self, span: SpanRef, key: impl Into<Text>, value: impl Into<Value>) {
+        if !span.recorded {
+            return;
+        }
+        let (key, value) = (key.into(), value.into().bounded());
+        let data = self.data.as_mut().expect(ALIVE);
+        if !data.replace_field(span.index as usize, &key, &value) {
+            data.push_field(span.index as usize, key, value);
+        }
+    }
+
+    /// Something happened within `span`.
+    pub fn event(&mut self, span: SpanRef, name: impl Into<Text>, fields: Vec<(Text, Value)>) {
+        if !span.recorded {
+            return;
+        }
+        let now = self.anchor.offset_ns();
+        let data = self.data.as_mut().expect(ALIVE);
+        let fields = fields.into_iter().map(|(key, value)| (key, value.bounded()));
+        if data.events.len() < EVENTS_MAX {
+            data.push_event(span.index as usize, name.into(), now, fields);
+        } else {
+            data.spans[span.index as usize].dropped_events += 1;
+        }
+    }
+
+    /// A typed event inside the call: a log record with its ids, a metric, and an event of `span`.
+    pub fn emit(&mut self, span: SpanRef, event: impl Event) {
+        let mut log = event.log();
+        self.event(span, event.name(), log.fields.clone());
+        let data = self.data();
+        log.ids = Some(data.ids(self.span_id(span)));
+        log.plugin.get_or_insert_with(|| data.plugin.clone());
+        if log.version.is_none() {
+            log.version.clone_from(&data.version);
+        }
+        let record = super::event_record(&event, log, &self.telemetry.0.metrics);
+        self.telemetry.hand_over(Some(self.slot), record);
+    }
+
+    /// Adopts a span that the plugin closed. It stands under its parent if that is a span of this call, else
+    /// under `under`. Its times are clamped into the invocation.
+    pub fn guest_span(&mut self, under: SpanRef, span: GuestSpan) {
+        let now = self.anchor.offset_ns();
+        let host = self.span_id(under);
+        let data = self.data.as_mut().expect(ALIVE);
+        let bytes = guest_span_bytes(&span);
+        let taken = data.spans.iter().any(|known| known.id == span.span_id);
+        if taken || self.guests.len() >= GUEST_SPANS_MAX || self.guest_bytes + bytes > GUEST_BYTES_MAX {
+            return self.dropped("spans", 1);
+        }
+        self.guest_bytes += bytes;
+        let offset = |unix_ns: u64| unix_ns.saturating_sub(data.created_at_unix_ns).min(now);
+        let start_ns = offset(span.start_unix_ns);
+        let kind = if span.client { SpanKind::Client } else { SpanKind::Internal };
+        let name = owned(truncate(&span.name, GUEST_NAME_BYTES_MAX));
+        let index = data.spans.len();
+        let mut record =
+            SpanRecord::open(span.span_id, Some(span.parent_id.unwrap_or(host)), name, kind, start_ns);
+        record.open = false;
+        record.end_ns = offset(span.end_unix_ns).max(start_ns);
+        record.error = span.error.as_deref().map(owned);
+        let events_kept = span.events.len().min(EVENTS_MAX);
+        record.dropped_events = (span.events.len() - events_kept) as u32;
+        let (attributes, cut) = guest_fields(span.attributes, attribute::RESERVED_PREFIXES);
+        record.dropped_attributes = cut;
+        let events: Vec<_> = span
+            .events
+            .into_iter()
+            .take(events_kept)
+            .map(|event| (event.name, offset(event.unix_ns), event.attributes))
+            .collect();
+        data.spans.push(record);
+        for (key, value) in attributes {
+            data.push_field(index, key, value);
+        }
+        for (name, at_ns, attributes) in events {
+            let (attributes, cut) = guest_fields(attributes, attribute::RESERVED_PREFIXES);
+            data.spans[index].dropped_attributes += cut;
+            data.push_event(index, owned(truncate(&name, GUEST_NAME_BYTES_MAX)), at_ns, attributes);
+        }
+        self.guests.push((index as u32, host));
+    }
+
+    /// A line or record of the plugin. It goes out at once, so that logs are live.
+    pub fn guest_log(&mut self, under: SpanRef, log: GuestLog) {
+        if let Some(series) = &self.series {
+            series.log_line(log.stream);
+        }
+        if self.logs >= GUEST_LOGS_MAX {
+            return self.dropped("logs", 1);
+        }
+        self.logs += 1;
+        let data = self.data();
+        let begun = data.created_at_unix_ns;
+        let now = begun.saturating_add(self.anchor.offset_ns());
+        let unix_ns = log.unix_ns.map_or(now, |at| at.clamp(begun, now));
+        let mut record = log_record(log, unix_ns);
+        record.ids = Some(data.ids(self.span_id(under)));
+        record.plugin = Some(data.plugin.clone());
+        record.version.clone_from(&data.version);
+        self.telemetry.hand_over(Some(self.slot), Record::Log(Box::new(record)));
+    }
+
+    /// A number that the plugin measured: an event of `under`. It never becomes a label.
+    pub fn guest_metric(&mut self, under: SpanRef, metric: GuestMetric) {
+        let bytes = metric.name.len() + json_bytes(&metric.attributes);
+        if self.guest_bytes + bytes > GUEST_BYTES_MAX || self.data().events.len() >= EVENTS_MAX {
+            return self.dropped("metrics", 1);
+        }
+        self.guest_bytes += bytes;
+        let (mut fields, _) = guest_fields(metric.attributes, attribute::RESERVED_PREFIXES);
+        let name = owned(truncate(&metric.name, GUEST_NAME_BYTES_MAX));
+        fields.push((attribute::METRIC_NAME.into(), name.into()));
+        fields.push((attribute::METRIC_VALUE.into(), metric.value.into()));
+        self.event(under, names::event::METRIC, fields);
+    }
+
+    /// Messages of the plugin that a limit cut off; `what` is a short word such as `logs` or `stdout_bytes`.
+    pub fn dropped(&mut self, what: &'static str, count: u64) {
+        if let Some(series) = &self.series {
+            series.guest_dropped(what, count);
+        }
+        if let Some((_, sum)) = self.dropped.iter_mut().find(|(known, _)| *known == what) {
+            *sum += count;
+        } else if self.dropped.len() < DROPPED_KINDS_MAX {
+            self.dropped.push((what, count));
+        }
+    }
+
+    /// An attempt begins. Only calls that reached one count in `invocation_duration_seconds`.
+    pub fn attempt(&mut self) {
+        if self.attempt_open {
+            self.attempt_ended(Outcome::Failed);
+        }
+        self.attempt_open = true;
+        self.data_mut().attempts += 1;
+    }
+
+    /// The attempt is over. One that is open at the ending ends with the invocation's outcome.
+    pub fn attempt_ended(&mut self, outcome: Outcome) {
+        if std::mem::take(&mut self.attempt_open)
+            && let Some(series) = &self.series
+        {
+            series.attempt_ended(outcome);
+        }
+    }
+
+    pub fn attempts(&self) -> u32 {
+        self.data().attempts
+    }
+
+    /// The wait for an instance is over; from now on the invocation is running.
+    pub fn queue_wait(&mut self, waited: Duration) {
+        self.data_mut().queue += waited;
+        if let Some(series) = &self.series {
+            series.queue_wait(waited);
+        }
+        self.telemetry.0.queue.update(self.slot, |active| active.running = true);
+    }
+
+    /// The call had to wait for an instance to be prepared. Whoever prepared it tells
+    /// [`PluginSeries::prepared`], since it may have served others too.
+    pub fn cold_start(&mut self, prepare: Duration) {
+        let data = self.data_mut();
+        let first = !std::mem::replace(&mut data.cold_start, true);
+        data.prepare += prepare;
+        if let (true, Some(series)) = (first, &self.series) {
+            series.cold_start();
+        }
+    }
+
+    /// What went in, bounded and redacted by the caller of this.
+    pub fn capture_input(&mut self, captured: Captured) {
+        self.data_mut().captured_input = Some(captured);
+    }
+
+    pub fn capture_output(&mut self, captured: Captured) {
+        self.data_mut().captured_output = Some(captured);
+    }
+
+    /// The ending.
+    pub fn finish(mut self, ending: Ending<'_>) -> Finished {
+        self.end(ending).expect(ALIVE)
+    }
+
+    fn end(&mut self, ending: Ending<'_>) -> Option<Finished> {
+        let mut data = self.data.take()?;
+        let duration_ns = self.anchor.offset_ns();
+        data.duration = Duration::from_nanos(duration_ns);
+        let labels = settle(&mut data, ending);
+        self.attempt_ended(data.outcome);
+        if self.series.is_none() {
+            data.spans[0].name = format!("{}{}", names::span::INVOKE_PREFIX, data.plugin).into();
+        }
+        adopt_orphans(&mut data, &self.guests);
+        close_open_spans(&mut data, duration_ns);
+        let kept = self.count(&data, labels);
+        self.describe_root(&mut data, kept);
+        let finished = Finished {
+            invocation_id: data.invocation_id,
+            trace_id: data.trace_id,
+            root_span_id: data.spans[0].id,
+            trace_flags: data.flags,
+            version: data.version.clone(),
+            duration: data.duration,
+            queue: data.queue,
+            attempts: data.attempts,
+            cold_start: data.cold_start,
+        };
+        if self.telemetry.0.queue.leave(self.slot, data) {
+            self.telemetry.wake();
+        }
+        Some(finished)
+    }
+
+    /// Metrics of the ending; whether the call became an exemplar.
+    fn count(&self, data: &RecordingData, labels: EndingLabels) -> bool {
+        let Some(series) = &self.series else {
+            self.telemetry.0.metrics.unrouted(labels);
+            return false;
+        };
+        series.left();
+        series.ended(&data.action, labels);
+        series.used(data.usage.cpu, data.usage.memory_peak_bytes);
+        if data.attempts == 0 {
+            return false;
+        }
+        let exemplar = data.sampled().then(|| Exemplar {
+            trace_id: data.trace_id,
+            span_id: data.spans[0].id,
+            value: data.duration.as_secs_f64(),
+            unix_ns: data.unix_ns(nanoseconds(data.duration)),
+        });
+        series.took(data.outcome, data.duration, exemplar)
+    }
+
+    fn describe_root(&self, data: &mut RecordingData, kept: bool) {
+        data.describe_root();
+        for (what, count) in &self.dropped {
+            data.push_field(0, format!("{}{what}", attribute::DROPPED_PREFIX).into(), (*count).into());
+        }
+        if kept {
+            data.push_field(0, attribute::SAMPLING_KEEP.into(), true.into());
+        }
+    }
+
+    fn data(&self) -> &RecordingData {
+        self.data.as_ref().expect(ALIVE)
+    }
+
+    fn data_mut(&mut self) -> &mut RecordingData {
+        self.data.as_mut().expect(ALIVE)
+    }
+
+    fn span_mut(&mut self, span: SpanRef) -> Option<&mut SpanRecord> {
+        if span.recorded { self.data_mut().spans.get_mut(span.index as usize) } else { None }
+    }
+
+    fn push(&mut self, span: SpanRef, key: Text, value: Value) {
+        self.data_mut().push_field(span.index as usize, key, value);
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.end(Ending::Dropped);
+    }
+}
+
+const ALIVE: &str = "only `end` takes the data, and it takes the recording with it";
+
+// === What `end` does, step by step ===
+
+/// Writes outcome, error and usage down.
+fn settle(data: &mut RecordingData, ending: Ending<'_>) -> EndingLabels {
+    let (outcome, error, usage) = match ending {
+        Ending::Replied { usage } => (Outcome::Replied, None, usage),
+        Ending::Failed { error, usage } if error.kind == ErrorKind::Cancelled => {
+            (Outcome::Dropped, Some(error), usage)
+        }
+        Ending::Failed { error, usage } => (Outcome::Failed, Some(error), usage),
+        Ending::Dropped => (Outcome::Dropped, None, data.usage),
+    };
+    data.outcome = outcome;
+    data.usage = usage;
+    data.error = match (outcome, error) {
+        (Outcome::Replied, _) => None,
+        (_, Some(error)) => Some(RecordedError { kind: error.kind, message: owned(&error.message) }),
+        (_, None) => Some(RecordedError { kind: ErrorKind::Cancelled, message: "the caller left".into() }),
+    };
+    if let (Some(exception), Outcome::Failed) = (error.and_then(|error| error.exception.as_ref()), outcome) {
+        let message = data.error.as_ref().map_or(Text::Static(""), |error| error.message.clone());
+        let fields = [
+            (attribute::EXCEPTION_TYPE.into(), owned(&exception.type_name).into()),
+            (attribute::EXCEPTION_MESSAGE.into(), message.into()),
+            (attribute::EXCEPTION_STACKTRACE.into(), owned(&exception.traceback).into()),
+        ];
+        let at_ns = nanoseconds(data.duration);
+        data.push_event(0, names::event::EXCEPTION.into(), at_ns, fields);
+    }
+    data.text_bytes += data.error.as_ref().map_or(0, |error| error.message.len());
+    EndingLabels { outcome, kind: data.error.as_ref().map(|error| error.kind) }
+}
+
+fn close_open_spans(data: &mut RecordingData, now_ns: u64) {
+    let error = match (&data.error, data.outcome) {
+        (Some(error), Outcome::Failed) => Some(error.message.clone()),
+        _ => None,
+    };
+    for span in data.spans.iter_mut().filter(|span| span.open) {
+        span.open = false;
+        span.end_ns = now_ns;
+        if span.error.is_none() {
+            span.error.clone_from(&error);
+        }
+    }
+}
+
+/// A guest names its parents itself. Whatever does not lead to a span of the host is put under the span of
+/// the call that it came from: nothing in a trace hangs loose or in a circle.
+fn adopt_orphans(data: &mut RecordingData, guests: &[(u32, SpanId)]) {
+    if guests.is_empty() {
+        return;
+    }
+    let mut parents: HashMap<SpanId, Option<SpanId>> =
+        data.spans.iter().map(|span| (span.id, span.parent)).collect();
+    for (index, host) in guests {
+        let span = &mut data.spans[*index as usize];
+        if !span.parent.is_some_and(|parent| parents.contains_key(&parent)) {
+            span.parent = Some(*host);
+            parents.insert(span.id, span.parent);
+        }
+    }
+    let in_a_circle = |start: SpanId| {
+        let root = data.spans[0].id;
+        let path = std::iter::successors(Some(start), |at| parents.get(at).copied().flatten());
+        !path.take(parents.len() + 1).any(|at| at == root)
+    };
+    let loose: Vec<bool> =
+        guests.iter().map(|(index, _)| in_a_circle(data.spans[*index as usize].id)).collect();
+    for ((index, host), _) in guests.iter().zip(loose).filter(|(_, loose)| *loose) {
+        data.spans[*index as usize].parent = Some(*host);
+    }
+}
+
+// === Bounding what guests say ===
+
+/// A guest's log as a record without ids.
+pub(super) fn log_record(log: GuestLog, unix_ns: u64) -> LogRecord {
+    let (mut fields, mut dropped_fields) = guest_fields(log.fields, &[]);
+    if let Some(logger) = log.logger {
+        fields.push((names::log::LOGGER.into(), owned(truncate(&logger, GUEST_NAME_BYTES_MAX)).into()));
+    }
+    if let Some(code) = log.code {
+        fields.push((attribute::CODE_FILE.into(), owned(&code.file).into()));
+        fields.push((attribute::CODE_LINE.into(), code.line.into()));
+        fields.push((attribute::CODE_FUNCTION.into(), owned(&code.function).into()));
+    }
+    let body = owned(&log.body);
+    let mut bytes = body.len();
+    fields.retain(|(key, value)| {
+        bytes += key.len() + value.text_bytes();
+        let fits = bytes <= LOG_BYTES_MAX;
+        dropped_fields += u32::from(!fits);
+        fits
+    });
+    LogRecord {
+        unix_ns,
+        severity: log.severity,
+        stream: if log.stream == LogStream::Host { LogStream::Sdk } else { log.stream },
+        body,
+        event_name: None,
+        ids: None,
+        plugin: None,
+        version: None,
+        fields,
+        dropped_fields,
+    }
+}
+
+/// A guest's attributes, bounded, and how many were left out. Keys that begin with one of `refused` are: they
+/// would speak in the host's name.
+fn guest_fields(map: Map<String, Json>, refused: &[&str]) -> (Vec<(Text, Value)>, u32) {
+    let all = map.len();
+    let fields: Vec<(Text, Value)> = map
+        .into_iter()
+        .filter(|(key, _)| !key.is_empty() && !refused.iter().any(|prefix| key.starts_with(prefix)))
+        .take(GUEST_FIELDS_MAX)
+        .filter_map(|(key, value)| Some((owned(truncate(&key, GUEST_NAME_BYTES_MAX)), guest_value(value)?)))
+        .collect();
+    let cut = (all - fields.len()) as u32;
+    (fields, cut)
+}
+
+fn guest_value(value: Json) -> Option<Value> {
+    Some(match value {
+        Json::Null => return None,
+        Json::Bool(value) => value.into(),
+        Json::Number(number) => match number.as_i64() {
+            Some(integer) => integer.into(),
+            None => number.as_f64()?.into(),
+        },
+        Json::String(text) => owned(&text).into(),
+        nested => owned(&nested.to_string()).into(),
+    })
+}
+
+fn guest_span_bytes(span: &GuestSpan) -> usize {
+    let events: usize =
+        span.events.iter().map(|event| event.name.len() + json_bytes(&event.attributes) + 64).sum();
+    size_of::<SpanRecord>() + span.name.len() + json_bytes(&span.attributes) + events
+}
+
+/// About what the map holds once it is bounded; nested values count as the text they become.
+fn json_bytes(map: &Map<String, Json>) -> usize {
+    let value = |value: &Json| match value {
+        Json::String(text) => text.len().min(TEXT_BYTES_MAX),
+        Json::Array(_) | Json::Object(_) => TEXT_BYTES_MAX,
+        _ => 8,
+    };
+    map.iter()
+        .take(GUEST_FIELDS_MAX)
+        .map(|(key, json)| key.len().min(GUEST_NAME_BYTES_MAX) + value(json) + 64)
+        .sum()
+}
+
+fn owned(text: &str) -> Text {
+    Text::Shared(truncate(text, TEXT_BYTES_MAX).into())
+}
+
+/// A name as asked may be anything; no registered one is longer than this.
+fn bounded(name: Arc<str>) -> Arc<str> {
+    if name.len() <= PluginName::LENGTH_MAX { name } else { truncate(&name, PluginName::LENGTH_MAX).into() }
+}
+
+// === impl SpanRecord, RecordingData ===
+
+impl SpanRecord {
+    fn open(id: SpanId, parent: Option<SpanId>, name: Text, kind: SpanKind, start_ns: u64) -> SpanRecord {
+        SpanRecord {
+            id,
+            parent,
+            name,
+            kind,
+            start_ns,
+            end_ns: start_ns,
+            error: None,
+            dropped_attributes: 0,
+            dropped_events: 0,
+            open: true,
+            fields: Chain::EMPTY,
+            events: Chain::EMPTY,
+        }
+    }
+}
+
+impl RecordingData {
+    pub(super) fn empty(invocation_id: InvocationId, trace_id: TraceId) -> RecordingData {
+        RecordingData {
+            invocation_id,
+            trace_id,
+            flags: 0,
+            tracestate: None,
+            origin: Origin::Local,
+            plugin: names::OTHER.into(),
+            version: None,
+            runtime: None,
+            action: names::OTHER.into(),
+            created_at_unix_ns: 0,
+            duration: Duration::ZERO,
+            attempts: 0,
+            queue: Duration::ZERO,
+            prepare: Duration::ZERO,
+            cold_start: false,
+            outcome: Outcome::Dropped,
+            error: None,
+            usage: Usage::default(),
+            captured_input: None,
+            captured_output: None,
+            spans: Vec::with_capacity(8),
+            fields: Vec::with_capacity(32),
+            events: Vec::new(),
+            text_bytes: 0,
+        }
+    }
+
+    /// Makes it ready for another call. False: it grew too large to be kept.
+    pub(super) fn clear(&mut self) -> bool {
+        self.tracestate = None;
+        self.version = None;
+        self.runtime = None;
+        self.duration = Duration::ZERO;
+        self.attempts = 0;
+        self.queue = Duration::ZERO;
+        self.prepare = Duration::ZERO;
+        self.cold_start = false;
+        self.error = None;
+        self.usage = Usage::default();
+        self.captured_input = None;
+        self.captured_output = None;
+        self.spans.clear();
+        self.fields.clear();
+        self.events.clear();
+        self.text_bytes = 0;
+        self.fields.capacity() <= POOLED_FIELDS_MAX && self.spans.capacity() <= POOLED_FIELDS_MAX
+    }
+
+    /// The attributes that the root span of every call has.
+    fn describe_root(&mut self) {
+        let RecordingData { spans, fields, .. } = self;
+        let root = &mut spans[0].fields;
+        let mut set = |key: &'static str, value: Value| root.push_field(fields, Text::Static(key), value);
+        set(attribute::INVOCATION_ID, self.invocation_id.into());
+        set(attribute::PLUGIN_NAME, self.plugin.clone().into());
+        if let (Some(version), Some(runtime)) = (&self.version, self.runtime) {
+            set(attribute::PLUGIN_VERSION, version.clone().into());
+            set(attribute::PLUGIN_RUNTIME, runtime.into());
+        }
+        set(attribute::ACTION, self.action.clone().into());
+        set(attribute::OUTCOME, self.outcome.as_str().into());
+        if let Some(error) = &self.error {
+            set(attribute::ERROR_TYPE, error.kind.as_str().into());
+            set(attribute::BLAME, error.kind.blame().as_str().into());
+        }
+        set(attribute::ATTEMPTS, self.attempts.into());
+        set(attribute::COLD_START, self.cold_start.into());
+        set(attribute::SANDBOX_TIER, names::SANDBOX_TIER.into());
+        set(attribute::INPUT_BYTES, self.usage.input_bytes.into());
+        set(attribute::OUTPUT_BYTES, self.usage.output_bytes.into());
+        if self.attempts > 0 {
+            set(attribute::USAGE_CPU, self.usage.cpu.as_secs_f64().into());
+            set(attribute::USAGE_MEMORY_PEAK, self.usage.memory_peak_bytes.into());
+        }
+    }
+
+    /// Whether `key` was set before on this span; then it has the new value now.
+    fn replace_field(&mut self, span: usize, key: &Text, value: &Value) -> bool {
+        let Some(chain) = self.spans.get(span).map(|span| span.fields) else { return true };
+        let RecordingData { fields, text_bytes, .. } = self;
+        match chain.find_mut(fields, key) {
+            Some(field) => {
+                *text_bytes += value.text_bytes();
+                field.value = value.clone();
+                true
+            }
+            None => false,
+        }
+    }
+}
