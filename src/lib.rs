@@ -5,5 +5,7 @@
 
 pub mod model;
 pub mod telemetry;
+pub mod store;
 pub mod package;
+pub mod sandbox;
 pub mod runtimes;

@@ -9,7 +9,8 @@ use super::{BoxFuture, Call, GuestContext, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan};
 use crate::model::ids::SpanId;
-use crate::runtimes::pool::Pool;
+use crate::model::invocation::Usage;
+use crate::runtimes::pool::{Lease, Pool};
 use crate::runtimes::{CallRequest, Guest};
 use crate::telemetry::SpanRef;
 use crate::telemetry::names::span;
@@ -21,5 +22,111 @@ pub struct Execute {
 impl Execute {
     pub fn new(pool: Arc<Pool>) -> Execute {
         Execute { pool }
+    }
+
+    /// A warm instance, or a new one, whose start has a span and does not count as the call's time.
+    async fn instance(&self, call: &mut Call) -> Result<Lease, InvokeError> {
+        if let Some(lease) = self.pool.acquire_idle() {
+            return Ok(lease);
+        }
+        let span = call.recording.open(span::PREPARE, call.attempt_span());
+        let _paused = call.pause();
+        let recording = &mut call.recording;
+        let acquired = self.pool.acquire(&mut |log| recording.guest_log(span, log)).await;
+        match acquired {
+            Ok(acquired) => {
+                call.recording.close(span);
+                if let Some(took) = acquired.cold_start {
+                    call.recording.cold_start(took);
+                }
+                Ok(acquired.lease)
+            }
+            Err(error) => {
+                call.recording.fail(span, error.kind, &error.message);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Policy for Execute {
+    fn handle<'a>(&'a self, call: &'a mut Call, _next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
+        Box::pin(async move {
+            let mut lease = self.instance(call).await?;
+            let span = call.recording.open(span::EXECUTE, call.attempt_span());
+            let request = request_for(call, span);
+            let ended = lease.call(request, &mut CallGuest { call, span }).await;
+            match &ended {
+                Ok(_) => call.recording.close(span),
+                Err(error) => call.recording.fail(span, error.kind, &error.message),
+            }
+            let end = ended?;
+            call.usage = end.usage;
+            Ok(end.output.map_or(Reply::Streamed, Reply::Value))
+        })
+    }
+}
+
+fn request_for(call: &Call, execute: SpanRef) -> CallRequest {
+    let parent = call.invocation.parent.as_ref();
+    CallRequest {
+        invocation_id: call.recording.invocation_id(),
+        attempt: call.attempt.as_ref().map_or(1, |attempt| attempt.number),
+        action: call.invocation.action.clone(),
+        input: call.invocation.input.clone(),
+        traceparent: call.recording.traceparent(execute),
+        tracestate: parent.and_then(|parent| parent.tracestate.clone()),
+        baggage: parent.and_then(|parent| parent.baggage.clone()),
+        deadline: call.time_left(),
+        output_bytes_max: call.plugin.manifest.limits.output_bytes_max,
+    }
+}
+
+/// A running call, as its plugin sees it.
+struct CallGuest<'c> {
+    call: &'c mut Call,
+    span: SpanRef,
+}
+
+impl Guest for CallGuest<'_> {
+    fn chunk(&mut self, part: Arc<RawValue>) -> BoxFuture<'_, Result<(), InvokeError>> {
+        Box::pin(self.call.take_chunk(part))
+    }
+
+    fn log(&mut self, log: GuestLog) {
+        self.call.recording.guest_log(self.span, log);
+    }
+
+    fn span(&mut self, span: GuestSpan) {
+        self.call.recording.guest_span(self.span, span);
+    }
+
+    fn metric(&mut self, metric: GuestMetric) {
+        self.call.recording.guest_metric(self.span, metric);
+    }
+
+    fn ask(&mut self, question: GuestCall) -> BoxFuture<'static, GuestAnswer> {
+        let parent = self.call.invocation.parent.as_ref();
+        let context = GuestContext {
+            trace_id: self.call.recording.trace_id(),
+            parent_id: self.execute_span(),
+            trace_flags: self.call.recording.flags(),
+            tracestate: parent.and_then(|parent| parent.tracestate.clone()),
+            baggage: parent.and_then(|parent| parent.baggage.clone()),
+            left: self.call.time_left(),
+        };
+        self.call.services.answer(question, context)
+    }
+
+    fn execute_span(&self) -> SpanId {
+        self.call.recording.span_id(self.span)
+    }
+
+    fn dropped(&mut self, what: &'static str, count: u64) {
+        self.call.recording.dropped(what, count);
+    }
+
+    fn usage(&mut self, usage: Usage) {
+        self.call.usage = usage;
     }
 }

@@ -30,7 +30,7 @@ pub mod execute;
 pub mod retry;
 pub mod validate;
 
-use deadline::Deadline;
+use deadline::{Deadline, Paused};
 use validate::KeptChunks;
 
 /// One invocation on its way through the stack.
@@ -58,6 +58,12 @@ impl Call {
     /// The span under which the steps of an attempt stand.
     fn attempt_span(&self) -> SpanRef {
         self.attempt.as_ref().map_or_else(|| self.recording.root(), |attempt| attempt.span)
+    }
+
+    /// Stops the clocks of the call and of its attempt until the guards are dropped.
+    fn pause(&self) -> (Paused, Option<Paused>) {
+        let limit = self.attempt.as_ref().and_then(|attempt| attempt.limit.as_ref());
+        (self.deadline.pause(), limit.map(|limit| limit.pause()))
     }
 
     /// What is left of the call and of its attempt.

@@ -90,7 +90,7 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     let schema = plugin.input_schema.as_ref();
     if !input.get().starts_with('{') {
         // Kept all the same, so that one can see what came; but a schema cannot redact what it does not fit.
-        if schema.is_none_or(|schema| !schema.has_sensitive()) {
+        if schema.is_none_or(|schema| !schema.is_sensitive()) {
             call.recording.capture_input(captured(&plugin, None, None, &input));
         }
         return Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"));
@@ -108,7 +108,7 @@ fn check_value(call: &mut Call, output: &Arc<RawValue>) -> Result<(), InvokeErro
     match &checked {
         Ok(value) => call.recording.capture_output(captured(&plugin, schema, value.as_ref(), output)),
         // What is wrong with it can be seen only if it is kept.
-        Err(_) if schema.is_none_or(|schema| !schema.has_sensitive()) => {
+        Err(_) if schema.is_none_or(|schema| !schema.is_sensitive()) => {
             call.recording.capture_output(captured(&plugin, None, None, output));
         }
         Err(_) => {}

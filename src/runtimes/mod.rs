@@ -16,6 +16,10 @@ use crate::model::ids::{InvocationId, SpanId};
 use crate::model::invocation::Usage;
 use crate::package::manifest::Manifest;
 
+pub mod pool;
+pub mod python;
+pub mod worker;
+
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One version, ready to be run: checked manifest, its files, and what the operator adds.
@@ -116,6 +120,8 @@ pub trait Guest: Send {
     fn ask(&mut self, call: GuestCall) -> BoxFuture<'static, GuestAnswer>;
     /// The span under which the guest's own spans stand.
     fn execute_span(&self) -> SpanId;
-    /// Messages that were cut off by a limit, by kind of message.
+    /// Messages that were cut off by a limit, by kind of message: the names in [`worker::dropped`].
     fn dropped(&mut self, what: &'static str, count: u64);
+    /// What the call used, also if it failed. At most once, before the end of the call is returned.
+    fn usage(&mut self, _usage: Usage) {}
 }

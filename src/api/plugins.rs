@@ -1,0 +1,208 @@
+//! Plugins: list, show, register, remove, download.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use semver::Version;
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::{Api, Problem, blocking};
+use crate::host::RegisterError;
+use crate::model::error::{FieldError, InvokeError};
+use crate::model::kind::ErrorKind;
+use crate::model::lifecycle::Lifecycle;
+use crate::model::units::{format_bytes, format_duration};
+use crate::package::archive::PACKAGE_BYTES_MAX;
+use crate::registry::Deployment;
+
+pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let (limit, after, text) = (query.limit(), query.text("cursor"), query.text("q"));
+    query.end()?;
+    let mut names: Vec<Arc<str>> = api.host.registry().all().iter().map(|live| live.manifest.name.shared()).collect();
+    names.dedup();
+    let fits = |name: &&Arc<str>| after.as_deref().is_none_or(|after| &***name > after);
+    let mut items: Vec<Value> = Vec::new();
+    let mut next = None;
+    for name in names.iter().filter(fits) {
+        let Some(item) = plugin_json(&api.host.registry().versions(name), current(&api, name).as_deref(), false) else {
+            continue;
+        };
+        let holds = |member: &str, text: &str| item[member].as_str().is_some_and(|value| value.contains(text));
+        if text.as_deref().is_some_and(|text| !holds("name", text) && !holds("description", text)) {
+            continue;
+        }
+        if items.len() == limit {
+            next = items.last().map(|item| item["name"].clone());
+            break;
+        }
+        items.push(item);
+    }
+    Ok(Json(json!({"items": items, "next": next})))
+}
+
+pub async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    plugin_json(&api.host.registry().versions(&name), current(&api, &name).as_deref(), true)
+        .map(Json)
+        .ok_or_else(|| unknown(&name, None))
+}
+
+pub async fn versions(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let versions = api.host.registry().versions(&name);
+    if versions.is_empty() {
+        return Err(unknown(&name, None));
+    }
+    let items: Vec<Value> = versions.iter().map(|live| version_json(live, false)).collect();
+    Ok(Json(json!({"items": items, "next": null})))
+}
+
+pub async fn version(
+    State(api): State<Api>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(version_json(&*find(&api, &name, &version)?, true)))
+}
+
+pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Problem> {
+    let bytes_max = usize::try_from(PACKAGE_BYTES_MAX).unwrap_or(usize::MAX);
+    let bytes = to_bytes(body, bytes_max).await.map_err(|_| {
+        let message = format!("a package has at most {}", format_bytes(PACKAGE_BYTES_MAX));
+        Problem::new(ErrorKind::InputTooLarge, message)
+    })?;
+    let host = api.host.clone();
+    let registered = blocking(move || host.register_zip(bytes)).await?.map_err(Problem::from)?;
+    let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
+    let deployment = &registered.deployment;
+    let mut document = head_json(deployment);
+    document["created"] = registered.created.into();
+    let location = format!("/v1/plugins/{}/versions/{}", deployment.manifest.name, deployment.manifest.version);
+    Ok((status, [(header::LOCATION, location)], Json(document)).into_response())
+}
+
+pub async fn remove(
+    State(api): State<Api>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let deployment = find(&api, &name, &version)?;
+    let host = api.host.clone();
+    blocking(move || host.remove(&deployment)).await?.map_err(Problem::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn package(
+    State(api): State<Api>,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let deployment = find(&api, &name, &version)?;
+    let host = api.host.clone();
+    let digest = deployment.digest.clone();
+    let bytes = blocking(move || host.package_zip(&digest)).await?.map_err(Problem::from)?;
+    let file = format!("attachment; filename=\"{name}-{}.zip\"", deployment.manifest.version);
+    let file = HeaderValue::from_str(&file).expect("names and versions are ASCII");
+    let kind = HeaderValue::from_static("application/zip");
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], bytes).into_response())
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Problem {
+        let diagnostics = error.diagnostics().map(|diagnostics| diagnostics.to_json()["diagnostics"].clone());
+        let mut invoke = InvokeError::new(error.kind(), error.to_string());
+        invoke.help = error.help();
+        for diagnostic in diagnostics.iter().filter_map(Value::as_array).flatten() {
+            let text = |member: &str| diagnostic[member].as_str().unwrap_or_default();
+            let pointer = format!("/{}", text("path").replace('.', "/"));
+            let place = format!("line {}, column {}", diagnostic["line"], diagnostic["column"]);
+            invoke.fields.push(FieldError { pointer, message: format!("{} ({place})", text("message")) });
+        }
+        let problem = Problem::from(invoke);
+        match diagnostics {
+            Some(diagnostics) => problem.with("diagnostics", diagnostics),
+            None => problem,
+        }
+    }
+}
+
+/// A plugin as its routes show it; `None` for one without versions.
+pub fn plugin_json(versions: &[Arc<Deployment>], current: Option<&Deployment>, whole: bool) -> Option<Value> {
+    // The newest stands for a plugin none of whose versions gets calls.
+    let shown = current.or_else(|| versions.first().map(|newest| &**newest))?;
+    let mut document = version_json(shown, whole);
+    document["version"] = current.map_or(Value::Null, |current| current.manifest.version.to_string().into());
+    document["versions"] = versions.iter().map(|live| Value::from(live.manifest.version.to_string())).collect();
+    Some(document)
+}
+
+/// What every answer about a version begins with.
+fn head_json(deployment: &Deployment) -> Value {
+    let state = deployment.state();
+    let cause = match &state {
+        Lifecycle::Failed { cause, .. } => Some(cause.clone()),
+        _ => None,
+    };
+    json!({
+        "name": deployment.manifest.name.as_str(),
+        "version": deployment.manifest.version.to_string(),
+        "state": state.as_str(),
+        "cause": cause,
+        "digest": &*deployment.digest,
+    })
+}
+
+fn version_json(deployment: &Deployment, whole: bool) -> Value {
+    let manifest = &deployment.manifest;
+    let registered_at = SystemTime::UNIX_EPOCH + Duration::from_millis(deployment.registered_at_unix_ms);
+    let mut document = head_json(deployment);
+    let members = document.as_object_mut().expect("it was written as an object");
+    members.insert("runtime".into(), manifest.runtime.as_str().into());
+    members.insert("description".into(), manifest.description.clone().into());
+    members.insert("owner".into(), manifest.owner.clone().into());
+    members.insert("registered_at".into(), humantime::format_rfc3339_millis(registered_at).to_string().into());
+    members.insert("actions".into(), manifest.action_names().map(Value::from).collect());
+    if whole {
+        let schema = |schema: &Option<Arc<Value>>| schema.as_deref().cloned().unwrap_or(Value::Null);
+        members.insert("input_schema".into(), schema(&manifest.input_schema));
+        members.insert("output_schema".into(), schema(&manifest.output_schema));
+        let examples = manifest.examples.iter().map(|example| {
+            json!({"name": example.name, "action": example.action, "input": &*example.input})
+        });
+        members.insert("examples".into(), examples.collect());
+        let limits = &manifest.limits;
+        let limits = json!({
+            "timeout": format_duration(limits.timeout),
+            "memory": format_bytes(limits.memory_bytes),
+            "max_input": format_bytes(limits.input_bytes_max),
+            "max_output": format_bytes(limits.output_bytes_max),
+            "concurrency": limits.concurrency,
+            "queue": limits.queue,
+            "instances": {"min": limits.instances_min, "max": limits.instances_max},
+            "calls_per_instance": limits.calls_per_instance,
+        });
+        members.insert("limits".into(), limits);
+        members.insert("secrets".into(), manifest.secrets.clone().into());
+    }
+    document
+}
+
+/// The version that a call without a wish gets.
+fn current(api: &Api, name: &str) -> Option<Arc<Deployment>> {
+    api.host.registry().route(name, None).ok()
+}
+
+fn find(api: &Api, name: &str, version: &str) -> Result<Arc<Deployment>, Problem> {
+    let parsed = Version::parse(version).map_err(|error| {
+        Problem::new(ErrorKind::InvalidInput, format!("{version:?} is not a version as 1.2.3: {error}"))
+    })?;
+    api.host.registry().get(name, &parsed).ok_or_else(|| unknown(name, Some(&parsed)))
+}
+
+fn unknown(name: &str, version: Option<&Version>) -> Problem {
+    let what = version.map_or_else(|| format!("plugin {name:?}"), |version| format!("version {version} of {name:?}"));
+    let error = InvokeError::new(ErrorKind::NotFound, format!("there is no {what}"));
+    error.help("GET /v1/plugins lists the registered ones").into()
+}

@@ -1,0 +1,1393 @@
+"""spanglass worker for Python plugins: runs one plugin's functions for the host.
+
+Standard library only, Python 3.9 or later. The protocol is docs/worker-protocol.md: frames (u32 little-endian
+length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin.
+What is imported at the top is what every worker pays for at each start; everything else is imported when it is
+first needed.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from _queue import SimpleQueue
+from _thread import allocate_lock
+from contextvars import ContextVar
+
+try:
+    import resource
+except ImportError:  # an interpreter that was built without it
+    resource = None
+
+PROTOCOL_VERSION = 1
+FRAMES_IN = 3
+FRAMES_OUT = 4
+READ_BYTES = 65_536
+# What may be sent for one call; beyond it is dropped and counted. The host has the same bounds.
+COUNT_MAX = {"span": 1_000, "log": 10_000, "metric": 1_000}
+ASKS_MAX = 16
+TEXT_BYTES_MAX = 8_192
+NAME_BYTES_MAX = 256
+FIELDS_MAX = 64
+EVENTS_MAX = 64
+TRACEBACK_BYTES_MAX = 32_768
+# How far the search for an offending value in an output goes.
+SEARCH_VALUES_MAX = 100_000
+SEARCH_DEPTH_MAX = 200
+
+_PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
+_OWN_FILE = __file__
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+_open_span = ContextVar("spanglass_open_span", default=None)
+_WAKE = object()
+
+
+# --- the channel to the host ----------------------------------------------------------------------------------
+
+
+class Channel:
+    """The two frame pipes. Any thread may send. Of the threads that wait for a frame, one reads for all."""
+
+    def __init__(self):
+        self.frame_bytes_max = 1 << 20
+        self.muted = False
+        self._main = SimpleQueue()
+        self._buffer = b""
+        self._fresh_locks()
+
+    def _fresh_locks(self):
+        self._write_lock = allocate_lock()
+        self._lock = allocate_lock()
+        self._reading = False
+        self._waiters = {}
+        self._seq = 0
+
+    def send(self, frame):
+        """Sends a frame; False: it is too long."""
+        return self.send_bytes(_encode(frame).encode("utf-8", "replace"))
+
+    def send_bytes(self, body):
+        if len(body) > self.frame_bytes_max:
+            return False
+        data = len(body).to_bytes(4, "little") + body
+        with self._write_lock:
+            written = os.write(FRAMES_OUT, data)
+            while written < len(data):
+                written += os.write(FRAMES_OUT, memoryview(data)[written:])
+        return True
+
+    def next_command(self):
+        """The next frame that is not an answer, for the main loop; None at the end."""
+        return self._wait(None, self._main)
+
+    def ask(self, frame):
+        """Sends a question and waits for its answer."""
+        queue = SimpleQueue()
+        with self._lock:
+            if len(self._waiters) - (None in self._waiters) >= ASKS_MAX:
+                raise RuntimeError("more than %d questions to the host at once" % ASKS_MAX)
+            self._seq += 1
+            seq = frame["seq"] = self._seq
+            self._waiters[seq] = queue
+        sent = False
+        try:
+            sent = self.send(frame)
+        finally:
+            if not sent:
+                with self._lock:
+                    self._waiters.pop(seq, None)
+        if not sent:
+            raise ValueError("the request is larger than %d bytes" % self.frame_bytes_max)
+        return self._wait(seq, queue)
+
+    def abandon_asks(self):
+        """The call has ended: nobody will answer what its threads still ask."""
+        if not self._waiters:
+            return
+        answer = {"error": {"kind": "ended", "message": "the call has ended"}}
+        with self._lock:
+            for seq, queue in self._waiters.items():
+                if seq is not None:
+                    queue.put(answer)
+
+    def _wait(self, seq, queue):
+        frame = _WAKE
+        with self._lock:
+            self._waiters[seq] = queue
+        while frame is _WAKE:
+            with self._lock:
+                if not queue.empty():
+                    frame = queue.get()
+                    continue
+                lead = not self._reading
+                self._reading = True
+            if not lead:
+                frame = queue.get()
+                continue
+            read = self._read()
+            with self._lock:
+                self._reading = False
+                if read is None:
+                    frame = None
+                elif read.get("t") != "reply":
+                    if seq is None:
+                        frame = read
+                    else:
+                        self._main.put(read)
+                elif read.get("seq") == seq:
+                    frame = read
+                elif read.get("seq") in self._waiters:
+                    self._waiters[read["seq"]].put(read)
+        with self._lock:
+            self._waiters.pop(seq, None)
+            if not self._reading:
+                for other in self._waiters.values():
+                    other.put(_WAKE)
+                    break
+        return frame
+
+    def _read(self):
+        buffer = self._buffer
+        while len(buffer) < 4:
+            data = os.read(FRAMES_IN, READ_BYTES)
+            if not data:
+                return None
+            buffer += data
+        end = 4 + int.from_bytes(buffer[:4], "little")
+        if len(buffer) < end:
+            parts, have = [buffer], len(buffer)
+            while have < end:
+                data = os.read(FRAMES_IN, max(end - have, READ_BYTES))
+                if not data:
+                    return None
+                parts.append(data)
+                have += len(data)
+            buffer = b"".join(parts)
+        self._buffer = buffer[end:]
+        return _decode(buffer[4:end].decode("utf-8"))
+
+    def mute(self):
+        """In a forked child: it must not speak with the host, whose pipes it has inherited."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, FRAMES_IN)
+        os.dup2(null, FRAMES_OUT)
+        os.close(null)
+        self.muted = True
+        self._buffer = b""
+        self._fresh_locks()
+
+
+# --- bounded data ---------------------------------------------------------------------------------------------
+
+
+def _text(value, bytes_max=TEXT_BYTES_MAX):
+    if not isinstance(value, str):
+        try:
+            value = str(value)
+        except Exception as error:
+            value = "<%s whose str() raised %s>" % (type(value).__name__, type(error).__name__)
+    if len(value) <= bytes_max and value.isascii():
+        return value
+    return value[:bytes_max].encode("utf-8", "backslashreplace")[:bytes_max].decode("utf-8", "ignore")
+
+
+def _field(value):
+    kind = type(value)
+    if kind is str:
+        return _text(value)
+    if kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if kind is float:
+        return value if value - value == 0 else str(value)
+    if kind in (list, tuple, dict):
+        try:
+            text = _encode(value)
+        except (TypeError, ValueError, RecursionError):
+            return _text(repr(value))
+        return value if len(text) <= TEXT_BYTES_MAX and text.isascii() else _text(text)
+    return _text(value)
+
+
+def _fields(values):
+    if len(values) > FIELDS_MAX:
+        values = dict(list(values.items())[:FIELDS_MAX])
+    return {_text(key, NAME_BYTES_MAX): _field(value) for key, value in values.items()}
+
+
+# --- what a plugin gets ---------------------------------------------------------------------------------------
+
+
+class InvalidInput(Exception):
+    """Raise it when the caller gave something that cannot work: the call fails as `invalid_input`."""
+
+
+class Unavailable(Exception):
+    """Raise it when something the plugin needs is away for now: the call fails as `unavailable`."""
+
+    def __init__(self, message, retry_after=None):
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ServiceError(Exception):
+    """A service of the host failed. `kind` is a short word such as `timeout`, `connect` or `refused`."""
+
+    kind = "failed"
+
+
+class ServiceTimeout(ServiceError, TimeoutError):
+    pass
+
+
+class ServiceUnreachable(ServiceError, ConnectionError):
+    pass
+
+
+_SERVICE_ERRORS = {"timeout": ServiceTimeout, "connect": ServiceUnreachable}
+
+
+class Errors:
+    InvalidInput = InvalidInput
+    Unavailable = Unavailable
+    ServiceError = ServiceError
+
+
+class Call:
+    """One running call, or, with id None, what happens outside of calls (`on_start`, `on_stop`)."""
+
+    __slots__ = ("id", "started", "sent", "dropped", "ended")
+
+    def __init__(self, number):
+        self.id = number
+        self.sent = {"span": 0, "log": 0, "metric": 0}
+        self.dropped = {}
+        self.ended = False
+
+    def emit(self, kind, frame):
+        """Sends a log, span or metric frame within its bound."""
+        if self.sent[kind] >= COUNT_MAX[kind]:
+            self.dropped[kind] = self.dropped.get(kind, 0) + 1
+            return
+        self.sent[kind] += 1
+        frame["t"] = kind
+        if self.id is not None:
+            frame["id"] = self.id
+        try:
+            sent = worker.channel.send(frame)
+        except (TypeError, ValueError, RecursionError):
+            sent = False
+        if not sent:
+            self.dropped[kind] = self.dropped.get(kind, 0) + 1
+
+
+class Log:
+    """`ctx.log.info("text", key=value)`; also `ctx.log("text")`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call):
+        self._call = call
+
+    def _write(self, severity, message, fields):
+        frame = sys._getframe(2)
+        self._call.emit("log", {
+            "time": time.time_ns(),
+            "severity": severity,
+            "body": _text(message),
+            "fields": _fields(fields),
+            "code": {"file": _text(frame.f_code.co_filename), "line": frame.f_lineno or 0,
+                     "function": _text(frame.f_code.co_name)},
+        })
+
+    def __call__(self, message, /, **fields):
+        self._write("INFO", message, fields)
+
+    def debug(self, message, /, **fields):
+        self._write("DEBUG", message, fields)
+
+    def info(self, message, /, **fields):
+        self._write("INFO", message, fields)
+
+    def warning(self, message, /, **fields):
+        self._write("WARN", message, fields)
+
+    def error(self, message, /, **fields):
+        self._write("ERROR", message, fields)
+
+    def critical(self, message, /, **fields):
+        self._write("FATAL", message, fields)
+
+    def exception(self, message, /, **fields):
+        error = sys.exc_info()[1]
+        if error is not None:
+            fields.setdefault("exception.type", _type_name(type(error)))
+            fields.setdefault("exception.message", _text(error))
+            fields.setdefault("exception.stacktrace", _traceback(error))
+        self._write("ERROR", message, fields)
+
+    warn = warning
+
+
+class Span:
+    """A step of a call: `with ctx.span("name", key=value) as span:`; `async with` works too."""
+
+    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token")
+
+    def __init__(self, call, name, client, attributes):
+        self.id = os.urandom(8).hex()
+        self.name = name
+        self._call = call
+        self._client = client
+        self._attributes = attributes
+        self._events = []
+        self._error = None
+        self._parent = self._token = self._start = None
+
+    def set(self, **attributes):
+        self._attributes.update(attributes)
+
+    def set_attribute(self, key, value):
+        self._attributes[key] = value
+
+    def event(self, name, /, **attributes):
+        if len(self._events) < EVENTS_MAX:
+            self._events.append({"time": time.time_ns(), "name": _text(name, NAME_BYTES_MAX),
+                                 "attributes": _fields(attributes)})
+        else:
+            dropped = self._call.dropped
+            dropped["event"] = dropped.get("event", 0) + 1
+
+    add_event = event
+
+    def set_error(self, message):
+        """Marks the step as failed although nothing was raised."""
+        self._error = _text(message) or "error"
+
+    def __enter__(self):
+        self._parent = _open_span.get()
+        self._token = _open_span.set(self)
+        self._start = time.time_ns()
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        end = time.time_ns()
+        try:
+            _open_span.reset(self._token)
+        except ValueError:  # entered in another context, as generators may be
+            _open_span.set(self._parent)
+        if error is not None and not isinstance(error, GeneratorExit):
+            self._error = "%s: %s" % (_type_name(kind), _text(error))
+            self.event("exception", **{"exception.type": _type_name(kind), "exception.message": _text(error),
+                                       "exception.stacktrace": _traceback(error)})
+        frame = {"span_id": self.id, "name": _text(self.name, NAME_BYTES_MAX), "start": self._start, "end": end,
+                 "attributes": _fields(self._attributes), "events": self._events}
+        if self._parent is not None and self._parent._call is self._call:
+            frame["parent_id"] = self._parent.id
+        if self._client:
+            frame["client"] = True
+        if self._error is not None:
+            frame["error"] = self._error
+        self._call.emit("span", frame)
+        return False
+
+    async def __aenter__(self):
+        return self.__enter__()
+
+    async def __aexit__(self, kind, error, traceback):
+        return self.__exit__(kind, error, traceback)
+
+
+class Response:
+    """What `ctx.services.http` returns."""
+
+    __slots__ = ("status", "headers", "text")
+
+    def __init__(self, answer):
+        self.status = answer.get("status")
+        self.headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
+        self.text = answer.get("body") or ""
+
+    @property
+    def status_code(self):
+        return self.status
+
+    @property
+    def ok(self):
+        return self.status < 400
+
+    def json(self):
+        return _decode(self.text)
+
+    def raise_for_status(self):
+        if not self.ok:
+            raise ServiceError("HTTP status %s" % self.status)
+
+    def __repr__(self):
+        return "<Response %s>" % self.status
+
+
+class Http:
+    """HTTP through the host. The methods with an `a` in front are for `await`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call):
+        self._call = call
+
+    def request(self, method, url, *, headers=None, params=None, json=None, data=None, timeout=None):
+        headers = {str(key): str(value) for key, value in (headers or {}).items()}
+        names = {name.lower() for name in headers}
+        if json is not None:
+            data = _encode(json)
+            if "content-type" not in names:
+                headers["content-type"] = "application/json"
+        elif isinstance(data, dict):
+            from urllib.parse import urlencode
+
+            data = urlencode(data, doseq=True)
+            if "content-type" not in names:
+                headers["content-type"] = "application/x-www-form-urlencoded"
+        elif isinstance(data, (bytes, bytearray)):
+            data = bytes(data).decode("utf-8")
+        if params:
+            from urllib.parse import urlencode
+
+            url = str(url) + ("&" if "?" in str(url) else "?") + urlencode(params, doseq=True)
+        args = {"method": str(method).upper(), "url": str(url), "headers": headers}
+        if data is not None:
+            args["body"] = str(data)
+        if timeout is not None:
+            args["timeout_ms"] = max(1, int(float(timeout) * 1000))
+        return Response(_ask(self._call, "http", "request", args))
+
+    def get(self, url, **options):
+        return self.request("GET", url, **options)
+
+    def post(self, url, **options):
+        return self.request("POST", url, **options)
+
+    def put(self, url, **options):
+        return self.request("PUT", url, **options)
+
+    def patch(self, url, **options):
+        return self.request("PATCH", url, **options)
+
+    def delete(self, url, **options):
+        return self.request("DELETE", url, **options)
+
+    def head(self, url, **options):
+        return self.request("HEAD", url, **options)
+
+    async def arequest(self, method, url, **options):
+        import asyncio
+        import functools
+        from contextvars import copy_context
+
+        request = functools.partial(copy_context().run, self.request, method, url, **options)
+        return await asyncio.get_running_loop().run_in_executor(None, request)
+
+    async def aget(self, url, **options):
+        return await self.arequest("GET", url, **options)
+
+    async def apost(self, url, **options):
+        return await self.arequest("POST", url, **options)
+
+    async def aput(self, url, **options):
+        return await self.arequest("PUT", url, **options)
+
+    async def apatch(self, url, **options):
+        return await self.arequest("PATCH", url, **options)
+
+    async def adelete(self, url, **options):
+        return await self.arequest("DELETE", url, **options)
+
+
+def _ask(call, service, op, args):
+    if call.id is None or call.ended:
+        raise ServiceError("services of the host can only be used during a call")
+    span = _open_span.get()
+    frame = {"t": "ask", "id": call.id, "service": service, "op": op, "args": args}
+    if span is not None and span._call is call:
+        frame["parent_id"] = span.id
+    reply = worker.channel.ask(frame)
+    if reply is None:
+        raise ServiceError("the host has gone")
+    failure = reply.get("error")
+    if failure is None:
+        return reply.get("output")
+    error = _SERVICE_ERRORS.get(failure.get("kind"), ServiceError)(failure.get("message"))
+    error.kind = failure.get("kind")
+    raise error
+
+
+class Services:
+    __slots__ = ("http",)
+    Error = ServiceError
+
+    def __init__(self, call):
+        self.http = Http(call)
+
+
+class Context:
+    """`ctx`: what a plugin may know and say during a call."""
+
+    errors = Errors
+
+    def __init__(self, call, action, invocation_id, traceparent, tracestate, baggage, attempt, ends_at):
+        self._call = call
+        self._ends_at = ends_at
+        self.action = action
+        self.invocation_id = invocation_id
+        self.traceparent = traceparent
+        self.tracestate = tracestate
+        self.baggage = baggage
+        self.attempt = attempt
+        self.log = Log(call)
+
+    def __getattr__(self, name):
+        # Made when first asked for; config anew for each call, so that calls cannot change each other's.
+        if name == "config":
+            value = _decode(worker.config_json)
+        elif name == "secrets":
+            value = dict(worker.secrets)
+        elif name == "services":
+            value = Services(self._call)
+        else:
+            raise AttributeError("ctx has no attribute %r" % name)
+        setattr(self, name, value)
+        return value
+
+    @property
+    def deadline(self):
+        """Seconds left until the host ends the call; None outside of calls."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic())
+
+    def remaining(self):
+        return self.deadline
+
+    def span(self, name, /, *, client=False, **attributes):
+        return Span(self._call, name, client, attributes)
+
+    def metric(self, name, value, /, **attributes):
+        value = float(value)
+        if value - value != 0:
+            raise ValueError("metric %s: %r is not a finite number" % (name, value))
+        self._call.emit("metric", {"name": _text(name, NAME_BYTES_MAX), "value": value,
+                                   "attributes": _fields(attributes)})
+
+
+# --- logging --------------------------------------------------------------------------------------------------
+
+
+def _install_logging(logging):
+    """Sends records of the standard `logging` to the host, as far as the plugin has not set it up itself."""
+
+    class HostHandler(logging.Handler):
+        def emit(self, record):
+            for handler in logging.root.handlers:
+                # The plugin prints its records itself: they come as lines of stdout or stderr.
+                if _writes_to_console(logging, handler):
+                    return
+            try:
+                body = record.getMessage()
+                fields = {}
+                if record.exc_info and record.exc_info[1] is not None:
+                    error = record.exc_info[1]
+                    fields = {"exception.type": _type_name(type(error)), "exception.message": _text(error),
+                              "exception.stacktrace": _traceback(error)}
+                levels = ((50, "FATAL"), (40, "ERROR"), (30, "WARN"), (20, "INFO"), (10, "DEBUG"))
+                severity = next((name for level, name in levels if record.levelno >= level), "TRACE")
+                worker.current.emit("log", {
+                    "time": int(record.created * 1e9), "severity": severity, "logger": _text(record.name, NAME_BYTES_MAX),
+                    "body": _text(body), "fields": fields,
+                    "code": {"file": _text(record.pathname), "line": record.lineno,
+                             "function": _text(record.funcName or "")},
+                })
+            except Exception:
+                self.handleError(record)
+
+    ours = HostHandler()
+    logging.root.addHandler(ours)
+    logging.root.setLevel(logging.INFO)
+    original = logging.basicConfig
+
+    def basicConfig(**options):
+        # It does nothing if the root logger has a handler: ours must not count. Handlers it makes for the
+        # console are taken away again: the host gets the records themselves.
+        root = logging.root
+        had_ours = ours in root.handlers
+        if had_ours:
+            root.removeHandler(ours)
+        before = list(root.handlers)
+        try:
+            original(**options)
+        finally:
+            for handler in list(root.handlers):
+                if handler not in before and _writes_to_console(logging, handler):
+                    root.removeHandler(handler)
+            if had_ours or options.get("force"):
+                root.addHandler(ours)
+
+    basicConfig.__doc__ = original.__doc__
+    logging.basicConfig = basicConfig
+
+
+def _writes_to_console(logging, handler):
+    return type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
+
+
+class LoggingHook:
+    """Notices the first import of `logging`, which costs more than the rest of this worker."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            _install_logging(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+# --- the plugin -----------------------------------------------------------------------------------------------
+
+
+class LoadError(Exception):
+    """The plugin cannot be used; the message says why."""
+
+
+def _load_module(folder, path):
+    """Imports `path` (relative to `folder`) under its real name, so that pickling finds it again."""
+    file = os.path.join(folder, path)
+    if not os.path.isfile(file):
+        raise LoadError("there is no file %s" % path)
+    parts = path[:-3].split("/") if path.endswith(".py") else [path.replace("/", "_").replace(".", "_")]
+    place = os.path.dirname(file)
+    if len(parts) > 1 and os.path.isfile(os.path.join(place, "__init__.py")):
+        name = ".".join(parts)
+    else:
+        name = parts[-1]
+        if place not in sys.path:
+            sys.path.insert(0, place)
+    known = sys.modules.get(name)
+    if known is not None:
+        if getattr(known, "__file__", None) == file:
+            return known
+        # A module of the standard library is called the same.
+        name = "plugin_" + name
+    elif path.endswith(".py") and all(part.isidentifier() for part in parts):
+        module = __import__(name)
+        for part in name.split(".")[1:]:
+            module = getattr(module, part)
+        if getattr(module, "__file__", None) == file:
+            return module
+        name = "plugin_" + name
+    from importlib.machinery import SourceFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, file, loader=SourceFileLoader(name, file))
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _public_functions(module):
+    found = []
+    for name, value in vars(module).items():
+        if not name.startswith("_") and callable(value) and not isinstance(value, type):
+            if getattr(value, "__module__", None) == module.__name__:
+                found.append(name)
+    return found
+
+
+def _resolve(module, path, function, convention):
+    found = _public_functions(module)
+    if function is None and convention == "function":
+        for name in ("invoke", "main"):
+            if callable(getattr(module, name, None)):
+                function = name
+                break
+        else:
+            if len(found) != 1:
+                listed = ": " + ", ".join(found) if found else ""
+                raise LoadError("%s defines %s public functions; name one as %s:FUNCTION%s"
+                                % (path, len(found) or "no", path, listed))
+            function = found[0]
+    target = module
+    for part in (function or "invoke").split("."):
+        target = getattr(target, part, None)
+    if not callable(target):
+        listed = "it defines " + ", ".join(found) if found else "it defines no function"
+        raise LoadError("%s has no function `%s`; %s" % (path, function or "invoke", listed))
+    return target
+
+
+def _wants_context(function):
+    """Whether the function takes `ctx`: None (no), "positional" or "keyword"."""
+    code = getattr(function, "__code__", None)
+    if code is not None and not hasattr(function, "__wrapped__") and not hasattr(function, "__self__"):
+        names, count = code.co_varnames, code.co_argcount
+        required = count - len(function.__defaults__ or ())
+        variable = bool(code.co_flags & 0x04)
+        keyword_only = names[count:count + code.co_kwonlyargcount]
+        keyword_required = [n for n in keyword_only if n not in (function.__kwdefaults__ or {})]
+    else:
+        import inspect
+
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):
+            return None
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        names, count = [p.name for p in positional], len(positional)
+        required = sum(1 for p in positional if p.default is p.empty)
+        variable = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        keyword_only = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        keyword_required = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    name = getattr(function, "__name__", "the entry point")
+    if (count == 0 and not variable) or required > 2 or any(n != "ctx" for n in keyword_required):
+        raise LoadError("%s must take (input_data) or (input_data, ctx)" % name)
+    if "ctx" in keyword_only:
+        return "keyword"
+    if required == 2 or (count >= 2 and names[1] in ("ctx", "context")) or (variable and count < 2):
+        return "positional"
+    return None
+
+
+class PluginFunction:
+    """`f(input_data)` or `f(input_data, ctx)`."""
+
+    encode = staticmethod(_encode)
+
+    def __init__(self, function):
+        self.function = function
+        self.context = _wants_context(function)
+
+    def __call__(self, data, ctx):
+        if self.context == "positional":
+            return self.function(data, ctx)
+        if self.context == "keyword":
+            return self.function(data, ctx=ctx)
+        return self.function(data)
+
+
+# --- any function at all (`spanglass run`) --------------------------------------------------------------------
+
+
+class AnyFunction:
+    """Any function: the input's fields become its arguments, typed by its annotations."""
+
+    WHOLE_INPUT = ("input_data", "input", "data", "payload")
+
+    def __init__(self, function):
+        import inspect
+
+        self.function = function
+        self.signature = inspect.signature(function)
+        self.name = getattr(function, "__name__", "function")
+        try:
+            import typing
+
+            self.types = typing.get_type_hints(function)
+        except Exception:  # an annotation names something that does not exist: use what can be used
+            self.types = {k: v for k, v in getattr(function, "__annotations__", {}).items() if not isinstance(v, str)}
+        self.encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"),
+                                       default=_friendly).encode
+
+    def __call__(self, data, ctx):
+        positional, named = self._bind(data, ctx)
+        return self.function(*positional, **named)
+
+    def _bind(self, data, ctx):
+        parameters = self.signature.parameters
+        own = [p for p in parameters.values() if p.name != "ctx"]
+        context = {"ctx": ctx} if "ctx" in parameters else {}
+        if len(own) == 1 and self._takes_whole_input(own[0]) and own[0].name not in data:
+            if own[0].kind is own[0].POSITIONAL_ONLY:
+                return [data], context
+            return [], {own[0].name: data, **context}
+        by_name = {p.name: p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in own)
+        unknown = [key for key in data if key not in by_name]
+        if unknown and not takes_any:
+            self._refuse("there is no parameter `%s`" % "`, `".join(unknown))
+        missing = [p.name for p in by_name.values() if p.default is p.empty and p.name not in data]
+        if missing:
+            self._refuse("`%s` is missing" % "`, `".join(missing))
+        positional, named = [], dict(context)
+        for key, value in data.items():
+            parameter = by_name.get(key)
+            if parameter is not None:
+                value = self._convert(parameter, value)
+            if parameter is None or parameter.kind is not parameter.POSITIONAL_ONLY:
+                named[key] = value
+        for parameter in by_name.values():
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                if parameter.name not in data:
+                    break
+                positional.append(self._convert(parameter, data[parameter.name]))
+        return positional, named
+
+    def _takes_whole_input(self, parameter):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            return False
+        kind = self.types.get(parameter.name)
+        if kind is None:
+            return parameter.name in self.WHOLE_INPUT
+        return getattr(kind, "__origin__", kind) is dict or (
+            parameter.name in self.WHOLE_INPUT and (_is_typed_dict(kind) or getattr(kind, "__name__", "") == "Any")
+        )
+
+    def _convert(self, parameter, value):
+        kind = self.types.get(parameter.name)
+        if kind is None and type(parameter.default) in (bool, int, float):
+            kind = type(parameter.default)
+        if kind is None:
+            return value
+        try:
+            return _convert(value, kind)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            reason = "" if type(error) is not ValueError or not str(error) else ": %s" % _text(error, 200)
+            self._refuse("`%s`: %s is not %s%s" % (parameter.name, _text(repr(value), 80), _kind_name(kind), reason))
+
+    def _refuse(self, message):
+        text = str(self.signature)
+        raise InvalidInput("%s; the signature is %s%s" % (message, self.name, _text(text, 500)))
+
+
+def _is_typed_dict(kind):
+    return isinstance(kind, type) and issubclass(kind, dict)
+
+
+def _kind_name(kind):
+    return getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+_TRUE = ("true", "1", "yes", "on")
+_FALSE = ("false", "0", "no", "off")
+
+
+def _convert(value, kind):
+    """`value` as the annotation `kind` wants it. Strings are read, other values mostly left alone."""
+    import typing
+    from enum import Enum
+
+    origin = typing.get_origin(kind)
+    if origin is getattr(typing, "Annotated", object()) or hasattr(kind, "__metadata__"):
+        return _convert(value, typing.get_args(kind)[0])
+    if origin is typing.Union or type(kind).__name__ == "UnionType":
+        return _convert_union(value, typing.get_args(kind))
+    if origin is typing.Literal:
+        for choice in typing.get_args(kind):
+            if value == choice or (isinstance(value, str) and str(choice) == value):
+                return choice
+        raise ValueError("one of %s is wanted" % ", ".join(map(repr, typing.get_args(kind))))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _convert_enum(value, kind)
+    base = origin or kind
+    if not isinstance(base, type):
+        return value
+    if isinstance(value, str):
+        return _convert_text(value, base, typing.get_args(kind))
+    if base is float and type(value) is int:
+        return float(value)
+    if base in (int, float, str, bool) and not isinstance(value, base):
+        raise TypeError
+    return _convert_structure(value, base, typing.get_args(kind))
+
+
+def _convert_union(value, kinds):
+    if value is None and type(None) in kinds:
+        return None
+    # A string fits `str` always: try what is narrower first.
+    for kind in sorted(kinds, key=lambda kind: kind is str):
+        if kind is type(None):
+            continue
+        try:
+            return _convert(value, kind)
+        except (TypeError, ValueError, ArithmeticError):
+            pass
+    if type(None) in kinds and value in ("", "null", "None", "none"):
+        return None
+    raise TypeError
+
+
+def _convert_enum(value, kind):
+    for member in kind:
+        if value == member.name or value == member.value or str(member.value) == value:
+            return member
+    raise ValueError("one of %s is wanted" % ", ".join(member.name for member in kind))
+
+
+def _convert_text(text, base, arguments):
+    if base in (str, object):
+        return text
+    if base is bool:
+        if text.lower() in _TRUE or text.lower() in _FALSE:
+            return text.lower() in _TRUE
+        raise TypeError
+    if base in (int, float):
+        return base(text)
+    if base is type(None):
+        if text in ("", "null", "None", "none"):
+            return None
+        raise TypeError
+    if base is bytes:
+        return text.encode("utf-8")
+    module, name = base.__module__, base.__name__
+    if module == "datetime" and hasattr(base, "fromisoformat"):
+        return base.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    if module in ("decimal", "fractions", "uuid") or module.startswith("pathlib"):
+        return base(text)
+    if base in (list, dict, tuple, set, frozenset) or module in ("collections.abc", "typing") \
+            or _is_structure(base):
+        try:
+            value = _decode(text)
+        except ValueError:
+            raise ValueError("it is not JSON") from None
+        return _convert_structure(value, base, arguments)
+    return text
+
+
+def _is_structure(base):
+    return hasattr(base, "__dataclass_fields__") or hasattr(base, "model_validate") or _is_typed_dict(base)
+
+
+def _convert_structure(value, base, arguments):
+    if base in (tuple, set, frozenset) and isinstance(value, list):
+        if base is not tuple and arguments:
+            value = [_convert(item, arguments[0]) for item in value]
+        return base(value)
+    if base is list:
+        if not isinstance(value, list):
+            raise TypeError
+        return [_convert(item, arguments[0]) for item in value] if arguments else value
+    if base is dict or _is_typed_dict(base):
+        if not isinstance(value, dict):
+            raise TypeError
+        return value
+    if hasattr(base, "model_validate"):
+        return base.model_validate(value)
+    if hasattr(base, "__dataclass_fields__") and isinstance(value, dict):
+        return base(**value)
+    return value
+
+
+def _friendly(value):
+    """JSON for the common things that functions return and `json` does not know."""
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: getattr(value, name) for name in fields}
+    kind = type(value)
+    module = kind.__module__
+    if hasattr(kind, "__members__") and hasattr(value, "value"):
+        return value.value
+    if module == "datetime" and hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        try:
+            return sorted(value)
+        except TypeError:
+            return list(value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8")
+    if hasattr(value, "__fspath__") or module in ("decimal", "fractions", "uuid", "datetime", "ipaddress"):
+        return str(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    if module.split(".")[0] == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, range) or kind.__name__ in ("deque", "dict_keys", "dict_values", "dict_items", "map",
+                                                     "filter", "zip", "enumerate", "reversed"):
+        return list(value)
+    if hasattr(value, "keys") and hasattr(value, "__getitem__"):
+        return {key: value[key] for key in value.keys()}
+    raise TypeError("%s cannot be JSON" % _type_name(kind))
+
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+def _type_name(kind):
+    module = getattr(kind, "__module__", "builtins")
+    if module in ("builtins", "__main__") or module == __name__:
+        return kind.__name__
+    return "%s.%s" % (module, kind.__qualname__)
+
+
+def _traceback(error):
+    """The traceback without this worker's own frames, cut in the middle if it is long."""
+    import traceback
+
+    entry = error.__traceback__
+    while entry is not None and _foreign(entry):
+        entry = entry.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, entry))
+    except Exception as failure:
+        text = "%s (its traceback raised %s)" % (_type_name(type(error)), type(failure).__name__)
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) > TRACEBACK_BYTES_MAX:
+        half = TRACEBACK_BYTES_MAX // 2 - 16
+        data = data[:half] + b"\n  [...]\n" + data[-half:]
+    return data.decode("utf-8", "ignore")
+
+
+def _foreign(entry):
+    name = entry.tb_frame.f_code.co_filename
+    return name == _OWN_FILE or name.startswith("<frozen importlib")
+
+
+def _last_place(error, folder):
+    """`file:line` where loading the plugin failed, in the plugin's own files."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return "%s:%s" % (os.path.relpath(error.filename, folder), error.lineno)
+    place, entry = None, error.__traceback__
+    while entry is not None:
+        name = entry.tb_frame.f_code.co_filename
+        if name.startswith(folder + os.sep):
+            place = "%s:%d" % (os.path.relpath(name, folder), entry.tb_lineno)
+        entry = entry.tb_next
+    return place
+
+
+def _find_offender(value):
+    """The path of the first value in an output that cannot be JSON, and what it is."""
+    stack, seen = [("$", value, 0)], 0
+    while stack:
+        path, value, depth = stack.pop()
+        seen += 1
+        if seen > SEARCH_VALUES_MAX:
+            return None
+        if depth > SEARCH_DEPTH_MAX:
+            return "$", "it is nested too deeply, or contains itself"
+        kind = type(value)
+        if isinstance(value, str):
+            if not value.isascii():
+                try:
+                    value.encode("utf-8")
+                except UnicodeEncodeError:
+                    return path, "a string with a lone surrogate"
+        elif isinstance(value, float):
+            if value - value != 0:
+                return path, repr(float(value))
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(key, (str, int, float, bool, type(None))):
+                    return path, "a key of type %s" % _type_name(type(key))
+                key = _text(key, 80)
+                stack.append((path + "." + key if key.isidentifier() else "%s[%r]" % (path, key), item, depth + 1))
+        elif isinstance(value, (list, tuple)):
+            stack.extend(("%s[%d]" % (path, i), item, depth + 1) for i, item in enumerate(value))
+        elif not isinstance(value, (int, bool, type(None))):
+            return path, "a value of type %s" % _type_name(kind)
+    return None
+
+
+class OutputError(Exception):
+    def __init__(self, kind, message):
+        super().__init__(message)
+        self.kind = kind
+
+
+# --- the worker -----------------------------------------------------------------------------------------------
+
+
+class Worker:
+    def __init__(self):
+        self.channel = Channel()
+        self.current = self.idle = Call(None)
+        self.functions = {}
+        self.modules = []
+        self.config_json = "{}"
+        self.secrets = {}
+        self._loop = None
+        self._fflush = None
+        self._modules_seen = 0
+
+    # --- start and end
+
+    def main(self):
+        for descriptor in (FRAMES_IN, FRAMES_OUT):
+            os.set_inheritable(descriptor, False)
+        self._own_stdio()
+        os.register_at_fork(after_in_child=self.channel.mute)
+        sys.meta_path.insert(0, LoggingHook())
+        while True:
+            command = self.channel.next_command()
+            kind = "shutdown" if command is None else command.get("t")
+            if kind == "call":
+                self._call(command)
+            elif kind == "hello":
+                self._hello(command)
+            elif kind == "shutdown":
+                self._leave()
+
+    def _own_stdio(self):
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            raw = io.FileIO(descriptor, "w", closefd=False)
+            stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True)
+            stream.mode = "w"
+            setattr(sys, name, stream)
+            setattr(sys, "__%s__" % name, stream)
+        self._streams = (sys.stdout, sys.stderr)
+
+    def _hello(self, hello):
+        self.channel.frame_bytes_max = hello.get("max_frame") or self.channel.frame_bytes_max
+        self.config_json = _encode(hello.get("config") or {})
+        self.secrets = hello.get("secrets") or {}
+        folder = os.path.abspath(hello["folder"])
+        ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
+        try:
+            self._load(folder, hello["entrypoints"], hello.get("convention"))
+            self._hook("on_start")
+        except BaseException as error:
+            message = str(error) if isinstance(error, LoadError) else _describe(error)
+            place = None if isinstance(error, LoadError) else _last_place(error, folder)
+            if place is not None and place not in message:
+                message = "%s (%s)" % (message, place)
+            ready["error"] = {"type": _type_name(type(error)), "message": _text(message),
+                              "traceback": "" if isinstance(error, LoadError) else _traceback(error)}
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                ready["error"]["missing_module"] = error.name
+        self._flush()
+        self.channel.send(ready)
+
+    def _load(self, folder, entrypoints, convention):
+        sys.path.insert(0, folder)
+        wrap = AnyFunction if convention == "function" else PluginFunction
+        for action, entrypoint in entrypoints.items():
+            path, _, function = entrypoint.partition(":")
+            sys.argv = [os.path.join(folder, path)]
+            module = _load_module(folder, path)
+            if module not in self.modules:
+                self.modules.append(module)
+            self.functions[action] = wrap(_resolve(module, path, function or None, convention))
+
+    def _hook(self, name):
+        """Runs `on_start` or `on_stop` of each module that has it."""
+        for module in self.modules:
+            hook = getattr(module, name, None)
+            if not callable(hook) or getattr(hook, "__module__", None) != module.__name__:
+                continue
+            ctx = Context(self.idle, name, None, None, None, None, 0, None)
+            code = getattr(hook, "__code__", None)
+            result = hook() if code is not None and code.co_argcount == 0 else hook(ctx)
+            if hasattr(type(result), "__await__"):
+                self._event_loop().run_until_complete(_awaiting(result))
+
+    def _leave(self):
+        code = 0
+        if not self.channel.muted:
+            try:
+                self._hook("on_stop")
+                import atexit
+
+                atexit._run_exitfuncs()
+            except BaseException as error:
+                code = 1
+                sys.stderr.write(_traceback(error))
+        self._flush()
+        os._exit(code)
+
+    # --- one call
+
+    def _call(self, command):
+        call = self.current = Call(command["id"])
+        call.started = _usage()
+        ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
+                      command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
+                      time.monotonic() + command.get("deadline_ms", 0) / 1000)
+        stream = Stream(self, call, command.get("output_max") or self.channel.frame_bytes_max)
+        try:
+            function = self.functions.get(command.get("action"))
+            if function is None:
+                raise LoadError("there is no action `%s`" % command.get("action"))
+            stream.encode = function.encode
+            result = function(command.get("input"), ctx)
+            if type(result) not in _PLAIN:
+                result = self._settle(result, stream)
+            if stream.used:
+                end = '{"t":"end","id":%d,"chunks":%d' % (call.id, stream.count)
+            else:
+                end = '{"t":"end","id":%d,"output":%s' % (call.id, stream.checked(result))
+            end = end.encode("utf-8")
+        except BaseException as error:
+            end = self._failure(call, error)
+        # Before the reply, so that all output of the call is in the pipes when the host sees it.
+        self._flush()
+        call.ended = True
+        self.current = self.idle
+        self.channel.abandon_asks()
+        if call.dropped:
+            end += (',"dropped":' + _encode(call.dropped)).encode()
+        self.channel.send_bytes(end + _usage_since(call.started))
+
+    def _settle(self, result, stream):
+        """Awaits or streams what the function returned, by what it is, not by how the function looks."""
+        kind = type(result)
+        if hasattr(kind, "__await__"):
+            result = self._event_loop().run_until_complete(_awaiting(result))
+            return result if type(result) in _PLAIN else self._settle(result, stream)
+        if hasattr(kind, "__anext__") and hasattr(kind, "asend"):
+            stream.used = True
+            self._event_loop().run_until_complete(_streaming(result, stream))
+        elif hasattr(kind, "__next__") and hasattr(kind, "send"):
+            stream.used = True
+            try:
+                for part in result:
+                    stream.send(part)
+            finally:
+                result.close()
+        return result
+
+    def _event_loop(self):
+        if self._loop is None or self._loop.is_closed():
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop
+
+    def _failure(self, call, error):
+        frame = {"t": "error", "id": call.id, "kind": "plugin_error", "type": _type_name(type(error)),
+                 "message": _text(error), "traceback": ""}
+        if isinstance(error, OutputError):
+            frame["kind"] = error.kind
+        elif isinstance(error, InvalidInput):
+            frame["kind"] = "invalid_input"
+        elif isinstance(error, LoadError):
+            frame["kind"] = "unavailable"
+        elif isinstance(error, SystemExit):
+            frame["message"] = "the plugin called sys.exit(%s)" % ("" if error.code is None else repr(error.code)[:200])
+            frame["traceback"] = _traceback(error)
+        else:
+            frame["traceback"] = _traceback(error)
+            if isinstance(error, Unavailable):
+                frame["kind"] = "unavailable"
+                if error.retry_after is not None:
+                    frame["retry_after_ms"] = max(0, int(float(error.retry_after) * 1000))
+        return _encode(frame).encode("utf-8", "replace")[:-1]
+
+    def _flush(self):
+        """Everything that was printed is in the pipes when this returns."""
+        for stream in {id(s): s for s in (sys.stdout, sys.stderr) + self._streams}.values():
+            try:
+                stream.flush()
+            except Exception:
+                pass  # the plugin closed or replaced it
+        if len(sys.modules) != self._modules_seen:
+            self._modules_seen = len(sys.modules)
+            if self._fflush is None:
+                self._fflush = _c_flush()
+        if self._fflush is not None:
+            self._fflush()
+
+
+class Stream:
+    """Sends the parts of a streamed output."""
+
+    __slots__ = ("used", "count", "encode", "_worker", "_call", "_left")
+
+    def __init__(self, worker, call, bytes_max):
+        self.used = False
+        self.count = 0
+        self._worker = worker
+        self._call = call
+        self._left = bytes_max
+
+    def checked(self, value):
+        """`value` as JSON text that is within the bound."""
+        try:
+            text = self.encode(value)
+            size = len(text) if text.isascii() else len(text.encode("utf-8"))
+        except (TypeError, ValueError, RecursionError) as error:
+            if isinstance(error, UnicodeDecodeError):
+                raise OutputError("invalid_output", "the output holds bytes that are not UTF-8") from None
+            found = _find_offender(value)
+            if found is None:
+                raise OutputError("invalid_output", "the output is not JSON: %s" % _text(error)) from None
+            raise OutputError("invalid_output", "the output is not JSON at %s: %s" % found) from None
+        self._left -= size
+        if self._left < 0:
+            raise OutputError("output_too_large", "the output is larger than limits.max_output")
+        return text
+
+    def send(self, part):
+        text = self.checked(part)
+        self._worker._flush()
+        self._worker.channel.send_bytes(
+            ('{"t":"chunk","id":%d,"seq":%d,"data":%s}' % (self._call.id, self.count, text)).encode("utf-8"))
+        self.count += 1
+
+
+async def _awaiting(result):
+    return await result
+
+
+async def _streaming(parts, stream):
+    try:
+        async for part in parts:
+            stream.send(part)
+    finally:
+        await parts.aclose()
+
+
+def _describe(error):
+    if isinstance(error, SystemExit):
+        return "the plugin called sys.exit(%s) while it was loaded" % ("" if error.code is None else repr(error.code))
+    text = _text(error)
+    return "%s: %s" % (_type_name(type(error)), text) if text else _type_name(type(error))
+
+
+def _usage():
+    if resource is None:
+        return time.process_time()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _usage_since(started):
+    cpu = int((_usage() - started) * 1e6)
+    peak = 0
+    if resource is not None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if sys.platform == "darwin":
+            peak //= 1024
+    return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu, 0), peak)
+
+
+def _c_flush():
+    """`fflush(stdout)`, once something is loaded that may print by it. Not `fflush(NULL)`: that waits for locks."""
+    if "ctypes" not in sys.modules:
+        own = os.path.join(sys.base_prefix, "lib", "python%d.%d" % sys.version_info[:2], "lib-dynload")
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None) or ""
+            if file.endswith(".so") and not file.startswith(own):
+                break
+        else:
+            return None
+    try:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+        flush = libc.fflush
+    except Exception:
+        return lambda: None
+    return lambda: flush(stdout)
+
+
+worker = Worker()

@@ -1,0 +1,465 @@
+//! Frames as data: what is sent to a worker, what a worker may send, and how much of it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::model::guest::{
+    CodeLocation, GuestCall, GuestEvent, GuestLog, GuestMetric, GuestSpan, HttpRequest, LogStream, Severity,
+};
+use crate::model::ids::SpanId;
+use crate::model::text::truncate;
+
+pub const PROTOCOL_VERSION: u32 = 1;
+pub const HEADER_BYTES: usize = 4;
+/// What a frame may have beyond the output in it: all frames that hold no output are smaller.
+pub const FRAME_HEADROOM_BYTES: u64 = 2 << 20;
+/// Per call.
+pub const SPANS_MAX: u64 = 1_000;
+pub const LOGS_MAX: u64 = 10_000;
+pub const METRICS_MAX: u64 = 1_000;
+/// At the same time.
+pub const ASKS_MAX: usize = 16;
+/// Of one record.
+const TEXT_BYTES_MAX: usize = 8 << 10;
+const NAME_BYTES_MAX: usize = 256;
+const FIELDS_MAX: usize = 64;
+const EVENTS_MAX: usize = 64;
+const TRACEBACK_BYTES_MAX: usize = 64 << 10;
+
+// --- to the worker
+
+#[derive(Serialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToWorker<'a> {
+    Hello {
+        v: u32,
+        plugin: &'a str,
+        version: &'a str,
+        folder: &'a str,
+        entrypoints: BTreeMap<&'a str, &'a str>,
+        convention: &'a str,
+        config: &'a Map<String, Value>,
+        secrets: BTreeMap<&'a str, &'a str>,
+        max_frame: u64,
+    },
+    Call {
+        id: u64,
+        attempt: u32,
+        action: &'a str,
+        invocation_id: String,
+        input: &'a RawValue,
+        traceparent: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tracestate: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        baggage: Option<&'a str>,
+        deadline_ms: u64,
+        output_max: u64,
+    },
+    Reply {
+        seq: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<&'a Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<ReplyError<'a>>,
+    },
+    Shutdown {
+        grace_ms: u64,
+    },
+}
+
+#[derive(Serialize)]
+pub struct ReplyError<'a> {
+    pub kind: &'a str,
+    pub message: &'a str,
+}
+
+/// Appends `frame` with its length.
+pub fn encode(buffer: &mut Vec<u8>, frame: &ToWorker<'_>) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; HEADER_BYTES]);
+    serde_json::to_writer(&mut *buffer, frame).expect("frames have string keys, and a vector takes all bytes");
+    let length = u32::try_from(buffer.len() - start - HEADER_BYTES).expect("inputs and answers are bounded");
+    buffer[start..start + HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+// --- from the worker
+
+/// The fields by which a frame is dispatched, and those of the frames that every call has.
+#[derive(Deserialize)]
+pub struct Frame<'a> {
+    #[serde(borrow)]
+    pub t: Cow<'a, str>,
+    pub id: Option<u64>,
+    #[serde(default)]
+    pub seq: u64,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub output: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub data: Option<&'a RawValue>,
+    pub usage: Option<UsageFrame>,
+    pub dropped: Option<DroppedFrame>,
+}
+
+/// `null` is a value too.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+pub struct UsageFrame {
+    #[serde(default)]
+    pub cpu_us: u64,
+    #[serde(default)]
+    pub rss_peak_kib: u64,
+}
+
+/// What the worker itself cut off.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct DroppedFrame {
+    pub log: u64,
+    pub span: u64,
+    pub metric: u64,
+    pub event: u64,
+}
+
+#[derive(Deserialize)]
+pub struct ReadyFrame {
+    #[serde(default)]
+    pub v: u32,
+    pub error: Option<FailureFrame>,
+}
+
+/// What an `error` frame and a failed `ready` say.
+#[derive(Deserialize)]
+#[serde(default)]
+pub struct FailureFrame {
+    pub kind: String,
+    #[serde(rename = "type")]
+    pub type_name: String,
+    pub message: String,
+    pub traceback: String,
+    pub retry_after_ms: Option<u64>,
+    /// A failed import: the module that was not found.
+    pub missing_module: Option<String>,
+}
+
+impl Default for FailureFrame {
+    fn default() -> FailureFrame {
+        FailureFrame {
+            kind: "plugin_error".into(),
+            type_name: "Error".into(),
+            message: String::new(),
+            traceback: String::new(),
+            retry_after_ms: None,
+            missing_module: None,
+        }
+    }
+}
+
+impl FailureFrame {
+    pub fn bounded(mut self) -> FailureFrame {
+        cut(&mut self.type_name, NAME_BYTES_MAX);
+        cut(&mut self.message, TEXT_BYTES_MAX);
+        cut(&mut self.traceback, TRACEBACK_BYTES_MAX);
+        self
+    }
+}
+
+#[derive(Deserialize)]
+pub struct LogFrame {
+    time: Option<u64>,
+    #[serde(default)]
+    severity: String,
+    #[serde(default)]
+    body: String,
+    logger: Option<String>,
+    #[serde(default)]
+    fields: Map<String, Value>,
+    code: Option<CodeFrame>,
+}
+
+#[derive(Deserialize)]
+struct CodeFrame {
+    file: String,
+    line: u32,
+    function: String,
+}
+
+impl LogFrame {
+    pub fn into_log(self) -> GuestLog {
+        GuestLog {
+            unix_ns: self.time,
+            severity: Severity::parse(&self.severity).unwrap_or(Severity::Info),
+            stream: LogStream::Sdk,
+            body: truncated(self.body, TEXT_BYTES_MAX),
+            logger: self.logger.map(|name| truncated(name, NAME_BYTES_MAX)),
+            fields: bounded(self.fields),
+            code: self.code.map(|code| CodeLocation {
+                file: truncated(code.file, TEXT_BYTES_MAX),
+                line: code.line,
+                function: truncated(code.function, NAME_BYTES_MAX),
+            }),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct SpanFrame {
+    span_id: String,
+    parent_id: Option<String>,
+    name: String,
+    #[serde(default)]
+    client: bool,
+    start: u64,
+    end: u64,
+    error: Option<String>,
+    #[serde(default)]
+    attributes: Map<String, Value>,
+    #[serde(default)]
+    events: Vec<EventFrame>,
+}
+
+#[derive(Deserialize)]
+struct EventFrame {
+    time: u64,
+    name: String,
+    #[serde(default)]
+    attributes: Map<String, Value>,
+}
+
+impl SpanFrame {
+    /// The span and how many of its events were too many; `None`: it has no valid id.
+    pub fn into_span(mut self) -> Option<(GuestSpan, u64)> {
+        let span_id = SpanId::parse(&self.span_id)?;
+        let excess = self.events.len().saturating_sub(EVENTS_MAX);
+        self.events.truncate(EVENTS_MAX);
+        let events = self.events.into_iter().map(|event| GuestEvent {
+            unix_ns: event.time,
+            name: truncated(event.name, NAME_BYTES_MAX),
+            attributes: bounded(event.attributes),
+        });
+        let span = GuestSpan {
+            span_id,
+            parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
+            name: truncated(self.name, NAME_BYTES_MAX),
+            client: self.client,
+            start_unix_ns: self.start,
+            end_unix_ns: self.end.max(self.start),
+            error: self.error.map(|error| truncated(error, TEXT_BYTES_MAX)),
+            attributes: bounded(self.attributes),
+            events: events.collect(),
+        };
+        Some((span, excess as u64))
+    }
+}
+
+#[derive(Deserialize)]
+pub struct MetricFrame {
+    name: String,
+    value: f64,
+    #[serde(default)]
+    attributes: Map<String, Value>,
+}
+
+impl MetricFrame {
+    pub fn into_metric(self) -> GuestMetric {
+        GuestMetric {
+            name: truncated(self.name, NAME_BYTES_MAX),
+            value: self.value,
+            attributes: bounded(self.attributes),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct AskFrame {
+    pub service: String,
+    #[serde(default)]
+    pub op: String,
+    parent_id: Option<String>,
+    #[serde(default)]
+    args: Value,
+}
+
+#[derive(Deserialize)]
+struct HttpArgs {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+impl AskFrame {
+    pub fn into_call(self) -> Result<GuestCall, String> {
+        match (self.service.as_str(), self.op.as_str()) {
+            ("http", "request") => {
+                let args: HttpArgs = serde_json::from_value(self.args).map_err(|error| error.to_string())?;
+                Ok(GuestCall::Http(HttpRequest {
+                    method: args.method,
+                    url: args.url,
+                    headers: args.headers,
+                    body: args.body,
+                    timeout: args.timeout_ms.map(Duration::from_millis),
+                    parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
+                }))
+            }
+            (service, op) => Err(format!("there is no service {service}.{op}")),
+        }
+    }
+}
+
+fn cut(text: &mut String, bytes_max: usize) {
+    text.truncate(text.floor_char_boundary(bytes_max));
+}
+
+fn truncated(mut text: String, bytes_max: usize) -> String {
+    cut(&mut text, bytes_max);
+    text
+}
+
+/// At most so many fields, none longer than a text may be; a larger structure becomes cut text.
+fn bounded(mut fields: Map<String, Value>) -> Map<String, Value> {
+    if fields.len() > FIELDS_MAX {
+        fields = fields.into_iter().take(FIELDS_MAX).collect();
+    }
+    for value in fields.values_mut() {
+        match value {
+            Value::String(text) => cut(text, TEXT_BYTES_MAX),
+            Value::Array(_) | Value::Object(_) => {
+                let text = value.to_string();
+                if text.len() > TEXT_BYTES_MAX {
+                    *value = Value::String(truncate(&text, TEXT_BYTES_MAX).to_owned());
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    if fields.keys().all(|name| name.len() <= NAME_BYTES_MAX) {
+        return fields;
+    }
+    fields.into_iter().map(|(name, value)| (truncated(name, NAME_BYTES_MAX), value)).collect()
+}
+
+// --- outputs
+
+/// Whether an output can be read by everyone who comes after us: numbers that fit, whole characters, nesting
+/// within serde_json's 128. The parts of a frame that are only skipped are not checked for any of it.
+pub fn check_output(output: &RawValue) -> Result<(), String> {
+    let mut deserializer = serde_json::Deserializer::from_str(output.get());
+    Readable.deserialize(&mut deserializer).map_err(|error| error.to_string())
+}
+
+/// Reads any value and keeps nothing of it.
+#[derive(Clone, Copy)]
+struct Readable;
+
+impl<'de> DeserializeSeed<'de> for Readable {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while entries.next_key_seed(self)?.is_some() {
+            entries.next_value_seed(self)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn outputs_that_nobody_could_read_are_refused() {
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        for bad in [r#"{"a":"\ud800"}"#, r#"{"\udc00":1}"#, "[1e400]", &"9".repeat(400), &deep] {
+            assert!(check_output(&raw(bad)).is_err(), "{bad}");
+        }
+        let flat = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        for good in ["null", r#"{"a":[1,-2,3.5,"ä\n",true,{}]}"#, "18446744073709551616", &flat] {
+            assert_eq!(check_output(&raw(good)), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_null_output_is_an_output() {
+        let frame: Frame<'_> = serde_json::from_str(r#"{"t":"end","id":1,"output":null}"#).unwrap();
+        assert_eq!(frame.output.unwrap().get(), "null");
+        let frame: Frame<'_> = serde_json::from_str(r#"{"t":"end","id":1,"x":[]}"#).unwrap();
+        assert!(frame.output.is_none());
+    }
+
+    #[test]
+    fn records_are_bounded_whatever_is_sent() {
+        let long = "x".repeat(100_000);
+        let fields: Map<String, Value> = (0..500).map(|i| (format!("{i}{long}"), Value::from(long.clone()))).collect();
+        let log = serde_json::json!({"body": long, "severity": "nonsense", "fields": fields});
+        let log = serde_json::from_value::<LogFrame>(log).unwrap().into_log();
+        assert_eq!(log.body.len(), TEXT_BYTES_MAX);
+        assert_eq!(log.severity, Severity::Info);
+        assert_eq!(log.fields.len(), FIELDS_MAX);
+        assert!(log.fields.iter().all(|(k, v)| k.len() <= NAME_BYTES_MAX && v.as_str().unwrap().len() <= TEXT_BYTES_MAX));
+    }
+
+    #[test]
+    fn frames_carry_their_length() {
+        let mut buffer = vec![7];
+        encode(&mut buffer, &ToWorker::Shutdown { grace_ms: 5 });
+        assert_eq!(&buffer[1..5], 31_u32.to_le_bytes());
+        assert_eq!(&buffer[5..], br#"{"t":"shutdown","grace_ms":5}"#.as_slice());
+    }
+}

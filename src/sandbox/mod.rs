@@ -1,0 +1,10 @@
+//! Starts processes and answers for them: nothing that a plugin started outlives its worker, nor the runner.
+//!
+//! A *supervisor* is a small process of its own (`supervisor.rs`), one per deployment, which adopts and kills
+//! whatever its workers leave behind. The runner talks to it through `launcher.rs`, in the messages of
+//! `wire.rs`. This room knows nothing of plugins or protocols. Start with `launcher.rs`.
+
+pub mod launcher;
+pub mod supervisor;
+mod sys;
+mod wire;

@@ -1,0 +1,285 @@
+//! The supervisor process: a hidden subcommand of the program. It starts workers, reports their ends, adopts
+//! what they leave behind and kills it, and ends everything when the runner goes away, however that happens.
+//!
+//! It has one thread, holds nothing in memory that matters, and reads no plugin byte. Its control socket is
+//! its standard input. A live process that is reparented sends no signal: hence the scan.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::sys;
+use super::wire::{self, FromSupervisor, ToSupervisor};
+
+/// The hidden first argument.
+pub const SUBCOMMAND: &str = "__supervisor";
+
+/// How often strangers are looked for while a worker runs. One scan costs about 13 µs.
+const SCAN_EVERY: Duration = Duration::from_millis(100);
+/// How soon the next look comes while a killed process is still there.
+const DYING_EVERY: Duration = Duration::from_millis(1);
+/// Kill, look, kill again: how often without a pause, against processes that fork while they are killed.
+const SWEEP_ROUNDS_MAX: u32 = 16;
+/// After the runner has gone: how long killing goes on before giving up on a process that cannot die.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
+
+/// Call first thing in `main`, before any thread is started. If this process is meant to be a supervisor, it
+/// becomes one and the function does not return.
+pub fn main_if_asked() {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == SUBCOMMAND) {
+        std::process::exit(i32::from(run().is_err()));
+    }
+}
+
+fn run() -> io::Result<()> {
+    sys::tidy_descriptors()?;
+    // A session of its own: Ctrl-C in the terminal reaches only the runner.
+    match rustix::process::setsid() {
+        Ok(_) | Err(rustix::io::Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let stdin = io::stdin();
+    let mut supervisor = Supervisor {
+        control: stdin.as_fd(),
+        workers: HashMap::new(),
+        unsent: VecDeque::new(),
+        family: Family::new(),
+        strangers: false,
+    };
+    let result = supervisor.serve();
+    supervisor.farewell();
+    result
+}
+
+struct Supervisor<'a> {
+    control: BorrowedFd<'a>,
+    /// Pidfds of the workers that have not been reaped.
+    workers: HashMap<Pid, OwnedFd>,
+    /// Messages for which the runner's side had no room. At most two per worker.
+    unsent: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    family: Family,
+    /// Whether a killed stranger was still there at the last look.
+    strangers: bool,
+}
+
+impl Supervisor<'_> {
+    /// Runs until the runner has gone.
+    fn serve(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; wire::MESSAGE_BYTES_MAX];
+        let mut scan_at = Instant::now();
+        loop {
+            let (control, ended) = self.wait(scan_at)?;
+            for pid in &ended {
+                self.bury(*pid)?;
+            }
+            let mut sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
+            if control.contains(PollFlags::OUT) {
+                self.flush()?;
+            }
+            if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                match wire::receive(self.control, &mut buffer)? {
+                    None => return Ok(()),
+                    Some((bytes, descriptors)) => match serde_json::from_slice(bytes)? {
+                        ToSupervisor::Start { seq, argv, env, cwd } => {
+                            let started = self.start(&argv, env, cwd, descriptors);
+                            self.report_start(seq, started)?;
+                        }
+                        ToSupervisor::Sweep => sweep = true,
+                    },
+                }
+            }
+            if sweep {
+                self.sweep();
+                scan_at = Instant::now() + SCAN_EVERY;
+            }
+        }
+    }
+
+    /// Waits for the runner, for a worker's end or for the next scan. Without any child it sleeps for good.
+    fn wait(&self, scan_at: Instant) -> io::Result<(PollFlags, Vec<Pid>)> {
+        let timeout = if self.strangers {
+            Some(DYING_EVERY)
+        } else if self.workers.is_empty() {
+            None
+        } else {
+            Some(scan_at.saturating_duration_since(Instant::now()))
+        };
+        let timeout = timeout.map(|wait| Timespec {
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        });
+        let mut wanted = PollFlags::IN;
+        if !self.unsent.is_empty() {
+            wanted |= PollFlags::OUT;
+        }
+        let mut polled = vec![PollFd::from_borrowed_fd(self.control, wanted)];
+        let mut pids = Vec::with_capacity(self.workers.len());
+        for (pid, pidfd) in &self.workers {
+            polled.push(PollFd::new(pidfd, PollFlags::IN));
+            pids.push(*pid);
+        }
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ended = polled[1..].iter().zip(pids).filter(|(fd, _)| !fd.revents().is_empty());
+        Ok((polled[0].revents(), ended.map(|(_, pid)| pid).collect()))
+    }
+
+    fn start(
+        &mut self,
+        argv: &[String],
+        env: Vec<(String, String)>,
+        cwd: std::path::PathBuf,
+        descriptors: Vec<OwnedFd>,
+    ) -> io::Result<(Pid, OwnedFd)> {
+        let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
+        let (program, arguments) = argv.split_first().ok_or_else(|| invalid("no program"))?;
+        let descriptors: [OwnedFd; wire::WORKER_DESCRIPTORS] =
+            descriptors.try_into().map_err(|_| invalid("wrong number of descriptors"))?;
+        let [stdout, stderr, frames_in, frames_out] = descriptors;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(env).current_dir(cwd);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd())?;
+        let pid = child.id().try_into().ok().and_then(Pid::from_raw).expect("a child has a process id");
+        // Not reaped yet, so the id is still its own.
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let copy = pidfd.try_clone()?;
+        self.workers.insert(pid, pidfd);
+        Ok((pid, copy))
+    }
+
+    fn report_start(&mut self, seq: u64, started: io::Result<(Pid, OwnedFd)>) -> io::Result<()> {
+        match started {
+            Ok((pid, pidfd)) => self.send(&FromSupervisor::Started { seq, pid: number(pid) }, Some(pidfd)),
+            Err(error) => self.send(&FromSupervisor::Failed { seq, error: error.to_string() }, None),
+        }
+    }
+
+    /// Reaps a worker that has ended, with the rest of its process group, and reports it.
+    fn bury(&mut self, pid: Pid) -> io::Result<()> {
+        // Before it is reaped, while the id of the group cannot have been given to another.
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        let Some(end) = sys::reap(pid)? else { return Ok(()) };
+        self.workers.remove(&pid);
+        let exit = FromSupervisor::Exit {
+            pid: number(pid),
+            code: end.code,
+            signal: end.signal,
+            cpu_us: end.cpu.as_micros().try_into().unwrap_or(u64::MAX),
+            memory_peak_kib: end.memory_peak_kib,
+        };
+        self.send(&exit, None)
+    }
+
+    /// Kills every child that is not a worker: it was reparented to us when its parent died.
+    fn sweep(&mut self) {
+        self.strangers = true;
+        for _ in 0..SWEEP_ROUNDS_MAX {
+            let workers = &self.workers;
+            if self.family.kill(|pid| !workers.contains_key(&pid)) == 0 {
+                self.strangers = false;
+                return;
+            }
+        }
+    }
+
+    /// The runner has gone: nothing stays.
+    fn farewell(&mut self) {
+        let start = Instant::now();
+        while self.family.kill(|_| true) > 0 && start.elapsed() < FAREWELL_MAX {
+            std::thread::sleep(DYING_EVERY);
+        }
+    }
+
+    fn send(&mut self, message: &FromSupervisor, pidfd: Option<OwnedFd>) -> io::Result<()> {
+        self.unsent.push_back((wire::encode(message)?, pidfd));
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some((bytes, pidfd)) = self.unsent.front() {
+            let descriptors: Vec<BorrowedFd<'_>> = pidfd.iter().map(AsFd::as_fd).collect();
+            match wire::send(self.control, bytes, &descriptors) {
+                Ok(()) => drop(self.unsent.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// The children of this process, as the kernel lists them.
+struct Family {
+    /// `/proc/self/task/…/children`; a kernel without it makes us read every process's `stat`.
+    list: String,
+}
+
+impl Family {
+    fn new() -> Family {
+        Family { list: format!("/proc/self/task/{}/children", number(rustix::process::getpid())) }
+    }
+
+    /// Kills and reaps the children that `condemned` picks; returns how many were not yet dead.
+    fn kill(&mut self, condemned: impl Fn(Pid) -> bool) -> usize {
+        let mut alive = 0;
+        for pid in self.children().into_iter().filter(|pid| condemned(*pid)) {
+            if let Ok(None) = sys::reap(pid) {
+                // A child that has not been reaped keeps its id: this hits nobody else.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                alive += 1;
+            }
+        }
+        alive
+    }
+
+    fn children(&self) -> Vec<Pid> {
+        match std::fs::read_to_string(&self.list) {
+            Ok(list) => list.split_ascii_whitespace().filter_map(parse_pid).collect(),
+            Err(_) => children_by_scan(),
+        }
+    }
+}
+
+fn parse_pid(text: &str) -> Option<Pid> {
+    text.parse().ok().and_then(Pid::from_raw)
+}
+
+fn children_by_scan() -> Vec<Pid> {
+    let own = number(rustix::process::getpid()).to_string();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let is_child = |pid: &Pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", number(*pid))).unwrap_or_default();
+        // `pid (name) state ppid …`; the name may hold anything, brackets too.
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)) == Some(own.as_str())
+    };
+    let names = entries.flatten().filter_map(|entry| parse_pid(entry.file_name().to_str()?));
+    names.filter(is_child).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_listing_children_agree() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        assert!(children_by_scan().contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children_by_scan().contains(&pid));
+    }
+}

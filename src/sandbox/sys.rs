@@ -1,0 +1,109 @@
+//! The only unsafe code of this room: what must run between `fork` and `exec`, and system calls that have no
+//! safe wrapper. Called by the supervisor alone, which has a single thread.
+#![allow(unsafe_code, reason = "pre_exec, wait4 and dup2 onto fixed numbers have no safe form")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// Descriptors on which a worker gets and sends its frames.
+const FRAMES_IN: i32 = 3;
+const FRAMES_OUT: i32 = 4;
+/// From here up a worker inherits nothing.
+const FIRST_FOREIGN: u32 = 5;
+const SIGNAL_MAX: i32 = 64;
+
+/// How a reaped process ended and what it used, its own reaped children included.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaped {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub cpu: Duration,
+    pub memory_peak_kib: u64,
+}
+
+/// Closes everything that was inherited by accident and holds the numbers 3 and 4 with /dev/null, so that
+/// no descriptor opened later, the one by which `spawn` learns of a failed `exec` among them, lies there.
+pub fn tidy_descriptors() -> io::Result<()> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    for number in [FRAMES_IN, FRAMES_OUT] {
+        // SAFETY: nothing in this process owns 3 or 4: this runs first, before anything else is opened,
+        // except `null`, which may lie there itself and is then left open by `dup2` onto itself.
+        if unsafe { libc::dup2(null.as_raw_fd(), number) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    if null.as_raw_fd() <= FRAMES_OUT {
+        // It is one of the two: it must stay open for as long as the process lives.
+        std::mem::forget(null);
+    }
+    close_range(0)
+}
+
+fn close_range(flags: u32) -> io::Result<()> {
+    // SAFETY: a plain system call without pointers. With flags 0 it is only called by `tidy_descriptors`,
+    // before this process owns any descriptor above 4.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, FIRST_FOREIGN, u32::MAX, flags) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Starts `command` in a process group of its own, with the two descriptors as 3 and 4. It dies with this
+/// process, even if this process is killed.
+pub fn spawn(command: &mut Command, frames_in: BorrowedFd<'_>, frames_out: BorrowedFd<'_>) -> io::Result<Child> {
+    let (frames_in, frames_out) = (frames_in.as_fd().as_raw_fd(), frames_out.as_fd().as_raw_fd());
+    let parent = rustix::process::getpid();
+    let prepare = move || {
+        // SAFETY: only async-signal-safe calls; the supervisor has one thread, so nothing is half done.
+        unsafe {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // The parent may have died before the line above: then no signal will come.
+            if libc::getppid() != parent.as_raw_nonzero().get() {
+                libc::_exit(1);
+            }
+            for signal in 1..=SIGNAL_MAX {
+                // An error means that the signal cannot be changed or does not exist.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            for (from, to) in [(frames_in, FRAMES_IN), (frames_out, FRAMES_OUT)] {
+                if libc::dup2(from, to) < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+        }
+        close_range(libc::CLOSE_RANGE_CLOEXEC)
+    };
+    command.process_group(0);
+    // SAFETY: see `prepare`; the descriptors are open until `spawn` has returned.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
+
+/// Reaps one child if it has ended. `None`: it still runs. An error: it is not a child of this process.
+pub fn reap(pid: rustix::process::Pid) -> io::Result<Option<Reaped>> {
+    let mut status = 0;
+    // SAFETY: all zeros is a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live locals.
+    let result =
+        unsafe { libc::wait4(pid.as_raw_nonzero().get(), &raw mut status, libc::WNOHANG, &raw mut usage) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        _ => Ok(Some(Reaped {
+            code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+            signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+            cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+            memory_peak_kib: usage.ru_maxrss.try_into().unwrap_or(0),
+        })),
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = time.tv_sec.try_into().unwrap_or(0);
+    let micros: u64 = time.tv_usec.try_into().unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}

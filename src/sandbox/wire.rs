@@ -1,0 +1,89 @@
+//! Messages between the runner and a supervisor: one JSON text per packet, descriptors attached.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::{Deserialize, Serialize};
+
+/// The largest message. A socket's default send buffer holds more.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out.
+pub const WORKER_DESCRIPTORS: usize = 4;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToSupervisor {
+    Start {
+        seq: u64,
+        argv: Vec<String>,
+        /// The whole environment; nothing is inherited.
+        env: Vec<(String, String)>,
+        cwd: PathBuf,
+    },
+    /// Kill now what workers have left behind.
+    Sweep,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum FromSupervisor {
+    /// Carries the pidfd.
+    Started { seq: u64, pid: u32 },
+    Failed { seq: u64, error: String },
+    Exit { pid: u32, code: Option<i32>, signal: Option<i32>, cpu_us: u64, memory_peak_kib: u64 },
+}
+
+pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        let text = format!("a message of {} bytes to the supervisor is too large", bytes.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(bytes)
+}
+
+/// Sends one packet without waiting.
+pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?;
+    Ok(())
+}
+
+/// Receives one packet without waiting; `None`: the other side is gone.
+pub fn receive<'a>(
+    socket: impl AsFd,
+    buffer: &'a mut [u8],
+) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+        Ok(received) => received,
+        Err(rustix::io::Errno::CONNRESET | rustix::io::Errno::PIPE) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            descriptors.extend(fds);
+        }
+    }
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message was cut"));
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    Ok(Some((&buffer[..received.bytes], descriptors)))
+}

@@ -1,0 +1,172 @@
+//! The bounded queue between whoever records and the writer. It never waits for room: what does not fit is
+//! counted.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::rows::Row;
+
+/// Named bounds of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub rows_max: usize,
+    pub bytes_max: usize,
+    /// A batch has at most so many rows and waits at most so long for more.
+    pub batch_rows_max: usize,
+    pub batch_wait: Duration,
+}
+
+pub(super) struct Queue {
+    bounds: Bounds,
+    state: Mutex<State>,
+    /// The writer waits here.
+    arrived: Condvar,
+    /// Those who flush wait here.
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    rows: VecDeque<Row>,
+    bytes: usize,
+    /// Rows taken into the queue, ever, and those of them that were written or given up.
+    accepted: u64,
+    settled: u64,
+    /// Rows that did not fit, ever.
+    refused: u64,
+    /// Write at once until so many are settled.
+    flush_to: u64,
+    oldest_at: Option<Instant>,
+    closed: bool,
+}
+
+/// What the writer is to do next.
+pub(super) enum Next {
+    Write(Vec<Row>),
+    /// Nothing came in time.
+    Idle,
+    /// The queue is closed and empty.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub rows: usize,
+    pub bytes: usize,
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+impl Queue {
+    pub fn new(bounds: Bounds) -> Queue {
+        Queue { bounds, state: Mutex::default(), arrived: Condvar::new(), settled: Condvar::new() }
+    }
+
+    /// Takes what fits, in order; the rest is counted as refused.
+    pub fn push(&self, rows: impl IntoIterator<Item = Row>) {
+        let mut state = self.lock();
+        let was_below = state.rows.len() < self.bounds.batch_rows_max;
+        let was_empty = state.rows.is_empty();
+        for row in rows {
+            let bytes = row.bytes();
+            let fits = state.rows.len() < self.bounds.rows_max && state.bytes + bytes <= self.bounds.bytes_max;
+            if state.closed || !fits {
+                state.refused += 1;
+                continue;
+            }
+            state.bytes += bytes;
+            state.accepted += 1;
+            state.rows.push_back(row);
+        }
+        if was_empty && !state.rows.is_empty() {
+            state.oldest_at = Some(Instant::now());
+            self.arrived.notify_one();
+        } else if was_below && state.rows.len() >= self.bounds.batch_rows_max {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits at most `patience` for rows, then for a batch to fill up.
+    pub fn take(&self, patience: Duration) -> Next {
+        let idle_at = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let wake_at = match state.oldest_at {
+                None if state.closed => return Next::Closed,
+                None if now >= idle_at => return Next::Idle,
+                None => idle_at,
+                Some(oldest_at) => {
+                    let due_at = oldest_at + self.bounds.batch_wait;
+                    let full = state.rows.len() >= self.bounds.batch_rows_max;
+                    if full || state.closed || state.flush_to > state.settled || now >= due_at {
+                        return Next::Write(self.batch(&mut state));
+                    }
+                    due_at
+                }
+            };
+            let wait = wake_at.saturating_duration_since(now);
+            state = self.arrived.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Says that so many of the rows taken are written, or given up and counted.
+    pub fn settle(&self, rows: usize) {
+        self.lock().settled += rows as u64;
+        self.settled.notify_all();
+    }
+
+    /// Waits until all that is in the queue now is settled. False: not within `timeout`.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        let target = state.accepted;
+        state.flush_to = state.flush_to.max(target);
+        self.arrived.notify_one();
+        while state.settled < target {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Whether the next row has no chance: saves the work of making it.
+    pub fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.closed || state.rows.len() >= self.bounds.rows_max || state.bytes >= self.bounds.bytes_max
+    }
+
+    /// Counts rows that were not even made.
+    pub fn refuse(&self, rows: u64) {
+        self.lock().refused += rows;
+    }
+
+    pub fn counts(&self) -> Counts {
+        let state = self.lock();
+        Counts { rows: state.rows.len(), bytes: state.bytes, accepted: state.accepted, refused: state.refused }
+    }
+
+    fn batch(&self, state: &mut State) -> Vec<Row> {
+        let count = state.rows.len().min(self.bounds.batch_rows_max);
+        let batch: Vec<Row> = state.rows.drain(..count).collect();
+        state.bytes -= batch.iter().map(Row::bytes).sum::<usize>();
+        // What stays has waited already; it must not wait for a full round again.
+        if state.rows.is_empty() {
+            state.oldest_at = None;
+        }
+        batch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

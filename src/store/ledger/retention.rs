@@ -1,0 +1,143 @@
+//! Keeps the ledger within its age and size: deletes the oldest rows in small steps and gives pages back.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::store::time::unix_ns;
+
+/// Rows that one step deletes from one table.
+const STEP_ROWS: i64 = 500;
+/// Pages that one step gives back to the file system.
+const STEP_PAGES: i64 = 512;
+/// Longest that the writer is kept from writing.
+const ROUND_MAX: Duration = Duration::from_millis(50);
+const AGE_CHECK_EVERY: Duration = Duration::from_secs(60);
+/// Once too large, rows go until this much of the bound is used.
+const LOW_WATER: f64 = 0.95;
+/// Above this share of free pages the file is made smaller even if it is within its bound.
+const FREE_SHARE_MAX: f64 = 0.25;
+
+pub(super) struct Retention {
+    age_max: Duration,
+    bytes_max: u64,
+    shrinking: bool,
+    age_due_at: Instant,
+}
+
+struct Pages {
+    count: i64,
+    free: i64,
+    size: i64,
+}
+
+impl Retention {
+    pub fn new(age_max: Duration, bytes_max: u64) -> Retention {
+        Retention { age_max, bytes_max, shrinking: false, age_due_at: Instant::now() }
+    }
+
+    /// One bounded round. Called after each batch and when nothing comes in.
+    pub fn round(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let until = Instant::now() + ROUND_MAX;
+        while Instant::now() < until {
+            let pages = Pages::read(connection)?;
+            self.shrinking = match pages.used_bytes() {
+                used if used > self.bytes_max => true,
+                used => self.shrinking && used as f64 > self.bytes_max as f64 * LOW_WATER,
+            };
+            let worked = (self.shrinking && delete_oldest(connection, i64::MAX)?)
+                || self.delete_aged(connection)?
+                || self.give_back(connection, &pages)?;
+            if !worked {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_aged(&mut self, connection: &mut Connection) -> rusqlite::Result<bool> {
+        if Instant::now() < self.age_due_at {
+            return Ok(false);
+        }
+        let before = SystemTime::now().checked_sub(self.age_max).map_or(0, unix_ns);
+        let deleted = delete_oldest(connection, before)?;
+        if !deleted {
+            self.age_due_at = Instant::now() + AGE_CHECK_EVERY;
+        }
+        Ok(deleted)
+    }
+
+    fn give_back(&self, connection: &Connection, pages: &Pages) -> rusqlite::Result<bool> {
+        let too_many = pages.free > STEP_PAGES && pages.free as f64 > pages.count as f64 * FREE_SHARE_MAX;
+        let too_large = pages.free > 0 && pages.file_bytes() > self.bytes_max;
+        if !too_many && !too_large {
+            return Ok(false);
+        }
+        // Each row of the answer is one page; the pragma works only while it is being read.
+        let mut vacuum = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({STEP_PAGES})"))?;
+        let mut rows = vacuum.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(true)
+    }
+}
+
+impl Pages {
+    fn read(connection: &Connection) -> rusqlite::Result<Pages> {
+        let ask = |pragma: &str| connection.prepare_cached(pragma)?.query_row([], |row| row.get(0));
+        Ok(Pages {
+            count: ask("PRAGMA page_count")?,
+            free: ask("PRAGMA freelist_count")?,
+            size: ask("PRAGMA page_size")?,
+        })
+    }
+
+    fn file_bytes(&self) -> u64 {
+        (self.count * self.size).unsigned_abs()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        ((self.count - self.free) * self.size).unsigned_abs()
+    }
+}
+
+/// Deletes the oldest rows of the table that has the oldest, none after `before_ns`. False: there are none.
+fn delete_oldest(connection: &mut Connection, before_ns: i64) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let oldest = TABLES
+        .iter()
+        .map(|table| {
+            let sql = format!("SELECT min({}) FROM {}", table.time, table.name);
+            transaction.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))
+        })
+        .zip(TABLES)
+        .filter_map(|(oldest, table)| oldest.transpose().map(|oldest| oldest.map(|oldest| (oldest, table))))
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let Some((oldest, table)) = oldest.into_iter().min_by_key(|(oldest, _)| *oldest) else { return Ok(false) };
+    if oldest > before_ns {
+        return Ok(false);
+    }
+    let Table { name, time, companion } = table;
+    let last = transaction
+        .prepare_cached(&format!("SELECT {time} FROM {name} WHERE {time} <= ?1 ORDER BY {time} LIMIT 1 OFFSET ?2"))?
+        .query_row(params![before_ns, STEP_ROWS - 1], |row| row.get::<_, i64>(0))
+        .optional()?
+        .unwrap_or(before_ns);
+    for name in [Some(*name), *companion].into_iter().flatten() {
+        transaction.prepare_cached(&format!("DELETE FROM {name} WHERE {time} <= ?1"))?.execute([last])?;
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// A table, the column that is its time, and a table that shares its keys.
+struct Table {
+    name: &'static str,
+    time: &'static str,
+    companion: Option<&'static str>,
+}
+
+const TABLES: &[Table] = &[
+    Table { name: "invocations", time: "created_at_ns", companion: Some("recordings") },
+    Table { name: "operations", time: "start_ns", companion: None },
+    Table { name: "logs", time: "unix_ns", companion: None },
+];

@@ -1,0 +1,229 @@
+//! The thread that writes the ledger. It outlives every fault of the disk: what can't be written is counted
+//! and said, and the next batch is tried again.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::Connection;
+
+use crate::store::database::{self, Access};
+use crate::store::error::Error;
+use crate::store::time::unix_ns;
+
+use super::insert::insert;
+use super::queue::{Next, Queue};
+use super::retention::Retention;
+use super::rows::Row;
+use super::schema::SCHEMA;
+use super::{Notice, Watch};
+
+/// How often the writer looks after the file when nothing comes in.
+const IDLE: Duration = Duration::from_secs(1);
+/// Losses are told at most so often, and always with the exact number.
+const LOSS_NOTICE_EVERY: Duration = Duration::from_secs(1);
+/// How often a batch is tried while another process writes, each time for the busy timeout.
+const BUSY_TRIES: u32 = 3;
+
+/// What others may know of the writer.
+#[derive(Debug, Default)]
+pub(super) struct Status {
+    pub written: AtomicU64,
+    /// Rows given up because the file would not take them.
+    pub lost: AtomicU64,
+    pub failing: AtomicBool,
+    /// A reader found the file damaged.
+    pub suspect: AtomicBool,
+}
+
+pub(super) struct Writer {
+    path: PathBuf,
+    access: Access,
+    queue: Arc<Queue>,
+    status: Arc<Status>,
+    retention: Retention,
+    watch: Watch,
+    open: Option<Open>,
+    told: Told,
+}
+
+/// An open file, and which one it was.
+struct Open {
+    connection: Connection,
+    identity: Option<(u64, u64)>,
+}
+
+/// What has been told already.
+struct Told {
+    refused: u64,
+    lost: u64,
+    at: Instant,
+}
+
+impl Writer {
+    /// Opens the file. One that is damaged is set aside by the owner of the folder; one that can't be
+    /// written now is tried again with each batch; one of a newer schema is an error.
+    pub fn open(
+        path: PathBuf,
+        access: Access,
+        queue: Arc<Queue>,
+        status: Arc<Status>,
+        retention: Retention,
+        watch: Watch,
+    ) -> Result<Writer, Error> {
+        let told = Told { refused: 0, lost: 0, at: Instant::now() };
+        let mut writer = Writer { path, access, queue, status, retention, watch, open: None, told };
+        match writer.connect() {
+            Err(Error::Corrupt { detail, .. }) if access == Access::Owner => {
+                writer.set_aside(&detail)?;
+                writer.connect()?;
+            }
+            Err(error @ (Error::DiskFull { .. } | Error::Io { .. } | Error::Busy { .. })) => writer.fail(&error),
+            connected => connected?,
+        }
+        Ok(writer)
+    }
+
+    /// Returns when the queue is closed and empty.
+    pub fn run(mut self) {
+        loop {
+            match self.queue.take(IDLE) {
+                Next::Write(rows) => {
+                    self.write(&rows);
+                    self.queue.settle(rows.len());
+                }
+                Next::Idle => self.look_after(),
+                Next::Closed => break,
+            }
+            self.keep_bounds();
+            self.tell_losses(false);
+        }
+        self.tell_losses(true);
+    }
+
+    fn write(&mut self, rows: &[Row]) {
+        let mut tries = 1;
+        let error = loop {
+            let error = match self.try_write(rows) {
+                Ok(()) => return self.succeed(rows.len()),
+                Err(error) => error,
+            };
+            match &error {
+                Error::Busy { .. } if tries < BUSY_TRIES => {}
+                Error::Corrupt { detail, .. } if tries == 1 && self.access == Access::Owner => {
+                    if let Err(error) = self.set_aside(detail) {
+                        break error;
+                    }
+                }
+                _ => break error,
+            }
+            tries += 1;
+        };
+        self.status.lost.fetch_add(rows.len() as u64, Ordering::Relaxed);
+        self.fail(&error);
+    }
+
+    fn try_write(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.connect()?;
+        let Some(open) = &mut self.open else { return Ok(()) };
+        insert(&mut open.connection, rows).map_err(Error::engine(&self.path))
+    }
+
+    fn connect(&mut self) -> Result<(), Error> {
+        if self.open.is_none() {
+            let connection = database::open(&self.path, &SCHEMA, self.access)?;
+            self.open = Some(Open { connection, identity: identity(&self.path) });
+        }
+        Ok(())
+    }
+
+    fn succeed(&mut self, rows: usize) {
+        self.status.written.fetch_add(rows as u64, Ordering::Relaxed);
+        if self.status.failing.swap(false, Ordering::Relaxed) {
+            (self.watch)(Notice::Recovered);
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        // After a full disk the connection is sound; after anything else nothing is taken for granted.
+        if !matches!(error, Error::DiskFull { .. }) {
+            self.open = None;
+        }
+        if !self.status.failing.swap(true, Ordering::Relaxed) {
+            (self.watch)(Notice::WriteFailed { detail: error.to_string() });
+        }
+    }
+
+    /// Moves a damaged file out of the way, journals too, for whoever wants to look into it.
+    fn set_aside(&mut self, detail: &str) -> Result<(), Error> {
+        self.open = None;
+        let aside = with_suffix(&self.path, &format!(".corrupt-{}", unix_ns(SystemTime::now()) / 1_000_000));
+        fs::rename(&self.path, &aside).map_err(Error::io("rename", &self.path))?;
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::rename(with_suffix(&self.path, suffix), with_suffix(&aside, suffix));
+        }
+        (self.watch)(Notice::SetAside { to: aside, detail: detail.to_owned() });
+        Ok(())
+    }
+
+    /// When there is time: is the file still there, and is it sound if a reader doubted it?
+    fn look_after(&mut self) {
+        if self.open.as_ref().is_some_and(|open| open.identity != identity(&self.path)) {
+            // Somebody moved or removed it. What is written now must not go to a file without a name.
+            self.open = None;
+        }
+        if self.status.suspect.swap(false, Ordering::Relaxed) && self.access == Access::Owner {
+            let problems = match &self.open {
+                Some(open) => database::quick_check(&open.connection),
+                None => return,
+            };
+            let detail = match problems {
+                Ok(problems) if problems.is_empty() => return,
+                Ok(problems) => problems.join("; "),
+                Err(error) => error.to_string(),
+            };
+            if let Err(error) = self.set_aside(&detail) {
+                self.fail(&error);
+            }
+        }
+        if (self.open.is_none() || self.status.failing.load(Ordering::Relaxed)) && self.try_write(&[]).is_ok() {
+            self.succeed(0);
+        }
+    }
+
+    fn keep_bounds(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if let Err(error) = self.retention.round(&mut open.connection).map_err(Error::engine(&self.path)) {
+            match error {
+                Error::Busy { .. } => {}
+                Error::Corrupt { .. } => self.status.suspect.store(true, Ordering::Relaxed),
+                error => self.fail(&error),
+            }
+        }
+    }
+
+    fn tell_losses(&mut self, now: bool) {
+        if !now && self.told.at.elapsed() < LOSS_NOTICE_EVERY {
+            return;
+        }
+        let (refused, lost) = (self.queue.counts().refused, self.status.lost.load(Ordering::Relaxed));
+        if (refused, lost) != (self.told.refused, self.told.lost) {
+            (self.watch)(Notice::Dropped { queue_full: refused - self.told.refused, io: lost - self.told.lost });
+            self.told = Told { refused, lost, at: Instant::now() };
+        }
+    }
+}
+
+/// Device and inode.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

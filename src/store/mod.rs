@@ -1,0 +1,145 @@
+//! The data folder: packages, registrations and the ledger of what happened. Only this room knows the
+//! engine (SQLite); no type of the engine leaves it. It never decides what is kept or redacted, never runs
+//! or believes a plugin's bytes, and never makes a call wait: what the ledger can't take is counted.
+//!
+//! Read `folder.rs` (what lies where, who owns it), then `registry.rs` (durable before acknowledged), then
+//! `ledger/mod.rs` (fast, bounded, and honest about loss).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::model::name::PluginName;
+
+mod database;
+mod error;
+mod folder;
+mod packages;
+mod registry;
+mod time;
+
+pub use error::Error;
+pub use folder::{DataFolder, Lock};
+pub use packages::{Digest, PutError, StoredPackage, ZipSource};
+pub use registry::{Document, Registered, Registration};
+
+use packages::Packages;
+use registry::Registry;
+
+/// An owned data folder: its packages, registrations and documents. All methods block on the disk.
+pub struct Store {
+    registry: Registry,
+    packages: Packages,
+    /// Last: the folder is given up after its files are closed.
+    lock: Lock,
+}
+
+impl Store {
+    /// Takes ownership of `data_dir`, creating it if need be, after waiting at most `wait` for another
+    /// owner; clears away what a killed process left half-done.
+    pub fn open(data_dir: impl Into<PathBuf>, wait: Duration) -> Result<Store, Error> {
+        let lock = DataFolder::acquire(data_dir, wait)?;
+        let packages = Packages::open(lock.folder().packages())?;
+        let registry = Registry::open(&lock.folder().registry())?;
+        Ok(Store { registry, packages, lock })
+    }
+
+    pub fn folder(&self) -> &DataFolder {
+        self.lock.folder()
+    }
+
+    /// Keeps a package: `unpack` fills the folder that it is given. Durable when it returns; with a digest
+    /// that is there already nothing is called or written.
+    pub fn put_package<E>(
+        &self,
+        digest: &Digest,
+        zip: ZipSource<'_>,
+        unpack: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<StoredPackage, PutError<E>> {
+        self.packages.put(digest, zip, unpack)
+    }
+
+    pub fn package(&self, digest: &Digest) -> Option<StoredPackage> {
+        self.packages.get(digest)
+    }
+
+    pub fn packages(&self) -> Result<Vec<StoredPackage>, Error> {
+        self.packages.list()
+    }
+
+    /// Removes the packages that no registration names, that are not in `in_use` and that were put longer
+    /// ago than `age`; returns them.
+    pub fn remove_unreferenced_packages(
+        &self,
+        in_use: &[Digest],
+        age: Duration,
+    ) -> Result<Vec<Digest>, Error> {
+        let mut referenced: Vec<Digest> = self.registry.list()?.into_iter().map(|one| one.digest).collect();
+        referenced.extend_from_slice(in_use);
+        let mut removed = Vec::new();
+        for package in self.packages.unreferenced(&referenced, age)? {
+            self.packages.remove(&package.digest)?;
+            removed.push(package.digest);
+        }
+        Ok(removed)
+    }
+
+    /// Registers and enables a version whose package was put before; on the disk when it returns. With the
+    /// digest that is there already it only enables; another digest is [`Error::Conflict`].
+    pub fn register(
+        &self,
+        name: &PluginName,
+        version: &Version,
+        digest: &Digest,
+        manifest: &str,
+    ) -> Result<Registered, Error> {
+        if self.packages.get(digest).is_none() {
+            return Err(Error::NotFound { what: format!("package {digest}") });
+        }
+        self.registry.register(name, version, digest, manifest)
+    }
+
+    pub fn registration(&self, name: &PluginName, version: &Version) -> Result<Option<Registration>, Error> {
+        self.registry.get(name, version)
+    }
+
+    /// All of them: by name, then by the precedence of versions.
+    pub fn registrations(&self) -> Result<Vec<Registration>, Error> {
+        self.registry.list()
+    }
+
+    /// With `if_revision` only if nobody changed it since: else [`Error::Changed`].
+    pub fn set_enabled(
+        &self,
+        name: &PluginName,
+        version: &Version,
+        enabled: bool,
+        if_revision: Option<u64>,
+    ) -> Result<Registration, Error> {
+        self.registry.set_enabled(name, version, enabled, if_revision)
+    }
+
+    /// Forgets a version. Its package stays until [`Store::remove_unreferenced_packages`].
+    pub fn remove_registration(
+        &self,
+        name: &PluginName,
+        version: &Version,
+        if_revision: Option<u64>,
+    ) -> Result<Registration, Error> {
+        self.registry.remove(name, version, if_revision)
+    }
+
+    pub fn document(&self, key: &str) -> Result<Option<Document>, Error> {
+        self.registry.document(key)
+    }
+
+    /// Writes a small JSON text and returns its revision. `if_revision` 0: only if there is none yet.
+    pub fn put_document(&self, key: &str, value: &str, if_revision: Option<u64>) -> Result<u64, Error> {
+        self.registry.put_document(key, value, if_revision)
+    }
+
+    pub fn remove_document(&self, key: &str, if_revision: Option<u64>) -> Result<(), Error> {
+        self.registry.remove_document(key, if_revision)
+    }
+}

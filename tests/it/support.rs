@@ -1,0 +1,283 @@
+//! What tests share: a recording guest, deployments made of source text, and waiting with a bound.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use spanglass::model::error::InvokeError;
+use spanglass::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan, LogStream, Secret};
+use spanglass::model::ids::{InvocationId, SpanId};
+use spanglass::model::invocation::Usage;
+use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
+use spanglass::model::name::PluginName;
+use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind};
+use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
+use spanglass::runtimes::{
+    BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
+};
+
+/// How long anything may take that is polled for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether `program` can be run. Its absence is said on stderr, or is an error where nothing may be skipped.
+pub fn require(program: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file());
+    if !found {
+        let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+        assert!(!all, "{program} is missing, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
+        use std::io::Write as _;
+        // Raw: the test harness captures `eprintln!`.
+        let _ = writeln!(std::io::stderr(), "skipped: {program} is missing");
+    }
+    found
+}
+
+/// Polls until `condition` holds.
+pub async fn eventually(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < within, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn raw(value: Value) -> Arc<RawValue> {
+    Arc::from(serde_json::value::to_raw_value(&value).unwrap())
+}
+
+/// Everything that a guest said.
+#[derive(Default)]
+pub struct Recorded {
+    pub chunks: Vec<Value>,
+    pub logs: Vec<GuestLog>,
+    pub spans: Vec<GuestSpan>,
+    pub metrics: Vec<GuestMetric>,
+    pub calls: Vec<GuestCall>,
+    pub dropped: Vec<(&'static str, u64)>,
+    pub usage: Vec<Usage>,
+}
+
+type Answer = Arc<dyn Fn(GuestCall) -> BoxFuture<'static, GuestAnswer> + Send + Sync>;
+
+#[derive(Default)]
+pub struct TestGuest {
+    pub seen: Recorded,
+    pub answer: Option<Answer>,
+}
+
+impl TestGuest {
+    pub fn lines(&self, stream: LogStream) -> Vec<&str> {
+        self.seen.logs.iter().filter(|log| log.stream == stream).map(|log| log.body.as_str()).collect()
+    }
+
+    pub fn dropped(&self, what: &str) -> u64 {
+        self.seen.dropped.iter().filter(|(name, _)| *name == what).map(|(_, count)| count).sum()
+    }
+}
+
+impl Guest for TestGuest {
+    fn chunk(&mut self, part: Arc<RawValue>) -> BoxFuture<'_, Result<(), InvokeError>> {
+        self.seen.chunks.push(serde_json::from_str(part.get()).unwrap());
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn log(&mut self, log: GuestLog) {
+        self.seen.logs.push(log);
+    }
+
+    fn span(&mut self, span: GuestSpan) {
+        self.seen.spans.push(span);
+    }
+
+    fn metric(&mut self, metric: GuestMetric) {
+        self.seen.metrics.push(metric);
+    }
+
+    fn ask(&mut self, call: GuestCall) -> BoxFuture<'static, GuestAnswer> {
+        self.seen.calls.push(call.clone());
+        (self.answer.as_ref().expect("this plugin asks nothing"))(call)
+    }
+
+    fn execute_span(&self) -> SpanId {
+        SpanId::from_bytes([7; 8]).unwrap()
+    }
+
+    fn dropped(&mut self, what: &'static str, count: u64) {
+        self.seen.dropped.push((what, count));
+    }
+
+    fn usage(&mut self, usage: Usage) {
+        self.seen.usage.push(usage);
+    }
+}
+
+/// A plugin made of source text, ready to be started.
+pub struct Plugin {
+    pub launcher: Arc<dyn Launcher>,
+    pub folder: PathBuf,
+    pub data_dir: PathBuf,
+    pub stray: Arc<Mutex<Vec<GuestLog>>>,
+    pub start_logs: Mutex<Vec<GuestLog>>,
+    _home: tempfile::TempDir,
+}
+
+pub struct PluginSource<'a> {
+    pub files: &'a [(&'a str, &'a str)],
+    pub entrypoint: &'a str,
+    pub actions: &'a [(&'a str, &'a str)],
+    pub convention: Convention,
+    pub requires_python: Option<&'a str>,
+}
+
+impl Plugin {
+    /// A plugin whose `executor.py` is `source`.
+    pub fn new(source: &str) -> Plugin {
+        Plugin::from(PluginSource {
+            files: &[("executor.py", source)],
+            entrypoint: "executor.py:invoke",
+            actions: &[],
+            convention: Convention::Plugin,
+            requires_python: None,
+        })
+    }
+
+    /// `spanglass run executor.py[:function]`.
+    pub fn function(source: &str, function: Option<&str>) -> Plugin {
+        let entrypoint = function.map_or("executor.py".into(), |name| format!("executor.py:{name}"));
+        Plugin::from(PluginSource {
+            files: &[("executor.py", source)],
+            entrypoint: &entrypoint,
+            actions: &[],
+            convention: Convention::Function,
+            requires_python: None,
+        })
+    }
+
+    pub fn from(source: PluginSource<'_>) -> Plugin {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("package");
+        for (path, text) in source.files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let stray = Arc::new(Mutex::new(Vec::new()));
+        let sink = stray.clone();
+        let data_dir = home.path().join("data");
+        let runtime = PythonRuntime::new(PythonSettings {
+            data_dir: data_dir.clone(),
+            supervisor: env!("CARGO_BIN_EXE_spanglass").into(),
+            interpreter: None,
+            stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
+        });
+        let config = json!({"level": "info"});
+        let spec = DeploymentSpec {
+            manifest: Arc::new(manifest(&source)),
+            folder: folder.clone(),
+            config: config.as_object().unwrap().clone(),
+            secrets: vec![("API_TOKEN".into(), Secret::new("s3cr3t"))],
+            convention: source.convention,
+        };
+        let launcher = runtime.deploy(Arc::new(spec)).unwrap();
+        Plugin { launcher, folder, data_dir, stray, start_logs: Mutex::default(), _home: home }
+    }
+
+    pub async fn start(&self) -> Worker {
+        match self.try_start().await {
+            Ok(worker) => worker,
+            Err(error) => panic!("{error:#?}"),
+        }
+    }
+
+    pub async fn try_start(&self) -> Result<Worker, InvokeError> {
+        let mut logs = Vec::new();
+        let started = self.launcher.launch(&mut |log| logs.push(log)).await;
+        *self.start_logs.lock().unwrap() = logs;
+        Ok(Worker { instance: started? })
+    }
+}
+
+fn manifest(source: &PluginSource<'_>) -> Manifest {
+    let action = |(name, entrypoint): &(&str, &str)| {
+        ((*name).to_owned(), Action { entrypoint: (*entrypoint).to_owned() })
+    };
+    Manifest {
+        name: PluginName::parse("under-test").unwrap(),
+        version: semver::Version::new(1, 0, 0),
+        description: None,
+        owner: None,
+        runtime: RuntimeKind::Python,
+        entrypoint: source.entrypoint.into(),
+        actions: source.actions.iter().map(action).collect(),
+        input_schema: None,
+        output_schema: None,
+        dependencies: Vec::new(),
+        config: Map::new(),
+        config_schema: None,
+        secrets: vec!["API_TOKEN".into()],
+        requires: Requires { python: source.requires_python.map(str::to_owned), spanglass: None },
+        limits: Limits::default(),
+        retry: RetrySettings::default(),
+        breaker: BreakerSettings::default(),
+        examples: Vec::new(),
+    }
+}
+
+pub fn request(input: Value) -> CallRequest {
+    CallRequest {
+        invocation_id: InvocationId::parse("01890a5d-ac96-774b-bcce-b302099a8057").unwrap(),
+        attempt: 1,
+        action: "invoke".into(),
+        input: raw(input),
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        tracestate: None,
+        baggage: None,
+        deadline: Duration::from_secs(30),
+        output_bytes_max: 1 << 20,
+    }
+}
+
+/// A started worker.
+pub struct Worker {
+    pub instance: Box<dyn Instance>,
+}
+
+impl Worker {
+    pub async fn call(&mut self, input: Value) -> (TestGuest, Result<CallEnd, InvokeError>) {
+        let mut guest = TestGuest::default();
+        let result = self.instance.call(request(input), &mut guest).await;
+        (guest, result)
+    }
+
+    /// The output of a call that must work.
+    pub async fn output(&mut self, input: Value) -> Value {
+        match self.call(input).await.1 {
+            Ok(end) => serde_json::from_str(end.output.expect("an output").get()).unwrap(),
+            Err(error) => panic!("{error:#?}"),
+        }
+    }
+
+    pub async fn error(&mut self, input: Value) -> InvokeError {
+        match self.call(input).await.1 {
+            Ok(end) => panic!("{end:?}"),
+            Err(error) => error,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.instance.pid().unwrap()
+    }
+}
+
+/// Whether a process runs; a zombie does not.
+pub fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+pub fn read_pid(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
