@@ -9,3 +9,7 @@ pub mod store;
 pub mod package;
 pub mod sandbox;
 pub mod runtimes;
+pub mod pipeline;
+pub mod registry;
+pub mod host;
+pub mod api;

@@ -2,6 +2,7 @@
 //! rebinding and cross-site requests.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, header};
 use subtle::ConstantTimeEq;
 
-use super::{Api, Problem, is_public};
+use super::{Problem, is_public};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 
@@ -82,8 +83,8 @@ impl Guard {
     }
 }
 
-pub async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
-    match api.guard.check(&request) {
+pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(error) => super::trace_headers::complete(Problem::from(error).into_response(), None),
     }

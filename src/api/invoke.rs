@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::error::document_of;
 use super::{Api, Problem, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
-use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta, Origin};
+use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
 use crate::model::limits::Limits;
 use crate::model::trace_context::{TraceContext, format_traceparent};
@@ -108,7 +108,7 @@ pub async fn invoke(
             input: body.input.to_owned().into(),
             timeout: body.timeout.as_deref().map(parse_timeout).transpose()?,
             parent: parent.clone(),
-            origin: Origin::Network,
+            origin: api.origin,
         };
         Ok((mode, invocation))
     };
@@ -132,7 +132,7 @@ pub async fn envelope(State(api): State<Api>, RawQuery(query): RawQuery, request
             input: envelope.payload.to_owned().into(),
             timeout: None,
             parent: parent.clone(),
-            origin: Origin::Network,
+            origin: api.origin,
         };
         Ok((mode, invocation))
     }
@@ -149,7 +149,7 @@ async fn answer(
     match decoded {
         Ok((Mode::Sync, invocation)) => encode(&api.host.invoke(invocation, Output::whole()).await),
         Ok((Mode::Stream, invocation)) => stream::answer(&api.host, invocation),
-        Err(error) => encode(&api.host.refuse(name, parent, Origin::Network, error)),
+        Err(error) => encode(&api.host.refuse(name, parent, api.origin, error)),
     }
 }
 

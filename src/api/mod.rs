@@ -2,7 +2,6 @@
 //! never decide anything about a call: it decodes, hands over to `host`, and encodes. Start with `router`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -10,12 +9,12 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::host::Host;
+use crate::model::invocation::Origin;
 
 mod error;
 mod guard;
-mod invocations;
 mod invoke;
-mod logs;
+mod looking;
 mod operations;
 pub mod openapi;
 mod page;
@@ -23,10 +22,10 @@ mod plugins;
 mod query;
 mod stream;
 mod trace_headers;
-mod traces;
 
 pub use error::{Problem, status_of};
 pub use guard::Guard;
+pub use looking::Looking;
 pub use invoke::{Success, meta_json};
 pub use plugins::plugin_json;
 
@@ -34,15 +33,19 @@ pub use plugins::plugin_json;
 #[derive(Clone)]
 pub struct Api {
     pub host: Arc<Host>,
-    pub guard: Arc<Guard>,
+    pub looking: Looking,
+    /// Where calls are said to come from: the network, but for commands that use the routes in-process.
+    pub origin: Origin,
 }
 
 /// A list answers with so many items unless asked otherwise, and never with more than the bound.
 pub const LIST_DEFAULT: usize = 50;
 pub const LIST_MAX: usize = 1000;
 
-/// How long a query waits for what was recorded just before it.
-const SETTLE_MAX: Duration = Duration::from_secs(1);
+/// The routes as a server offers them.
+pub fn guarded(api: Api, guard: Guard) -> Router {
+    router(api).layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
+}
 
 pub fn router(api: Api) -> Router {
     let v1 = Router::new()
@@ -53,11 +56,7 @@ pub fn router(api: Api) -> Router {
         .route("/plugins/{name}/versions/{version}/package", get(plugins::package))
         .route("/plugins/{name}/invoke", post(invoke::invoke))
         .route("/invoke", post(invoke::envelope))
-        .route("/invocations", get(invocations::list))
-        .route("/invocations/{id}", get(invocations::show))
-        .route("/traces", get(traces::list))
-        .route("/traces/{trace_id}", get(traces::show))
-        .route("/logs", get(logs::list))
+        .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn(trace_headers::add));
@@ -71,8 +70,24 @@ pub fn router(api: Api) -> Router {
         .route("/docs/errors/{kind}", get(page::error_page))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
-        .layer(middleware::from_fn_with_state(api.clone(), guard::check))
         .with_state(api)
+}
+
+/// The routes that need a ledger and nothing else.
+pub fn ledger_router(looking: Looking) -> Router {
+    Router::new()
+        .nest("/v1", ledger_routes().with_state(looking))
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::wrong_method)
+}
+
+fn ledger_routes() -> Router<Looking> {
+    Router::new()
+        .route("/invocations", get(looking::invocations))
+        .route("/invocations/{id}", get(looking::invocation))
+        .route("/traces", get(looking::traces))
+        .route("/traces/{trace_id}", get(looking::trace))
+        .route("/logs", get(looking::logs))
 }
 
 /// The value of a header if it is there once and readable.
@@ -89,15 +104,6 @@ fn trace_context(headers: &http::HeaderMap) -> Option<crate::model::trace_contex
 /// Runs blocking work (queries, packages) off the threads that serve calls.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal("the work behind the request panicked"))
-}
-
-/// Waits until what ended before this moment can be read from the ledger.
-async fn settle(host: &Arc<Host>) -> Result<(), Problem> {
-    let host = host.clone();
-    blocking(move || {
-        host.settle(SETTLE_MAX);
-    })
-    .await
 }
 
 /// Marks a request's path for guards without a route table of their own.

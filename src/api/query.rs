@@ -47,8 +47,8 @@ impl Query {
         self.parsed("limit", parse).unwrap_or(super::LIST_DEFAULT)
     }
 
-    /// A time in ns since the Unix epoch, written as RFC 3339 or as so long ago (`5m`).
-    pub fn time(&mut self, name: &str) -> Option<u64> {
+    /// A time, written as RFC 3339 or as so long ago (`5m`).
+    pub fn time(&mut self, name: &str) -> Option<SystemTime> {
         self.parsed(name, |text| parse_time(text, SystemTime::now()))
     }
 
@@ -65,15 +65,13 @@ impl Query {
     }
 }
 
-/// RFC 3339, or a duration that counts back from `now`. The result is ns since the Unix epoch.
-pub fn parse_time(text: &str, now: SystemTime) -> Result<u64, String> {
-    let time = match units::parse_duration(text) {
-        Ok(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+/// RFC 3339, or a duration that counts back from `now`.
+pub fn parse_time(text: &str, now: SystemTime) -> Result<SystemTime, String> {
+    match units::parse_duration(text) {
+        Ok(ago) => Ok(now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)),
         Err(_) => humantime::parse_rfc3339(text)
-            .map_err(|_| format!("{text:?} is neither a time as 2026-01-31T12:00:00Z nor a duration as 5m"))?,
-    };
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+            .map_err(|_| format!("{text:?} is neither a time as 2026-01-31T12:00:00Z nor a duration as 5m")),
+    }
 }
 
 #[cfg(test)]
@@ -101,8 +99,9 @@ mod tests {
     #[test]
     fn times_are_absolute_or_so_long_ago() {
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
-        assert_eq!(parse_time("100s", now), Ok(900_000_000_000));
-        assert_eq!(parse_time("1970-01-01T00:00:01Z", now), Ok(1_000_000_000));
+        let after = |seconds| Ok(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+        assert_eq!(parse_time("100s", now), after(900));
+        assert_eq!(parse_time("1970-01-01T00:00:01Z", now), after(1));
         assert!(parse_time("yesterday", now).is_err());
     }
 }

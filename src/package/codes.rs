@@ -56,6 +56,6 @@ pub const COLLISION: &str = "SG0506";
 pub const NOT_A_FILE: &str = "SG0507";
 pub const UNSUPPORTED: &str = "SG0508";
 pub const PACKAGE_TOO_LARGE: &str = "SG0509";
-pub const LIE: &str = "SG0510";
+pub const FORGED: &str = "SG0510";
 pub const CHANGED: &str = "SG0511";
 pub const EXISTS: &str = "SG0512";

@@ -37,6 +37,9 @@ pub struct Manifest {
     pub limits: Limits,
     pub retry: RetrySettings,
     pub breaker: BreakerSettings,
+    /// The least isolation that the plugin asks for. Above [`SandboxTier::S0`] a build without a sandbox must
+    /// refuse to register it with `sandbox_unavailable`.
+    pub sandbox_min_tier: SandboxTier,
     pub examples: Vec<Example>,
 }
 
@@ -70,6 +73,33 @@ impl RuntimeKind {
     }
 }
 
+/// How far a plugin is kept from the host, weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SandboxTier {
+    /// None.
+    #[default]
+    S0,
+    S1,
+    S2,
+    S3,
+    S4,
+}
+
+impl SandboxTier {
+    pub const ALL: &'static [SandboxTier] =
+        &[SandboxTier::S0, SandboxTier::S1, SandboxTier::S2, SandboxTier::S3, SandboxTier::S4];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SandboxTier::S0 => "S0",
+            SandboxTier::S1 => "S1",
+            SandboxTier::S2 => "S2",
+            SandboxTier::S3 => "S3",
+            SandboxTier::S4 => "S4",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action {
     pub entrypoint: String,
@@ -84,6 +114,7 @@ pub struct Dependency {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requires {
+    /// Version specifiers as in Python packaging, `>=3.9,<4`; checked for their form.
     pub python: Option<String>,
     pub spanglass: Option<VersionReq>,
 }

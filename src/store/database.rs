@@ -99,7 +99,8 @@ fn prepare(connection: &mut Connection, schema: &Schema, access: Access) -> rusq
     // Has an effect on an empty file only, and only before the first page is written.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
-    connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |row| row.get::<_, i64>(0))?;
+    connection
+        .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "synchronous", if schema.durable { "FULL" } else { "NORMAL" })
 }
 
@@ -133,8 +134,10 @@ mod tests {
     use super::*;
 
     const ONE: Schema = Schema { steps: &["CREATE TABLE a (x INTEGER) STRICT"], durable: true };
-    const TWO: Schema =
-        Schema { steps: &["CREATE TABLE a (x INTEGER) STRICT", "ALTER TABLE a ADD COLUMN y TEXT"], durable: true };
+    const TWO: Schema = Schema {
+        steps: &["CREATE TABLE a (x INTEGER) STRICT", "ALTER TABLE a ADD COLUMN y TEXT"],
+        durable: true,
+    };
 
     #[test]
     fn the_owner_migrates_step_by_step_and_a_newer_schema_is_refused() {
@@ -148,7 +151,10 @@ mod tests {
         let row: (i64, Option<String>) =
             moved.query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         assert_eq!(row, (7, None));
-        assert!(matches!(open(&path, &ONE, Access::Owner), Err(Error::SchemaTooNew { found: 2, known: 1, .. })));
+        assert!(matches!(
+            open(&path, &ONE, Access::Owner),
+            Err(Error::SchemaTooNew { found: 2, known: 1, .. })
+        ));
     }
 
     #[test]

@@ -62,17 +62,23 @@ impl Error {
     /// What the reader can do about it.
     pub const fn help(&self) -> Option<&'static str> {
         Some(match self {
-            Error::InUse { .. } => "stop the other process, talk to it with --server, or use another --data-dir",
+            Error::InUse { .. } => {
+                "stop the other process, talk to it with --server, or use another --data-dir"
+            }
             Error::Conflict { .. } => "raise the version in the manifest, or remove the registered one first",
             Error::Changed { .. } => "read it again and repeat the change",
             Error::BadCursor => "start again without a cursor",
             Error::QueryTooSlow { .. } => "narrow the query with since, until or plugin",
             Error::SchemaTooNew { .. } => "use that newer spanglass, or another --data-dir",
-            Error::SchemaTooOld { .. } => "start the server of this version once; it brings the file up to date",
+            Error::SchemaTooOld { .. } => {
+                "start the server of this version once; it brings the file up to date"
+            }
             Error::DiskFull { .. } => "make room, or lower telemetry.retention.max",
             Error::Corrupt { .. } => "restore a backup; spanglass doctor says more",
             Error::Busy { .. } => "try again",
-            Error::NotFound { .. } | Error::BadDigest { .. } | Error::Io { .. } | Error::Database { .. } => return None,
+            Error::NotFound { .. } | Error::BadDigest { .. } | Error::Io { .. } | Error::Database { .. } => {
+                return None;
+            }
         })
     }
 

@@ -70,7 +70,8 @@ impl DataFolder {
 
     /// Bytes that this user may still write on the folder's file system.
     pub fn available_bytes(&self) -> Result<u64, Error> {
-        let stat = rustix::fs::statvfs(&self.path).map_err(|error| Error::io("ask for the free space of", &self.path)(error.into()))?;
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|error| Error::io("ask for the free space of", &self.path)(error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 

@@ -6,6 +6,7 @@
 //! `ledger/mod.rs` (fast, bounded, and honest about loss).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use semver::Version;
@@ -15,12 +16,14 @@ use crate::model::name::PluginName;
 mod database;
 mod error;
 mod folder;
+mod ledger;
 mod packages;
 mod registry;
 mod time;
 
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
+pub use ledger::*;
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registration};
 
@@ -32,7 +35,7 @@ pub struct Store {
     registry: Registry,
     packages: Packages,
     /// Last: the folder is given up after its files are closed.
-    lock: Lock,
+    lock: Arc<Lock>,
 }
 
 impl Store {
@@ -42,7 +45,7 @@ impl Store {
         let lock = DataFolder::acquire(data_dir, wait)?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
-        Ok(Store { registry, packages, lock })
+        Ok(Store { registry, packages, lock: Arc::new(lock) })
     }
 
     pub fn folder(&self) -> &DataFolder {

@@ -142,7 +142,8 @@ impl Packages {
     }
 
     pub fn list(&self) -> Result<Vec<StoredPackage>, Error> {
-        let digests = self.names()?.into_iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
+        let digests =
+            self.names()?.into_iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
         let mut packages: Vec<_> = digests.filter_map(|digest| self.get(&digest)).collect();
         packages.sort_by(|a, b| a.digest.cmp(&b.digest));
         Ok(packages)
@@ -157,7 +158,9 @@ impl Packages {
         }
         let zip = self.zip_path(digest);
         match fs::remove_file(&zip) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &zip)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &zip)(error));
+            }
             _ => {}
         }
         remove_tree(&removed)
@@ -165,13 +168,10 @@ impl Packages {
 
     /// The packages outside `referenced` that were put longer ago than `age`, which leaves time for those
     /// that are about to be registered.
-    pub fn unreferenced(
-        &self,
-        referenced: &[Digest],
-        age: Duration,
-    ) -> Result<Vec<StoredPackage>, Error> {
+    pub fn unreferenced(&self, referenced: &[Digest], age: Duration) -> Result<Vec<StoredPackage>, Error> {
         let now = SystemTime::now();
-        let old = |package: &StoredPackage| now.duration_since(package.put_at).is_ok_and(|passed| passed >= age);
+        let old =
+            |package: &StoredPackage| now.duration_since(package.put_at).is_ok_and(|passed| passed >= age);
         let mut packages = self.list()?;
         packages.retain(|package| !referenced.contains(&package.digest) && old(package));
         Ok(packages)
@@ -272,7 +272,8 @@ mod tests {
         let put = packages.put(&digest('a'), ZipSource::Bytes(b"zip"), one_file).unwrap();
         assert_eq!(fs::read(&put.zip).unwrap(), b"zip");
         assert!(put.folder.join("executor.py").is_file());
-        let again = packages.put(&digest('a'), ZipSource::Bytes(b"other"), |_| -> Result<(), ()> { panic!("called") });
+        let again = packages
+            .put(&digest('a'), ZipSource::Bytes(b"other"), |_| -> Result<(), ()> { panic!("called") });
         assert_eq!(fs::read(again.unwrap().zip).unwrap(), b"zip");
         assert_eq!(packages.names().unwrap().len(), 2, "no temporary folder is left");
     }

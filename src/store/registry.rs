@@ -201,7 +201,10 @@ impl Registry {
     pub fn remove_document(&self, key: &str, if_revision: Option<u64>) -> Result<(), Error> {
         self.write(|transaction| {
             self.expect_document(transaction, key, if_revision)?;
-            transaction.execute("DELETE FROM documents WHERE key = ?1", [key]).map(drop).map_err(self.engine())
+            transaction
+                .execute("DELETE FROM documents WHERE key = ?1", [key])
+                .map(drop)
+                .map_err(self.engine())
         })
     }
 
@@ -236,15 +239,26 @@ impl Registry {
         }
     }
 
-    fn expect_document(&self, connection: &Connection, key: &str, if_revision: Option<u64>) -> Result<(), Error> {
+    fn expect_document(
+        &self,
+        connection: &Connection,
+        key: &str,
+        if_revision: Option<u64>,
+    ) -> Result<(), Error> {
         let Some(wanted) = if_revision else { return Ok(()) };
         let found = document(connection, key).map_err(self.engine())?.map_or(0, |document| document.revision);
         if found == wanted { Ok(()) } else { Err(Error::Changed { what: format!("document {key}") }) }
     }
 
-    fn get_in(&self, connection: &Connection, name: &PluginName, version: &Version) -> Result<Registration, Error> {
+    fn get_in(
+        &self,
+        connection: &Connection,
+        name: &PluginName,
+        version: &Version,
+    ) -> Result<Registration, Error> {
         let row = find(connection, name, version)?;
-        let row = row.ok_or_else(|| Error::NotFound { what: format!("version {version} of plugin {name}") })?;
+        let row =
+            row.ok_or_else(|| Error::NotFound { what: format!("version {version} of plugin {name}") })?;
         self.read(row)
     }
 
@@ -357,7 +371,8 @@ mod tests {
         for (name, number) in [("b", "1.0.0"), ("a", "1.10.0"), ("a", "1.9.0"), ("a", "1.10.0-rc.1")] {
             registry.register(&PluginName::parse(name).unwrap(), &version(number), &digest(1), "{}").unwrap();
         }
-        let list: Vec<_> = registry.list().unwrap().iter().map(|r| format!("{} {}", r.name, r.version)).collect();
+        let list: Vec<_> =
+            registry.list().unwrap().iter().map(|r| format!("{} {}", r.name, r.version)).collect();
         assert_eq!(list, ["a 1.9.0", "a 1.10.0-rc.1", "a 1.10.0", "b 1.0.0"]);
     }
 

@@ -129,7 +129,9 @@ fn insert_at_free(
     for at_ns in at_ns..=at_ns.saturating_add(SAME_NS_MAX) {
         match insert(at_ns) {
             Ok(_) => return Ok(Some(at_ns)),
-            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => return Err(error),
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
+                return Err(error);
+            }
             Err(rusqlite::Error::SqliteFailure(code, _))
                 if code.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {}
             Err(_) => return Ok(None),

@@ -70,7 +70,8 @@ impl Queue {
         let was_empty = state.rows.is_empty();
         for row in rows {
             let bytes = row.bytes();
-            let fits = state.rows.len() < self.bounds.rows_max && state.bytes + bytes <= self.bounds.bytes_max;
+            let fits =
+                state.rows.len() < self.bounds.rows_max && state.bytes + bytes <= self.bounds.bytes_max;
             if state.closed || !fits {
                 state.refused += 1;
                 continue;
@@ -152,7 +153,12 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         let state = self.lock();
-        Counts { rows: state.rows.len(), bytes: state.bytes, accepted: state.accepted, refused: state.refused }
+        Counts {
+            rows: state.rows.len(),
+            bytes: state.bytes,
+            accepted: state.accepted,
+            refused: state.refused,
+        }
     }
 
     fn batch(&self, state: &mut State) -> Vec<Row> {

@@ -112,13 +112,17 @@ fn delete_oldest(connection: &mut Connection, before_ns: i64) -> rusqlite::Resul
         .zip(TABLES)
         .filter_map(|(oldest, table)| oldest.transpose().map(|oldest| oldest.map(|oldest| (oldest, table))))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let Some((oldest, table)) = oldest.into_iter().min_by_key(|(oldest, _)| *oldest) else { return Ok(false) };
+    let Some((oldest, table)) = oldest.into_iter().min_by_key(|(oldest, _)| *oldest) else {
+        return Ok(false);
+    };
     if oldest > before_ns {
         return Ok(false);
     }
     let Table { name, time, companion } = table;
     let last = transaction
-        .prepare_cached(&format!("SELECT {time} FROM {name} WHERE {time} <= ?1 ORDER BY {time} LIMIT 1 OFFSET ?2"))?
+        .prepare_cached(&format!(
+            "SELECT {time} FROM {name} WHERE {time} <= ?1 ORDER BY {time} LIMIT 1 OFFSET ?2"
+        ))?
         .query_row(params![before_ns, STEP_ROWS - 1], |row| row.get::<_, i64>(0))
         .optional()?
         .unwrap_or(before_ns);

@@ -19,7 +19,7 @@ use super::queue::{Next, Queue};
 use super::retention::Retention;
 use super::rows::Row;
 use super::schema::SCHEMA;
-use super::{Notice, Watch};
+use super::{Notice, Notices};
 
 /// How often the writer looks after the file when nothing comes in.
 const IDLE: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     status: Arc<Status>,
     retention: Retention,
-    watch: Watch,
+    notices: Arc<Notices>,
     open: Option<Open>,
     told: Told,
 }
@@ -72,16 +72,18 @@ impl Writer {
         queue: Arc<Queue>,
         status: Arc<Status>,
         retention: Retention,
-        watch: Watch,
+        notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
         let told = Told { refused: 0, lost: 0, at: Instant::now() };
-        let mut writer = Writer { path, access, queue, status, retention, watch, open: None, told };
+        let mut writer = Writer { path, access, queue, status, retention, notices, open: None, told };
         match writer.connect() {
             Err(Error::Corrupt { detail, .. }) if access == Access::Owner => {
                 writer.set_aside(&detail)?;
                 writer.connect()?;
             }
-            Err(error @ (Error::DiskFull { .. } | Error::Io { .. } | Error::Busy { .. })) => writer.fail(&error),
+            Err(error @ (Error::DiskFull { .. } | Error::Io { .. } | Error::Busy { .. })) => {
+                writer.fail(&error)
+            }
             connected => connected?,
         }
         Ok(writer)
@@ -143,7 +145,7 @@ impl Writer {
     fn succeed(&mut self, rows: usize) {
         self.status.written.fetch_add(rows as u64, Ordering::Relaxed);
         if self.status.failing.swap(false, Ordering::Relaxed) {
-            (self.watch)(Notice::Recovered);
+            self.notices.tell(Notice::Recovered);
         }
     }
 
@@ -153,7 +155,7 @@ impl Writer {
             self.open = None;
         }
         if !self.status.failing.swap(true, Ordering::Relaxed) {
-            (self.watch)(Notice::WriteFailed { detail: error.to_string() });
+            self.notices.tell(Notice::WriteFailed { detail: error.to_string() });
         }
     }
 
@@ -165,7 +167,7 @@ impl Writer {
         for suffix in ["-wal", "-shm"] {
             let _ = fs::rename(with_suffix(&self.path, suffix), with_suffix(&aside, suffix));
         }
-        (self.watch)(Notice::SetAside { to: aside, detail: detail.to_owned() });
+        self.notices.tell(Notice::SetAside { to: aside, detail: detail.to_owned() });
         Ok(())
     }
 
@@ -189,9 +191,18 @@ impl Writer {
                 self.fail(&error);
             }
         }
-        if (self.open.is_none() || self.status.failing.load(Ordering::Relaxed)) && self.try_write(&[]).is_ok() {
+        let failing = self.status.failing.load(Ordering::Relaxed);
+        if (self.open.is_none() || failing) && self.probe().is_ok() {
             self.succeed(0);
         }
+    }
+
+    /// Writes something, so that recovery is seen even if nothing comes in.
+    fn probe(&mut self) -> Result<(), Error> {
+        self.connect()?;
+        let Some(open) = &self.open else { return Ok(()) };
+        let version = database::schema_version(&open.connection).map_err(Error::engine(&self.path))?;
+        open.connection.pragma_update(None, "user_version", version).map_err(Error::engine(&self.path))
     }
 
     fn keep_bounds(&mut self) {
@@ -211,7 +222,8 @@ impl Writer {
         }
         let (refused, lost) = (self.queue.counts().refused, self.status.lost.load(Ordering::Relaxed));
         if (refused, lost) != (self.told.refused, self.told.lost) {
-            (self.watch)(Notice::Dropped { queue_full: refused - self.told.refused, io: lost - self.told.lost });
+            self.notices
+                .tell(Notice::Dropped { queue_full: refused - self.told.refused, io: lost - self.told.lost });
             self.told = Told { refused, lost, at: Instant::now() };
         }
     }

@@ -1,0 +1,146 @@
+//! What happened: the routes that read the ledger. They need no host, so that commands can use them on a
+//! data folder whose server is not running.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::{Problem, blocking};
+use crate::host::Host;
+use crate::model::error::InvokeError;
+use crate::model::guest::Severity;
+use crate::model::ids::{InvocationId, TraceId};
+use crate::model::kind::{ErrorKind, Outcome};
+use crate::store::{self, InvocationFilter, LogFilter, Reader};
+use crate::telemetry::ActiveInvocation;
+
+/// How long a query waits for what was recorded just before it.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
+
+/// The ledger, and the host that is filling it, if it lives in this process.
+#[derive(Clone)]
+pub struct Looking {
+    pub reader: Reader,
+    pub host: Option<Arc<Host>>,
+}
+
+impl Looking {
+    /// Reads once all that ended before this moment can be read.
+    async fn read<T: Serialize + Send + 'static>(
+        &self,
+        query: impl FnOnce(&Reader) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<Json<T>, Problem> {
+        let Looking { reader, host } = self.clone();
+        let read = move || {
+            if let Some(host) = host {
+                host.settle(SETTLE_MAX);
+            }
+            query(&reader)
+        };
+        blocking(read).await?.map(Json).map_err(Problem::from)
+    }
+
+    fn active(&self, id: InvocationId) -> Option<ActiveInvocation> {
+        let active = self.host.as_ref()?.telemetry().active();
+        active.into_iter().find(|active| active.invocation_id == id)
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Problem {
+        let mut invoke = InvokeError::new(error.kind(), error.to_string());
+        invoke.help = error.help().map(str::to_owned);
+        invoke.into()
+    }
+}
+
+pub async fn invocations(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+    let filter = invocation_filter(query.as_deref())?;
+    looking.read(move |reader| reader.invocations(&filter)).await
+}
+
+pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = InvocationId::parse(&id)
+        .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
+    // Looked at first: a call that ends meanwhile is then found in the ledger.
+    if let Some(active) = looking.active(id) {
+        return Ok(Json(active_json(&active)));
+    }
+    let Json(found) = looking.read(move |reader| reader.invocation(id)).await?;
+    let found = found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))?;
+    Ok(Json(serde_json::to_value(found).map_err(|error| Problem::internal(error.to_string()))?))
+}
+
+pub async fn traces(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+    let filter = invocation_filter(query.as_deref())?;
+    looking.read(move |reader| reader.traces(&filter)).await
+}
+
+pub async fn trace(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Json<impl Serialize>, Problem> {
+    let id = TraceId::parse(&id)
+        .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case"))?;
+    let Json(found) = looking.read(move |reader| reader.trace(id)).await?;
+    found.map(Json).ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
+}
+
+pub async fn logs(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let filter = LogFilter {
+        plugin: query.text("plugin"),
+        trace_id: query.parsed("trace", |text| TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())),
+        invocation_id: query.parsed("invocation", |text| InvocationId::parse(text).ok_or_else(|| "not a UUID".into())),
+        level: query.parsed("level", |text| {
+            Severity::parse(text).ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
+        }),
+        since: query.time("since"),
+        until: query.time("until"),
+        q: query.text("q"),
+        limit: Some(query.limit()),
+        cursor: query.text("cursor"),
+        after: query.text("after"),
+    };
+    query.end()?;
+    looking.read(move |reader| reader.logs(&filter)).await
+}
+
+fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
+    let mut query = Query::new(query);
+    let filter = InvocationFilter {
+        plugin: query.text("plugin"),
+        version: query.text("version"),
+        outcome: query.parsed("outcome", |text| {
+            let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
+            known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
+        }),
+        kind: query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))),
+        since: query.time("since"),
+        until: query.time("until"),
+        q: query.text("q"),
+        limit: Some(query.limit()),
+        cursor: query.text("cursor"),
+    };
+    query.end()?;
+    Ok(filter)
+}
+
+/// A call without an ending, in the shape of one that has one.
+fn active_json(active: &ActiveInvocation) -> Value {
+    let created_at = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(active.created_at_unix_ns);
+    json!({
+        "invocation_id": active.invocation_id.to_string(),
+        "trace_id": active.trace_id.to_string(),
+        "plugin": &*active.plugin,
+        "version": active.version.as_deref(),
+        "action": &*active.action,
+        "state": if active.running { "running" } else { "queued" },
+        "outcome": null,
+        "error": null,
+        "created_at": humantime::format_rfc3339_micros(created_at).to_string(),
+        "duration_ms": null,
+    })
+}
