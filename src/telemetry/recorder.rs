@@ -14,7 +14,7 @@ use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::name::PluginName;
 use crate::model::text::{Text, truncate};
-use crate::model::trace_context::{FLAG_SAMPLED, TraceContext, format_traceparent};
+use crate::model::trace_context::{TraceContext, format_traceparent};
 
 use super::Telemetry;
 use super::clock::{Anchor, nanoseconds};
@@ -119,10 +119,8 @@ impl Recording {
     pub(super) fn begin(telemetry: &Telemetry, begin: Begin) -> Recording {
         let anchor = Anchor::now();
         let invocation_id = ids::invocation_id(anchor.unix_ns);
-        let (trace_id, flags) = match &begin.parent {
-            Some(parent) => (parent.trace_id, parent.flags),
-            None => (ids::trace_id(), FLAG_SAMPLED),
-        };
+        let trace_id = begin.parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id);
+        let flags = telemetry.0.sampler.flags(trace_id, begin.parent.as_ref().map(|parent| parent.flags));
         let plugin = bounded(begin.plugin);
         let action = bounded(begin.action);
         let (slot, pooled) = telemetry.0.queue.enter(ActiveInvocation {
