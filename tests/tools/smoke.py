@@ -148,7 +148,7 @@ class Server:
         self.url = listening["url"].rstrip("/")
 
     def first_line(self):
-        assert self.process.poll() is None, f"the demo ended at once, with {self.process.returncode}"
+        alive(self.process)
         line, newline, _ = self.output.read_text().partition("\n")
         return line if newline else None
 
