@@ -47,11 +47,18 @@ pub struct Failure {
     document: Value,
     /// Mistakes in a file, shown with their source.
     diagnostics: Option<Box<Diagnostics>>,
+    /// Everything has been said already, or nobody listens.
+    silent: bool,
 }
 
 impl Failure {
     fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
-        Failure { exit, document: json!({"code": code, "detail": message.into()}), diagnostics: None }
+        Failure { exit, document: json!({"code": code, "detail": message.into()}), diagnostics: None, silent: false }
+    }
+
+    /// Only the exit code is left to give: the command has printed what there is to know.
+    pub fn silent(exit: u8) -> Failure {
+        Failure { exit, document: Value::Null, diagnostics: None, silent: true }
     }
 
     pub fn internal(message: impl Into<String>) -> Failure {
@@ -85,13 +92,14 @@ impl Failure {
             exit: EXIT_INVALID,
             document: diagnostics.to_json(),
             diagnostics: Some(Box::new(diagnostics)),
+            silent: false,
         }
     }
 
     /// A problem document (RFC 9457) that the API answered with.
     pub fn problem(document: Value) -> Failure {
         let kind = document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
-        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, diagnostics: None }
+        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, diagnostics: None, silent: false }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Failure {
@@ -101,6 +109,9 @@ impl Failure {
 
     /// Says it: the document on standard output for programs, words on standard error for people.
     pub fn report(&self, json: bool, style: Style) {
+        if self.silent {
+            return;
+        }
         if json {
             let _ = writeln!(std::io::stdout(), "{}", self.document);
             return;
