@@ -22,6 +22,8 @@ mod queue;
 pub mod record;
 pub mod recorder;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub use accounting::Accounting;

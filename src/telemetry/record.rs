@@ -113,7 +113,7 @@ pub struct Captured {
 }
 
 /// One ended invocation with its spans. The first span is the root.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecordingData {
     pub invocation_id: InvocationId,
     pub trace_id: TraceId,

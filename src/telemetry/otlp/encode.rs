@@ -279,3 +279,6 @@ fn close(out: &mut [u8], at: usize) {
         length >>= 7;
     }
 }
+
+#[cfg(test)]
+mod tests;
