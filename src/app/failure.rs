@@ -1,11 +1,15 @@
 //! How a command fails: the exit code, what a person reads, what a program reads.
 
+use std::fmt;
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::host::RegisterError;
 use crate::model::kind::ErrorKind;
+use crate::package::PackageError;
 use crate::package::diagnostic::{Diagnostics, Style};
+use crate::store;
 
 /// Exit codes that stand for no kind of error.
 pub const EXIT_INTERNAL: u8 = 1;
@@ -107,6 +111,10 @@ impl Failure {
         self
     }
 
+    fn detail(&self) -> &str {
+        self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
+    }
+
     /// Says it: the document on standard output for programs, words on standard error for people.
     pub fn report(&self, json: bool, style: Style) {
         if self.silent {
@@ -149,5 +157,56 @@ impl Failure {
             words += &format!("  {} spanglass trace show {trace}\n", paint("1;36", "trace:"));
         }
         words
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.diagnostics {
+            Some(diagnostics) => f.write_str(&diagnostics.summary()),
+            None => f.write_str(self.detail()),
+        }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Failure {
+        let failure = Failure::of_kind(error.kind(), error.to_string());
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Failure {
+        match error {
+            RegisterError::Package(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+            RegisterError::Refused(error) => {
+                let failure = Failure::of_kind(error.kind, error.message);
+                match error.help {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<PackageError> for Failure {
+    fn from(error: PackageError) -> Failure {
+        let (message, help) = (error.to_string(), error.help());
+        match error {
+            PackageError::Manifest(diagnostics) => Failure::diagnostics(*diagnostics),
+            other => {
+                let failure = Failure::new(EXIT_INVALID, other.code(), message);
+                match help {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                }
+            }
+        }
     }
 }

@@ -23,9 +23,14 @@ impl Local {
     pub fn host(settings: &config::Settings, logs: LogTarget) -> Result<Local, Failure> {
         let runner = Runner::start(settings, Options::new(Keep::Everything, logs))?;
         runner.host.restore()?;
+        Ok(Local::of(runner))
+    }
+
+    /// The routes of a host that has been filled already.
+    pub fn of(runner: Runner) -> Local {
         runner.host.set_ready(true);
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Local };
-        Ok(Local::Host { router: router(api), runner })
+        Local::Host { router: router(api), runner }
     }
 
     pub fn ledger(settings: &config::Settings) -> Local {
