@@ -289,7 +289,7 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         (distance, candidate)
     });
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance <= candidate.chars().count().max(3) / 3).then_some(candidate)
+    (distance <= candidate.chars().count() / 3).then_some(candidate)
 }
 
 const RELATED_LINES_MAX: u32 = 4;
@@ -311,7 +311,11 @@ impl Report {
             // Only where the line itself and the message do not tell.
             let nested = diagnostic.path.contains(['.', '[']) && !diagnostic.message.contains(&diagnostic.path);
             let label = nested.then(|| diagnostic.path.clone());
-            labels.push(LabeledSpan::new_primary_with_span(label, span(diagnostic.place)));
+            // Of a thing of many lines the first one is enough to point at.
+            let place = diagnostic.place;
+            let lines = of.text.get(place.start..place.end).unwrap_or_default();
+            let end = place.start + lines.find(['\r', '\n']).unwrap_or(lines.len());
+            labels.push(LabeledSpan::new_primary_with_span(label, span(Place { end, ..place })));
         }
         // Far away it would make a second picture; the help tells the line.
         if let Some((place, what)) = diagnostic.related

@@ -16,14 +16,16 @@ pub const PATTERNS_MAX: usize = 32;
 pub const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// Everything that makes a document too costly or lets it lead out of itself.
-pub fn problems(document: &Value) -> Vec<SchemaProblem> {
+///
+/// # Errors
+/// The document is too large to be looked at any further.
+pub fn problems(document: &Value) -> Result<Vec<SchemaProblem>, Vec<SchemaProblem>> {
     let mut survey = Survey::default();
     survey.visit(document, &mut String::new(), 0);
     let mut problems = Vec::new();
     if survey.too_deep || survey.nodes > NODES_MAX {
         let message = format!("the schema has more than {NODES_MAX} values or is nested more than {DEPTH_MAX} deep");
-        problems.push(SchemaProblem::new("", message));
-        return problems;
+        return Err(vec![SchemaProblem::new("", message)]);
     }
     if survey.patterns.len() > PATTERNS_MAX {
         let at = survey.patterns[PATTERNS_MAX].0.clone();
@@ -38,7 +40,7 @@ pub fn problems(document: &Value) -> Vec<SchemaProblem> {
         let message = format!("the references of the schema unfold to more than {NODES_MAX} subschemas");
         problems.push(SchemaProblem::new("", message));
     }
-    problems
+    Ok(problems)
 }
 
 /// Where a pattern stands, so that a complaint about it can be placed.
