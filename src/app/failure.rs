@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::config::{ConfigError, Report};
 use crate::host::RegisterError;
 use crate::model::kind::ErrorKind;
 use crate::package::PackageError;
@@ -49,20 +50,26 @@ pub struct Failure {
     pub exit: u8,
     /// What `--json` prints.
     document: Value,
-    /// Mistakes in a file, shown with their source.
-    diagnostics: Option<Box<Diagnostics>>,
+    mistakes: Option<Mistakes>,
     /// Everything has been said already, or nobody listens.
     silent: bool,
 }
 
+/// Mistakes in a file, shown with their source.
+#[derive(Debug)]
+enum Mistakes {
+    Manifest(Box<Diagnostics>),
+    Config(Box<Report>),
+}
+
 impl Failure {
     fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
-        Failure { exit, document: json!({"code": code, "detail": message.into()}), diagnostics: None, silent: false }
+        Failure { exit, document: json!({"code": code, "detail": message.into()}), mistakes: None, silent: false }
     }
 
     /// Only the exit code is left to give: the command has printed what there is to know.
     pub fn silent(exit: u8) -> Failure {
-        Failure { exit, document: Value::Null, diagnostics: None, silent: true }
+        Failure { exit, document: Value::Null, mistakes: None, silent: true }
     }
 
     pub fn internal(message: impl Into<String>) -> Failure {
@@ -95,7 +102,7 @@ impl Failure {
         Failure {
             exit: EXIT_INVALID,
             document: diagnostics.to_json(),
-            diagnostics: Some(Box::new(diagnostics)),
+            mistakes: Some(Mistakes::Manifest(Box::new(diagnostics))),
             silent: false,
         }
     }
@@ -103,12 +110,23 @@ impl Failure {
     /// A problem document (RFC 9457) that the API answered with.
     pub fn problem(document: Value) -> Failure {
         let kind = document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
-        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, diagnostics: None, silent: false }
+        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, mistakes: None, silent: false }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Failure {
         self.document["help"] = help.into().into();
         self
+    }
+
+    /// The configuration is not valid.
+    pub fn config(error: ConfigError) -> Failure {
+        let ConfigError(report) = error;
+        Failure { exit: EXIT_INVALID, document: report.to_json(), mistakes: Some(Mistakes::Config(report)), silent: false }
+    }
+
+    /// The reader of standard output has gone: nothing more is to be said.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.silent && self.exit == 0
     }
 
     fn detail(&self) -> &str {
@@ -125,11 +143,12 @@ impl Failure {
             return;
         }
         let mut out = std::io::stderr().lock();
-        if let Some(diagnostics) = &self.diagnostics {
-            let _ = write!(out, "{}", diagnostics.render(style));
-            return;
-        }
-        let _ = write!(out, "{}", self.words(style));
+        let words = match &self.mistakes {
+            Some(Mistakes::Manifest(diagnostics)) => diagnostics.render(style),
+            Some(Mistakes::Config(report)) => report.render(style),
+            None => self.words(style),
+        };
+        let _ = write!(out, "{words}");
     }
 
     fn words(&self, style: Style) -> String {
@@ -162,8 +181,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.diagnostics {
-            Some(diagnostics) => f.write_str(&diagnostics.summary()),
+        match &self.mistakes {
+            Some(Mistakes::Manifest(diagnostics)) => f.write_str(&diagnostics.summary()),
+            Some(Mistakes::Config(_)) => f.write_str("the configuration is not valid"),
             None => f.write_str(self.detail()),
         }
     }

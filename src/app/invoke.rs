@@ -3,7 +3,6 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
