@@ -1,0 +1,351 @@
+//! Mistakes in a file that a person wrote: where, what, how to put it right. One list for people (with the
+//! source around each mistake) and for programs (JSON). The only file that knows miette.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use serde_json::{Value, json};
+
+/// How many diagnostics are kept; a hostile file could otherwise ask for one per byte.
+pub const DIAGNOSTICS_MAX: usize = 100;
+
+/// Only `Error` makes a file invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Error,
+    Warning,
+    Note,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// A place in a text: bytes `start..end`; line and column count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub line: u32,
+    pub column: u32,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Place {
+    pub const START: Place = Place { line: 1, column: 1, start: 0, end: 0 };
+
+    /// The place of `bytes` in `text`, for readers that only know offsets.
+    pub fn of(text: &str, bytes: Range<usize>) -> Place {
+        let start = text.floor_char_boundary(bytes.start);
+        let before = &text[..start];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Place {
+            line: count(before.matches('\n').count() + 1),
+            column: count(before[line_start..].chars().count() + 1),
+            start,
+            end: bytes.end.clamp(start, text.len()),
+        }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// One thing to say about a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Stable, such as `SG0201`; never reused for something else.
+    pub code: &'static str,
+    pub severity: Severity,
+    /// Lower case, without full stop, names the thing.
+    pub message: String,
+    pub place: Place,
+    /// Where in the document, such as `limits.timeout` or `examples[0].input`; empty for the whole of it.
+    pub path: String,
+    pub help: Option<String>,
+    /// A second place that belongs to the matter, and what it is.
+    pub related: Option<(Place, &'static str)>,
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            place,
+            path: path.into(),
+            help: None,
+            related: None,
+        }
+    }
+
+    pub fn warning(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, place, path, message) }
+    }
+
+    pub fn note(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Note, ..Diagnostic::error(code, place, path, message) }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub fn maybe_help(mut self, help: Option<String>) -> Diagnostic {
+        self.help = help;
+        self
+    }
+
+    pub fn related(mut self, place: Place, what: &'static str) -> Diagnostic {
+        self.related = Some((place, what));
+        self
+    }
+}
+
+/// Everything there is to say about one file, with the file's text.
+#[derive(Clone)]
+pub struct Diagnostics {
+    file: Arc<str>,
+    text: Arc<str>,
+    list: Vec<Diagnostic>,
+    left_out: usize,
+}
+
+impl Diagnostics {
+    /// `file` is the name to show, `text` what was read (lossy if it was not UTF-8).
+    pub fn new(file: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Diagnostics {
+        Diagnostics { file: file.into(), text: text.into(), list: Vec::new(), left_out: 0 }
+    }
+
+    /// Adds one; beyond [`DIAGNOSTICS_MAX`] it is only counted. An error takes the place of a lesser one.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if self.list.len() < DIAGNOSTICS_MAX {
+            self.list.push(diagnostic);
+            return;
+        }
+        self.left_out += 1;
+        if diagnostic.severity == Severity::Error
+            && let Some(lesser) = self.list.iter_mut().rev().find(|other| other.severity != Severity::Error)
+        {
+            *lesser = diagnostic;
+        }
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether the file may be used.
+    pub fn valid(&self) -> bool {
+        !self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// In the order of the file; at one place, the graver first.
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut sorted: Vec<&Diagnostic> = self.list.iter().collect();
+        sorted.sort_by_key(|diagnostic| (diagnostic.place.start, diagnostic.severity));
+        sorted
+    }
+
+    /// How many there are of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+
+    /// `{valid, diagnostics: [{code, severity, message, file, line, column, path, help}]}`.
+    pub fn to_json(&self) -> Value {
+        let list: Vec<Value> = self
+            .sorted()
+            .into_iter()
+            .map(|diagnostic| {
+                json!({
+                    "code": diagnostic.code,
+                    "severity": diagnostic.severity.as_str(),
+                    "message": diagnostic.message,
+                    "file": &*self.file,
+                    "line": diagnostic.place.line,
+                    "column": diagnostic.place.column,
+                    "path": diagnostic.path,
+                    "help": diagnostic.help,
+                })
+            })
+            .collect();
+        json!({ "valid": self.valid(), "diagnostics": list })
+    }
+
+    /// For people: each diagnostic with the source around it, then one line that counts them.
+    pub fn render(&self, style: Style) -> String {
+        let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(style.width.max(40))
+            .with_links(false)
+            .with_context_lines(1)
+            .without_syntax_highlighting();
+        let mut out = String::new();
+        for diagnostic in self.sorted() {
+            let report = Report::new(self, diagnostic);
+            // Writing to a String cannot fail; a failing theme would only lose this one picture.
+            let _ = handler.render_report(&mut out, &report);
+            out.push('\n');
+        }
+        out.push_str(&self.summary());
+        out.push('\n');
+        out
+    }
+
+    /// Such as `manifest.yaml: 2 errors, 1 note`.
+    pub fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+            let number = self.count(severity);
+            if number > 0 {
+                parts.push(format!("{number} {}{}", severity.as_str(), if number == 1 { "" } else { "s" }));
+            }
+        }
+        if self.left_out > 0 {
+            parts.push(format!("{} more left out", self.left_out));
+        }
+        let said = if parts.is_empty() { "no mistakes".to_owned() } else { parts.join(", ") };
+        format!("{}: {said}", self.file)
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())
+    }
+}
+
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diagnostics").field("file", &self.file).field("list", &self.sorted()).finish_non_exhaustive()
+    }
+}
+
+/// How to draw for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Style {
+        Style { color: false, width: 100 }
+    }
+}
+
+/// Text from a stranger, for use in a message: short, on one line, without control characters.
+pub fn quote(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 60;
+    let mut quoted = String::from("`");
+    for (index, character) in text.chars().enumerate() {
+        if index == CHARACTERS_MAX {
+            quoted.push('…');
+            break;
+        }
+        if character.is_control() { quoted.extend(character.escape_default()) } else { quoted.push(character) }
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// The nearest of `candidates` to what was written, if one is near enough to be meant.
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A hostile key of 60 KiB must not cost a comparison of 60 KiB.
+    if written.len() > 64 {
+        return None;
+    }
+    let lower = written.to_lowercase().replace('-', "_");
+    let scored = candidates.into_iter().map(|candidate| {
+        let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase().replace('-', "_"));
+        (distance, candidate)
+    });
+    let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
+    (distance <= candidate.chars().count().max(3) / 3).then_some(candidate)
+}
+
+#[derive(Debug)]
+struct Report {
+    code: &'static str,
+    severity: Severity,
+    message: String,
+    help: Option<String>,
+    source: NamedSource<Arc<str>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Report {
+    fn new(of: &Diagnostics, diagnostic: &Diagnostic) -> Report {
+        let span = |place: Place| SourceSpan::from((place.start, place.end.saturating_sub(place.start)));
+        let mut labels = Vec::new();
+        if !of.text.is_empty() {
+            let label = (!diagnostic.path.is_empty()).then(|| diagnostic.path.clone());
+            labels.push(LabeledSpan::new_primary_with_span(label, span(diagnostic.place)));
+        }
+        if let Some((place, what)) = diagnostic.related {
+            labels.push(LabeledSpan::new_with_span(Some(what.to_owned()), span(place)));
+        }
+        Report {
+            code: diagnostic.code,
+            severity: diagnostic.severity,
+            message: diagnostic.message.clone(),
+            help: diagnostic.help.clone(),
+            source: NamedSource::new(&*of.file, of.text.clone()),
+            labels,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl miette::Diagnostic for Report {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(format!("{}[{}]", self.severity.as_str(), self.code)))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display + 'a>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        (!self.labels.is_empty()).then_some(&self.source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+}
