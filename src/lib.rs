@@ -6,3 +6,4 @@
 pub mod model;
 pub mod package;
 pub mod runtimes;
+pub mod config;
