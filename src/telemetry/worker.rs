@@ -68,7 +68,11 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
     let lines = LogLines::start(&settings.logs, parts.metrics.clone()).map_err(Error::LogLines)?;
-    let lanes = runtime.block_on(async { make_lanes(&settings.otlp, &parts) })?;
+    // Clients want to know their runtime when they are made. Entering works from within another one, too.
+    let lanes = {
+        let _context = runtime.enter();
+        make_lanes(&settings.otlp, &parts)?
+    };
     let sdk = SdkEncoder::new(&parts.resource).map_err(Error::SpanExporter)?;
     let worker = Worker {
         preamble: Preamble::new(&parts.resource, names::SCOPE, env!("CARGO_PKG_VERSION")),
