@@ -83,10 +83,10 @@ impl Package {
         self.files.write_zip(out)
     }
 
-    /// Writes the files under a folder that must not exist yet; it appears whole or not at all.
+    /// Writes the files under a folder, which must be empty if it exists; it appears whole or not at all.
     ///
     /// # Errors
-    /// The folder exists, a file changed since it was loaded, or writing failed.
+    /// The folder holds something, a file changed since it was loaded, or writing failed.
     pub fn unpack_into(&self, folder: &Path) -> Result<(), PackageError> {
         self.files.unpack_into(folder)
     }
