@@ -13,3 +13,5 @@ pub mod pipeline;
 pub mod registry;
 pub mod host;
 pub mod api;
+pub mod config;
+pub mod app;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::document_of;
-use super::{Api, Problem, stream, trace_headers};
+use super::{Api, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;

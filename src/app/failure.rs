@@ -1,11 +1,16 @@
 //! How a command fails: the exit code, what a person reads, what a program reads.
 
+use std::fmt;
 use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::config::{ConfigError, Report};
+use crate::host::RegisterError;
 use crate::model::kind::ErrorKind;
+use crate::package::PackageError;
 use crate::package::diagnostic::{Diagnostics, Style};
+use crate::store;
 
 /// Exit codes that stand for no kind of error.
 pub const EXIT_INTERNAL: u8 = 1;
@@ -45,20 +50,26 @@ pub struct Failure {
     pub exit: u8,
     /// What `--json` prints.
     document: Value,
-    /// Mistakes in a file, shown with their source.
-    diagnostics: Option<Box<Diagnostics>>,
+    mistakes: Option<Mistakes>,
     /// Everything has been said already, or nobody listens.
     silent: bool,
 }
 
+/// Mistakes in a file, shown with their source.
+#[derive(Debug)]
+enum Mistakes {
+    Manifest(Box<Diagnostics>),
+    Config(Box<Report>),
+}
+
 impl Failure {
     fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
-        Failure { exit, document: json!({"code": code, "detail": message.into()}), diagnostics: None, silent: false }
+        Failure { exit, document: json!({"code": code, "detail": message.into()}), mistakes: None, silent: false }
     }
 
     /// Only the exit code is left to give: the command has printed what there is to know.
     pub fn silent(exit: u8) -> Failure {
-        Failure { exit, document: Value::Null, diagnostics: None, silent: true }
+        Failure { exit, document: Value::Null, mistakes: None, silent: true }
     }
 
     pub fn internal(message: impl Into<String>) -> Failure {
@@ -91,7 +102,7 @@ impl Failure {
         Failure {
             exit: EXIT_INVALID,
             document: diagnostics.to_json(),
-            diagnostics: Some(Box::new(diagnostics)),
+            mistakes: Some(Mistakes::Manifest(Box::new(diagnostics))),
             silent: false,
         }
     }
@@ -99,12 +110,27 @@ impl Failure {
     /// A problem document (RFC 9457) that the API answered with.
     pub fn problem(document: Value) -> Failure {
         let kind = document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
-        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, diagnostics: None, silent: false }
+        Failure { exit: kind.map_or(EXIT_INTERNAL, exit_code_of), document, mistakes: None, silent: false }
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Failure {
         self.document["help"] = help.into().into();
         self
+    }
+
+    /// The configuration is not valid.
+    pub fn config(error: ConfigError) -> Failure {
+        let ConfigError(report) = error;
+        Failure { exit: EXIT_INVALID, document: report.to_json(), mistakes: Some(Mistakes::Config(report)), silent: false }
+    }
+
+    /// The reader of standard output has gone: nothing more is to be said.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.silent && self.exit == 0
+    }
+
+    fn detail(&self) -> &str {
+        self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
     }
 
     /// Says it: the document on standard output for programs, words on standard error for people.
@@ -117,11 +143,12 @@ impl Failure {
             return;
         }
         let mut out = std::io::stderr().lock();
-        if let Some(diagnostics) = &self.diagnostics {
-            let _ = write!(out, "{}", diagnostics.render(style));
-            return;
-        }
-        let _ = write!(out, "{}", self.words(style));
+        let words = match &self.mistakes {
+            Some(Mistakes::Manifest(diagnostics)) => diagnostics.render(style),
+            Some(Mistakes::Config(report)) => report.render(style),
+            None => self.words(style),
+        };
+        let _ = write!(out, "{words}");
     }
 
     fn words(&self, style: Style) -> String {
@@ -149,5 +176,57 @@ impl Failure {
             words += &format!("  {} spanglass trace show {trace}\n", paint("1;36", "trace:"));
         }
         words
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.mistakes {
+            Some(Mistakes::Manifest(diagnostics)) => f.write_str(&diagnostics.summary()),
+            Some(Mistakes::Config(_)) => f.write_str("the configuration is not valid"),
+            None => f.write_str(self.detail()),
+        }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Failure {
+        let failure = Failure::of_kind(error.kind(), error.to_string());
+        match error.help() {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Failure {
+        match error {
+            RegisterError::Package(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+            RegisterError::Refused(error) => {
+                let failure = Failure::of_kind(error.kind, error.message);
+                match error.help {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<PackageError> for Failure {
+    fn from(error: PackageError) -> Failure {
+        let (message, help) = (error.to_string(), error.help());
+        match error {
+            PackageError::Manifest(diagnostics) => Failure::diagnostics(*diagnostics),
+            other => {
+                let failure = Failure::new(EXIT_INVALID, other.code(), message);
+                match help {
+                    Some(help) => failure.help(help),
+                    None => failure,
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::guest::Secret;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Lifecycle, Stage};
 use crate::package::diagnostic::Diagnostics;
-use crate::package::manifest::Manifest;
+use crate::package::manifest::{Manifest, SandboxTier};
 use crate::package::schema::Schema;
 use crate::package::{Package, PackageError};
 use crate::pipeline::CalledPlugin;
@@ -231,8 +231,9 @@ impl Host {
 
     /// Refuses what this host cannot keep its promise about.
     fn accept(&self, manifest: &Manifest) -> Result<(), RegisterError> {
-        if manifest.sandbox_min_tier > 0 {
-            let message = format!("{} asks for sandbox tier S{}, and this build has none", manifest.name, manifest.sandbox_min_tier);
+        if manifest.sandbox_min_tier > SandboxTier::S0 {
+            let (name, tier) = (&manifest.name, manifest.sandbox_min_tier.as_str());
+            let message = format!("{name} asks for sandbox tier {tier}, and this build has none");
             let error = InvokeError::new(ErrorKind::SandboxUnavailable, message)
                 .help("plugins run at S0 for now: without isolation from this machine");
             return Err(RegisterError::Refused(error));
@@ -302,7 +303,8 @@ impl Host {
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
         let observer = Observer::new(self.telemetry.clone(), series.clone());
-        let pool = Arc::new(Pool::new(launcher, PoolSettings::of(&manifest.limits), observer));
+        let limits = &manifest.limits;
+        let pool = Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
         let capture = &self.settings.capture;
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,

@@ -5,24 +5,27 @@
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::model::error::InvokeError;
-use crate::model::ids::{InvocationId, SpanId, TraceId};
+use crate::model::ids::InvocationId;
 use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
 use crate::model::kind::ErrorKind;
+use crate::model::limits::Limits;
 use crate::model::trace_context::TraceContext;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::{Call, GuestServices, Output, Reply};
 use crate::registry::{Body, Deployment, Registry};
 use crate::runtimes::Runtime;
-use crate::store::Store;
+use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
 mod deploy;
+mod observer;
 pub mod services;
 pub mod settings;
 mod stack;
@@ -36,16 +39,21 @@ const ASKED_NAME_BYTES_MAX: usize = 64;
 pub struct Host {
     telemetry: Telemetry,
     registry: Registry,
-    store: Arc<Store>,
+    /// `None`: nothing is registered for good.
+    store: Option<Arc<Store>>,
+    ledger: Option<Arc<Ledger>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: Settings,
+    /// What was there before has been deployed, and the server is not stopping.
+    ready: AtomicBool,
 }
 
 /// What a host is put together from.
 pub struct Parts {
     pub telemetry: Telemetry,
-    pub store: Arc<Store>,
+    pub store: Option<Arc<Store>>,
+    pub ledger: Option<Arc<Ledger>>,
     pub runtimes: Vec<Arc<dyn Runtime>>,
     pub services: Arc<dyn GuestServices>,
     pub settings: Settings,
@@ -53,10 +61,11 @@ pub struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Host {
-        let Parts { telemetry, store, runtimes, services, settings } = parts;
+        let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
         let ranges = settings.plugins.iter().filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
         let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
-        Host { telemetry, registry, store, runtimes, services, settings }
+        let ready = AtomicBool::new(false);
+        Host { telemetry, registry, store, ledger, runtimes, services, settings, ready }
     }
 
     /// Runs one call from beginning to end. Dropping the future is how a caller leaves.
@@ -88,8 +97,38 @@ impl Host {
         &self.registry
     }
 
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    /// The largest input that any version takes.
+    pub fn input_bytes_max(&self) -> u64 {
+        let limits = self.registry.all().into_iter().map(|live| live.manifest.limits.input_bytes_max);
+        limits.max().unwrap_or_default().max(Limits::default().input_bytes_max)
+    }
+
+    /// Waits until all that ended before can be read from the ledger, or the time is up. Blocks.
+    pub fn settle(&self, timeout: Duration) -> bool {
+        let telemetry = self.telemetry.flush(timeout);
+        self.ledger.as_ref().is_none_or(|ledger| ledger.flush(timeout)) && telemetry
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// What keeps this host from taking calls; empty when nothing does.
+    pub fn not_ready(&self) -> Vec<&'static str> {
+        let starting = !self.ready.load(Ordering::Relaxed);
+        let waiting = [(starting, "the registered plugins")];
+        waiting.into_iter().filter_map(|(waits, what)| waits.then_some(what)).collect()
+    }
+
+    /// Ends all workers: in good order within the grace time, then by force.
+    pub async fn stop(&self) {
+        self.set_ready(false);
+        let stops = self.registry.all().into_iter().map(|deployment| async move {
+            if let Body::Running(running) = &deployment.body {
+                running.pool.stop(STOP_GRACE).await;
+            }
+        });
+        futures_util::future::join_all(stops).await;
     }
 
     fn record(&self, plugin: &Arc<str>, action: &Arc<str>, parent: Option<&TraceContext>, origin: Origin) -> Recording {
@@ -196,9 +235,9 @@ fn close(recording: Recording, result: Result<Option<Arc<RawValue>>, InvokeError
             trace_id,
             root_span_id,
             trace_flags,
-            plugin,
+            plugin: finished.plugin,
             version: finished.version,
-            action,
+            action: finished.action,
             attempts: finished.attempts,
             duration: finished.duration,
             queue: finished.queue,

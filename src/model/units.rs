@@ -39,7 +39,7 @@ impl UnitError {
                 None => "units of time are ms, s, m, h and d, such as `200ms` or `24h`".to_owned(),
             },
             UnitError::NoUnit(number) => format!("write the unit: `{number}s` for seconds, `{number}ms`, `{number}m`"),
-            UnitError::Empty | UnitError::NoNumber(_) => "write a number and a unit, such as `30s` or `512Mi`".to_owned(),
+            UnitError::Empty | UnitError::NoNumber(_) => "write a number with its unit".to_owned(),
             UnitError::PartOfByte(_) => "use a smaller unit: `1536Ki` instead of `1.5Mi` and the like".to_owned(),
             UnitError::TooFine(_) | UnitError::TooLarge(_) => "use another unit".to_owned(),
         }

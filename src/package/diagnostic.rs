@@ -193,17 +193,25 @@ impl Diagnostics {
 
     /// For people: each diagnostic with the source around it, then one line that counts them.
     pub fn render(&self, style: Style) -> String {
-        let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_width(style.width.max(40))
-            .with_links(false)
-            .with_context_lines(1)
-            .without_syntax_highlighting();
         let mut out = String::new();
         for diagnostic in self.sorted() {
-            let report = Report::new(self, diagnostic);
+            let mut theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+            // The mark before the message says what it is, as compilers do: `error[SG0201]: …`.
+            let mark = format!("{}[{}]:", diagnostic.severity.as_str(), diagnostic.code);
+            let characters = &mut theme.characters;
+            for place in [&mut characters.error, &mut characters.warning, &mut characters.advice] {
+                place.clone_from(&mark);
+            }
+            let handler = GraphicalReportHandler::new_themed(theme)
+                .with_width(style.width.max(40))
+                .with_links(false)
+                .with_context_lines(1)
+                .with_primary_span_start()
+                .without_syntax_highlighting();
+            let mut picture = String::new();
             // Writing to a String cannot fail; a failing theme would only lose this one picture.
-            let _ = handler.render_report(&mut out, &report);
+            let _ = handler.render_report(&mut picture, &Report::new(self, diagnostic));
+            out.push_str(picture.trim_start_matches([' ', '\n']));
             out.push('\n');
         }
         out.push_str(&self.summary());
@@ -281,12 +289,13 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         (distance, candidate)
     });
     let (distance, candidate) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance <= candidate.chars().count().max(3) / 3).then_some(candidate)
+    (distance <= candidate.chars().count() / 3).then_some(candidate)
 }
+
+const RELATED_LINES_MAX: u32 = 4;
 
 #[derive(Debug)]
 struct Report {
-    code: &'static str,
     severity: Severity,
     message: String,
     help: Option<String>,
@@ -299,14 +308,22 @@ impl Report {
         let span = |place: Place| SourceSpan::from((place.start, place.end.saturating_sub(place.start)));
         let mut labels = Vec::new();
         if !of.text.is_empty() {
-            let label = (!diagnostic.path.is_empty()).then(|| diagnostic.path.clone());
-            labels.push(LabeledSpan::new_primary_with_span(label, span(diagnostic.place)));
+            // Only where the line itself and the message do not tell.
+            let nested = diagnostic.path.contains(['.', '[']) && !diagnostic.message.contains(&diagnostic.path);
+            let label = nested.then(|| diagnostic.path.clone());
+            // Of a thing of many lines the first one is enough to point at.
+            let place = diagnostic.place;
+            let lines = of.text.get(place.start..place.end).unwrap_or_default();
+            let end = place.start + lines.find(['\r', '\n']).unwrap_or(lines.len());
+            labels.push(LabeledSpan::new_primary_with_span(label, span(Place { end, ..place })));
         }
-        if let Some((place, what)) = diagnostic.related {
+        // Far away it would make a second picture; the help tells the line.
+        if let Some((place, what)) = diagnostic.related
+            && place.line.abs_diff(diagnostic.place.line) <= RELATED_LINES_MAX
+        {
             labels.push(LabeledSpan::new_with_span(Some(what.to_owned()), span(place)));
         }
         Report {
-            code: diagnostic.code,
             severity: diagnostic.severity,
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
@@ -325,10 +342,6 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl miette::Diagnostic for Report {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(format!("{}[{}]", self.severity.as_str(), self.code)))
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,

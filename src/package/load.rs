@@ -24,6 +24,8 @@ pub struct Package {
     pub files: Contents,
     /// Which of [`MANIFEST_NAMES`] it is.
     pub manifest_name: &'static str,
+    /// The manifest as it was written.
+    pub manifest_text: String,
 }
 
 impl Package {
@@ -63,7 +65,9 @@ impl Package {
         contents.leave_out(|name| is_own_package(&manifest, name));
         contents.hash()?;
         let digest = contents.digest();
-        Ok(Package { manifest, diagnostics, digest, files: contents, manifest_name })
+        // Only UTF-8 gets through the reader.
+        let manifest_text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Package { manifest, diagnostics, digest, files: contents, manifest_name, manifest_text })
     }
 
     /// The name of this version's zip: `NAME-VERSION.zip`.
@@ -79,10 +83,10 @@ impl Package {
         self.files.write_zip(out)
     }
 
-    /// Writes the files under a folder that must not exist yet; it appears whole or not at all.
+    /// Writes the files under a folder, which must be empty if it exists; it appears whole or not at all.
     ///
     /// # Errors
-    /// The folder exists, a file changed since it was loaded, or writing failed.
+    /// The folder holds something, a file changed since it was loaded, or writing failed.
     pub fn unpack_into(&self, folder: &Path) -> Result<(), PackageError> {
         self.files.unpack_into(folder)
     }

@@ -44,6 +44,31 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The manifest of something that has none: Python, everything else as it is by default.
+    pub fn minimal(name: PluginName, version: Version, entrypoint: String) -> Manifest {
+        Manifest {
+            name,
+            version,
+            entrypoint,
+            description: None,
+            owner: None,
+            runtime: RuntimeKind::Python,
+            actions: BTreeMap::new(),
+            input_schema: None,
+            output_schema: None,
+            dependencies: Vec::new(),
+            config: Map::new(),
+            config_schema: None,
+            secrets: Vec::new(),
+            requires: Requires::default(),
+            limits: Limits::default(),
+            retry: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+            sandbox_min_tier: SandboxTier::S0,
+            examples: Vec::new(),
+        }
+    }
+
     /// The entry point of an action, `None` for an action that the plugin lacks.
     pub fn entrypoint_of(&self, action: &str) -> Option<&str> {
         if action == DEFAULT_ACTION {

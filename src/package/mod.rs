@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod error;
 mod load;
 pub mod manifest;
+pub mod manifest_schema;
 pub mod read;
 pub mod schema;
 pub mod yaml;

@@ -13,6 +13,7 @@ use semver::Version;
 
 use crate::model::name::PluginName;
 
+mod check;
 mod database;
 mod error;
 mod folder;
@@ -21,6 +22,7 @@ mod packages;
 mod registry;
 mod time;
 
+pub use check::{Check, FileCheck, check};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
 pub use ledger::*;
@@ -146,3 +148,8 @@ impl Store {
         self.registry.remove_document(key, if_revision)
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,11 @@ impl Packages {
         zip.is_file().then_some(StoredPackage { digest: digest.clone(), folder, zip, put_at })
     }
 
+    /// What lies in a folder that somebody else may own.
+    pub fn list_in(path: &Path) -> Result<Vec<StoredPackage>, Error> {
+        Packages { path: path.to_path_buf() }.list()
+    }
+
     pub fn list(&self) -> Result<Vec<StoredPackage>, Error> {
         let digests =
             self.names()?.into_iter().filter_map(|hex| Digest::parse(&format!("sha256:{hex}")).ok());

@@ -75,7 +75,16 @@ pub(super) struct Registry {
 
 impl Registry {
     pub fn open(path: &Path) -> Result<Registry, Error> {
-        let connection = database::open(path, &SCHEMA, Access::Owner)?;
+        Registry::open_as(path, Access::Owner)
+    }
+
+    /// Beside the owner; nothing can be changed.
+    pub fn open_to_read(path: &Path) -> Result<Registry, Error> {
+        Registry::open_as(path, Access::Reader)
+    }
+
+    fn open_as(path: &Path, access: Access) -> Result<Registry, Error> {
+        let connection = database::open(path, &SCHEMA, access)?;
         Ok(Registry { path: path.to_path_buf(), connection: Mutex::new(connection) })
     }
 

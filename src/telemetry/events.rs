@@ -309,7 +309,7 @@ impl Event for InstanceExited<'_> {
     fn log(&self) -> LogRecord {
         let severity = match self.reason {
             ExitReason::Stopped | ExitReason::Idle | ExitReason::Recycled => Severity::Info,
-            ExitReason::Killed
+            ExitReason::Killed | ExitReason::Timeout
             | ExitReason::Crashed
             | ExitReason::MemoryExceeded
             | ExitReason::StartFailed => Severity::Warn,

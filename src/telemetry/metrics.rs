@@ -42,8 +42,10 @@ pub enum ExitReason {
     Idle,
     /// It had served its share of calls.
     Recycled,
-    /// It was killed: a deadline passed or the caller left.
+    /// It was killed: its caller left.
     Killed,
+    /// It was killed: its call was not over at the deadline.
+    Timeout,
     /// It died by itself.
     Crashed,
     MemoryExceeded,
@@ -86,6 +88,7 @@ label!(ExitReason {
     Idle = "idle",
     Recycled = "recycled",
     Killed = "killed",
+    Timeout = "timeout",
     Crashed = "crashed",
     MemoryExceeded = "memory_exceeded",
     StartFailed = "start_failed",

@@ -115,6 +115,9 @@ pub const NONE: &str = "none";
 /// Longest name of a plugin or version in a log record, when it comes from outside.
 pub const PLUGIN_BYTES_MAX: usize = 128;
 
+/// Name of the instrumentation scope.
+pub const SCOPE: &str = "spanglass";
+
 /// The isolation that calls have in this build.
 pub const SANDBOX_TIER: &str = "S0";
 

@@ -20,6 +20,8 @@ const SHARD_RECORDS_MAX: usize = QUEUE_RECORDS_MAX / SHARDS;
 const SHARD_BYTES_MAX: usize = QUEUE_BYTES_MAX / SHARDS;
 /// Recordings kept for reuse, per shard: what the calls between two drains need.
 const POOL_MAX: usize = 1_024;
+/// Room that a drained shard gets at once, so that pushes do not grow it step by step.
+const TAKEN_CAPACITY_MAX: usize = 1_024;
 
 /// The signals that go to a collector from here. Metrics have no queue: they are read when they are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,9 +234,10 @@ impl ShardState {
         self.full.len() >= SHARD_RECORDS_MAX / 2 || self.bytes >= SHARD_BYTES_MAX / 2
     }
 
-    /// Takes all that waits; `empty` takes its place.
-    pub fn take(&mut self, empty: Vec<Record>) -> (Vec<Record>, Counts) {
+    /// Takes all that waits.
+    pub fn take(&mut self) -> (Vec<Record>, Counts) {
         self.bytes = 0;
+        let empty = Vec::with_capacity(self.full.len().min(TAKEN_CAPACITY_MAX));
         (std::mem::replace(&mut self.full, empty), std::mem::take(&mut self.waiting))
     }
 

@@ -14,7 +14,7 @@ use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::name::PluginName;
 use crate::model::text::{Text, truncate};
-use crate::model::trace_context::{FLAG_SAMPLED, TraceContext, format_traceparent};
+use crate::model::trace_context::{TraceContext, format_traceparent};
 
 use super::Telemetry;
 use super::clock::{Anchor, nanoseconds};
@@ -90,7 +90,9 @@ pub struct Finished {
     pub trace_id: TraceId,
     pub root_span_id: SpanId,
     pub trace_flags: u8,
+    pub plugin: Arc<str>,
     pub version: Option<Arc<str>>,
+    pub action: Arc<str>,
     pub duration: Duration,
     pub queue: Duration,
     pub attempts: u32,
@@ -117,10 +119,8 @@ impl Recording {
     pub(super) fn begin(telemetry: &Telemetry, begin: Begin) -> Recording {
         let anchor = Anchor::now();
         let invocation_id = ids::invocation_id(anchor.unix_ns);
-        let (trace_id, flags) = match &begin.parent {
-            Some(parent) => (parent.trace_id, parent.flags),
-            None => (ids::trace_id(), FLAG_SAMPLED),
-        };
+        let trace_id = begin.parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id);
+        let flags = telemetry.0.sampler.flags(trace_id, begin.parent.as_ref().map(|parent| parent.flags));
         let plugin = bounded(begin.plugin);
         let action = bounded(begin.action);
         let (slot, pooled) = telemetry.0.queue.enter(ActiveInvocation {
@@ -453,7 +453,9 @@ impl Recording {
             trace_id: data.trace_id,
             root_span_id: data.spans[0].id,
             trace_flags: data.flags,
+            plugin: data.plugin.clone(),
             version: data.version.clone(),
+            action: data.action.clone(),
             duration: data.duration,
             queue: data.queue,
             attempts: data.attempts,

@@ -131,9 +131,10 @@ impl Contents {
         format!("sha256:{}", hex(&whole.finalize()))
     }
 
-    /// Writes all files under `folder`, which must not exist; it appears whole or not at all.
+    /// Writes all files under `folder`, which must be empty if it exists; it appears whole or not at all.
     pub fn unpack_into(&self, folder: &Path) -> Result<(), PackageError> {
-        if fs::symlink_metadata(folder).is_ok() {
+        let is_empty = |folder| fs::read_dir(folder).is_ok_and(|mut children| children.next().is_none());
+        if fs::symlink_metadata(folder).is_ok() && !is_empty(folder) {
             return Err(PackageError::Exists { path: folder.to_owned() });
         }
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -255,3 +256,6 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn only_plain_relative_names_are_good() {
-        for good in ["a", "a/b.py", "a b/ü.txt", ".hidden", "a..b", "x:y/z", "..a"] {
+        for good in ["a", "a/b.py", "a b/ü.txt", ".hidden", "a..b", "xy:z", "..a"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         let deep = vec!["d"; 33].join("/");

@@ -67,7 +67,8 @@ fn runtime(reader: &mut Reader<'_>, top: &Section<'_>, entrypoint: Option<&Field
         (format!("unknown runtime {}", quote(text)), help)
     };
     reader.error(codes::RUNTIME_MISSING, &field, message, help);
-    None
+    // What is misspelt is read as what is meant, for the sake of further mistakes.
+    (!RUNTIMES_ELSEWHERE.contains(&text)).then_some(RuntimeKind::Python)
 }
 
 fn default_python(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&[String]>) -> Option<String> {

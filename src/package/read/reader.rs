@@ -235,7 +235,11 @@ impl Reader<'_> {
             }
             Err(error) => {
                 let message = format!("`{}` is not a size: {error}", field.path);
-                self.error(codes::INVALID_SIZE, field, message, error.help());
+                let help = match error {
+                    units::UnitError::Empty | units::UnitError::NoNumber(_) => "write it as `64Ki` or `512Mi`".to_owned(),
+                    error => error.help(),
+                };
+                self.error(codes::INVALID_SIZE, field, message, help);
                 None
             }
         }
@@ -263,7 +267,11 @@ impl Reader<'_> {
             }
             Err(error) => {
                 let message = format!("`{}` is not a duration: {error}", field.path);
-                self.error(codes::INVALID_DURATION, field, message, error.help());
+                let help = match error {
+                    units::UnitError::Empty | units::UnitError::NoNumber(_) => "write it as `200ms`, `30s` or `5m`".to_owned(),
+                    error => error.help(),
+                };
+                self.error(codes::INVALID_DURATION, field, message, help);
                 None
             }
         }

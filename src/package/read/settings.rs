@@ -31,11 +31,15 @@ pub fn limits(reader: &mut Reader<'_>, top: &Section<'_>) -> Limits {
     let Some(field) = top.get("limits") else { return limits };
     let Some(section) = reader.section(&field, KEYS) else { return limits };
     if let Some(field) = section.get("timeout") {
-        set(&mut limits.timeout, reader.duration(&field, TIMEOUTS));
+        // A wrong one must not also be said to be shorter than `retry.attempt_timeout`.
+        limits.timeout = reader.duration(&field, TIMEOUTS).unwrap_or(Duration::MAX);
     }
     if let Some(field) = section.get("memory") {
-        set(&mut limits.memory_bytes, reader.bytes(&field, 1 << 20..=1 << 40));
-        reader.no_effect(&field);
+        let bytes = reader.bytes(&field, 1 << 20..=1 << 40);
+        if bytes.is_some() {
+            reader.no_effect(&field);
+        }
+        set(&mut limits.memory_bytes, bytes);
     }
     if let Some(field) = section.get("max_input") {
         set(&mut limits.input_bytes_max, reader.bytes(&field, 2..=64 << 20));
@@ -57,8 +61,9 @@ pub fn limits(reader: &mut Reader<'_>, top: &Section<'_>) -> Limits {
     }
     instances(reader, &section, &mut limits);
     if let Some(field) = section.get("concurrency") {
-        set(&mut limits.concurrency, reader.integer(&field, 1..=1_024));
-        if limits.concurrency > limits.instances_max {
+        let concurrency = reader.integer(&field, 1..=1_024);
+        set(&mut limits.concurrency, concurrency);
+        if concurrency.is_some_and(|calls| calls > limits.instances_max) {
             let message = format!(
                 "`limits.concurrency` is {}, but {} instances run at most {} calls at once",
                 limits.concurrency, limits.instances_max, limits.instances_max

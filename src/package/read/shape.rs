@@ -127,12 +127,11 @@ fn expand(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Schema> {
     if !required.is_empty() {
         schema.insert("required".to_owned(), Value::Array(required));
     }
-    if !good {
-        return None;
-    }
-    compile(reader, field, Value::Object(schema), |pointer| {
+    // With a field missing it is only compiled for its mistakes: examples would be judged by half a schema.
+    let schema = compile(reader, field, Value::Object(schema), |pointer| {
         pointer.strip_prefix("/properties").unwrap_or_default().to_owned()
-    })
+    });
+    schema.filter(|_| good)
 }
 
 /// `type: object` with `properties` under `input:`, where the fields themselves belong.
@@ -154,6 +153,7 @@ fn property(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Value, bool)>
         NodeValue::Map(_) => mapped(reader, field),
         NodeValue::Seq(items) => {
             let item = items.first().and_then(Node::as_str).unwrap_or("string");
+            let item = if TYPES.contains(&item) { item } else { type_meant(item).unwrap_or("string") };
             let message = format!("the type of `{}` is a list", field.path);
             reader.error(codes::UNKNOWN_TYPE, field, message, format!("a list of {item}s is written `{item}[]`"));
             None
@@ -203,8 +203,9 @@ fn parse_type(text: &str) -> Result<(Value, bool), (String, String)> {
         let message = format!("{} is not a type", quote(text));
         let marks = &rest[name.len()..];
         let question = if optional { "?" } else { "" };
-        let help = match type_meant(name).or_else(|| nearest(name, TYPES)) {
-            Some(meant) if meant != "null" && lists <= 4 => format!("did you mean `{meant}{marks}{question}`?"),
+        let help = match (format_meant(name), type_meant(name).or_else(|| nearest(name, TYPES))) {
+            (Some(format), _) => format!("write `{{type: string, format: {format}}}`"),
+            (None, Some(meant)) if meant != "null" && lists <= 4 => format!("did you mean `{meant}{marks}{question}`?"),
             _ if name.contains('?') => "the `?` stands last: `string[]?`".to_owned(),
             _ if name.contains('|') => "alternatives need a JSON Schema: `{type: [string, integer]}`".to_owned(),
             _ => format!("types are {}; `?` makes a field optional, `[]` a list", TYPES.join(", ")),
@@ -220,6 +221,21 @@ fn parse_type(text: &str) -> Result<(Value, bool), (String, String)> {
         schema["type"] = json!([name, "null"]);
     }
     Ok((schema, optional))
+}
+
+/// Formats that people take for types.
+fn format_meant(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "date" => "date",
+        "time" => "time",
+        "datetime" | "date-time" | "timestamp" => "date-time",
+        "duration" => "duration",
+        "uri" | "url" => "uri",
+        "email" => "email",
+        "uuid" => "uuid",
+        "ip" | "ipv4" => "ipv4",
+        _ => return None,
+    })
 }
 
 fn compile(

@@ -16,14 +16,16 @@ pub const PATTERNS_MAX: usize = 32;
 pub const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// Everything that makes a document too costly or lets it lead out of itself.
-pub fn problems(document: &Value) -> Vec<SchemaProblem> {
+///
+/// # Errors
+/// The document is too large to be looked at any further.
+pub fn problems(document: &Value) -> Result<Vec<SchemaProblem>, Vec<SchemaProblem>> {
     let mut survey = Survey::default();
     survey.visit(document, &mut String::new(), 0);
     let mut problems = Vec::new();
     if survey.too_deep || survey.nodes > NODES_MAX {
         let message = format!("the schema has more than {NODES_MAX} values or is nested more than {DEPTH_MAX} deep");
-        problems.push(SchemaProblem::new("", message));
-        return problems;
+        return Err(vec![SchemaProblem::new("", message)]);
     }
     if survey.patterns.len() > PATTERNS_MAX {
         let at = survey.patterns[PATTERNS_MAX].0.clone();
@@ -38,7 +40,7 @@ pub fn problems(document: &Value) -> Vec<SchemaProblem> {
         let message = format!("the references of the schema unfold to more than {NODES_MAX} subschemas");
         problems.push(SchemaProblem::new("", message));
     }
-    problems
+    Ok(problems)
 }
 
 /// Where a pattern stands, so that a complaint about it can be placed.
@@ -63,8 +65,7 @@ struct Survey {
     too_deep: bool,
     references: Vec<(String, String)>,
     patterns: Vec<(String, String)>,
-    /// `$anchor` and `$id` values, with the pointer of their subschema.
-    named: HashMap<String, String>,
+    named: Names,
 }
 
 impl Survey {
@@ -107,36 +108,45 @@ impl Survey {
                 self.patterns.extend(patterns.keys().map(|pattern| (pointer.to_owned(), pattern.clone())));
             }
             ("$anchor" | "$dynamicAnchor", Value::String(name)) => {
-                self.named.insert(format!("#{name}"), pointer[..parent].to_owned());
+                self.named.0.insert(format!("#{name}"), pointer[..parent].to_owned());
             }
             ("$id", Value::String(id)) => {
-                self.named.insert(id.trim_end_matches('#').to_owned(), pointer[..parent].to_owned());
+                self.named.0.insert(id.trim_end_matches('#').to_owned(), pointer[..parent].to_owned());
             }
             _ => {}
         }
-    }
-
-    fn target<'a>(&self, document: &'a Value, reference: &str) -> Option<&'a Value> {
-        if let Some(pointer) = self.named.get(reference.trim_end_matches('#')) {
-            return document.pointer(pointer);
-        }
-        pointer_target(document, reference)
     }
 
     fn resolves(&self, document: &Value, reference: &str) -> bool {
         // The meta-schema itself is built in.
         let built_in = reference.starts_with("https://json-schema.org/draft/2020-12/");
         // A relative reference may be meant under some `$id`; the compiler, which never fetches, decides that.
-        let under_id = !reference.starts_with('#') && !self.named.is_empty() && !reference.contains("://");
-        let nested_id = reference.starts_with("#/") && self.named.keys().any(|name| !name.starts_with('#'));
-        self.target(document, reference).is_some() || built_in || under_id || nested_id
+        let has_id = self.named.0.keys().any(|name| !name.starts_with('#'));
+        let under_id = has_id && !reference.contains("://");
+        self.named.target(document, reference).is_some() || built_in || under_id
     }
 }
 
-/// What `#` or `#/$defs/x` names.
-pub fn pointer_target<'a>(document: &'a Value, reference: &str) -> Option<&'a Value> {
-    let pointer = reference.strip_prefix('#')?;
-    document.pointer(&percent_decoded(pointer)?)
+/// `$anchor` and `$id` values of a schema, with the pointer of their subschema.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<String, String>);
+
+impl Names {
+    pub fn of(document: &Value) -> Names {
+        let mut survey = Survey::default();
+        survey.visit(document, &mut String::new(), 0);
+        survey.named
+    }
+
+    /// What a reference names: `#`, `#/$defs/x`, `#anchor`, or the same behind an `$id` of this document.
+    pub fn target<'a>(&self, document: &'a Value, reference: &str) -> Option<&'a Value> {
+        if let Some(pointer) = self.0.get(reference.trim_end_matches('#')) {
+            return document.pointer(pointer);
+        }
+        let (id, fragment) = reference.split_once('#')?;
+        let base = if id.is_empty() { document } else { document.pointer(self.0.get(id)?)? };
+        base.pointer(&percent_decoded(fragment)?)
+    }
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
@@ -171,7 +181,7 @@ fn expansion(document: &Value, survey: &Survey) -> usize {
         let sum = match value {
             Value::Object(members) => members.iter().fold(1usize, |sum, (key, member)| {
                 let target = match (key.as_str(), member) {
-                    ("$ref" | "$dynamicRef", Value::String(reference)) => survey.target(document, reference),
+                    ("$ref" | "$dynamicRef", Value::String(reference)) => survey.named.target(document, reference),
                     // What is defined costs where it is used.
                     ("$defs" | "definitions", _) => None,
                     _ => Some(member),

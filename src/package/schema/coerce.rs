@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::error::FieldError;
 
 use super::Schema;
-use super::bounds::pointer_target;
+use super::bounds::Names;
 
 /// The value that `text` means for the field `key`.
 ///
@@ -18,9 +18,10 @@ use super::bounds::pointer_target;
 pub fn coerce(schema: Option<&Schema>, key: &str, text: &str) -> Result<Value, FieldError> {
     let Some(schema) = schema else { return Ok(Value::String(text.to_owned())) };
     let root = schema.document().as_ref();
+    let names = Names::of(root);
     let mut types: Vec<&str> = Vec::new();
-    for field in subschemas(root, root).iter().filter_map(|part| part.get("properties")?.get(key)) {
-        for part in subschemas(root, field) {
+    for field in subschemas(&names, root, root).iter().filter_map(|part| part.get("properties")?.get(key)) {
+        for part in subschemas(&names, root, field) {
             types_of(part, text, &mut types);
         }
     }
@@ -110,7 +111,7 @@ fn types_of<'a>(schema: &'a Map<String, Value>, text: &str, types: &mut Vec<&'a 
 }
 
 /// A schema and all that `$ref` and `allOf`, `anyOf`, `oneOf` add to it.
-fn subschemas<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Map<String, Value>> {
+fn subschemas<'a>(names: &Names, root: &'a Value, schema: &'a Value) -> Vec<&'a Map<String, Value>> {
     const SUBSCHEMAS_MAX: usize = 64;
     let mut found: Vec<&Map<String, Value>> = Vec::new();
     let mut open = vec![schema];
@@ -121,7 +122,7 @@ fn subschemas<'a>(root: &'a Value, schema: &'a Value) -> Vec<&'a Map<String, Val
         }
         found.push(schema);
         if let Some(Value::String(reference)) = schema.get("$ref") {
-            open.extend(pointer_target(root, reference));
+            open.extend(names.target(root, reference));
         }
         for key in ["allOf", "anyOf", "oneOf"] {
             open.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());

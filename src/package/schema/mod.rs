@@ -63,15 +63,13 @@ impl Schema {
     /// Everything that is wrong with it: not a schema, references that lead out of it, or beyond a bound
     /// (size, number and size of patterns, expansion of references).
     pub fn compile(document: Arc<Value>) -> Result<Schema, Vec<SchemaProblem>> {
-        let mut problems = bounds::problems(&document);
-        if problems.is_empty() {
-            let meta = jsonschema::draft202012::meta::validator();
-            problems.extend(meta.iter_errors(&document).take(FIELD_ERRORS_MAX).map(|error| {
-                let pointer = error.instance_path().to_string();
-                let help = words::schema_help(&pointer, error.instance());
-                SchemaProblem { pointer, message: words::message(&error), help }
-            }));
-        }
+        let mut problems = bounds::problems(&document)?;
+        let meta = jsonschema::draft202012::meta::validator();
+        problems.extend(meta.iter_errors(&document).take(FIELD_ERRORS_MAX).map(|error| {
+            let pointer = error.instance_path().to_string();
+            let (message, help) = words::schema_mistake(&pointer, &error);
+            SchemaProblem { pointer, message, help }
+        }));
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -1,11 +1,9 @@
 //! Hiding what a schema marks `writeOnly: true` or `x-sensitive: true`. In doubt it hides: a mark in any branch
 //! of an alternative counts, and so does a reference that cannot be followed.
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value};
 
-use super::bounds;
+use super::bounds::Names;
 
 /// What stands in the place of a hidden value.
 pub const REDACTED: &str = "[redacted]";
@@ -16,18 +14,12 @@ const SUBSCHEMAS_MAX: usize = 512;
 /// Exists only for schemas that mark something.
 #[derive(Debug)]
 pub struct Redactor {
-    /// `$anchor` and `$id` names, with the pointer of what they name.
-    named: HashMap<String, String>,
+    names: Names,
 }
 
 impl Redactor {
     pub fn new(document: &Value) -> Option<Redactor> {
-        if !marks_something(document) {
-            return None;
-        }
-        let mut named = HashMap::new();
-        collect_names(document, "", &mut named);
-        Some(Redactor { named })
+        marks_something(document).then(|| Redactor { names: Names::of(document) })
     }
 
     pub fn redact(&self, document: &Value, value: &Value) -> Option<Value> {
@@ -93,7 +85,7 @@ impl Redactor {
             found.push(schema);
             for key in ["$ref", "$dynamicRef"] {
                 if let Some(Value::String(reference)) = schema.get(key) {
-                    open.push(self.target(document, reference)?);
+                    open.push(self.names.target(document, reference)?);
                 }
             }
             for key in ["allOf", "anyOf", "oneOf"] {
@@ -103,13 +95,6 @@ impl Redactor {
             open.extend(schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values));
         }
         Some(found)
-    }
-
-    fn target<'a>(&self, document: &'a Value, reference: &str) -> Option<&'a Value> {
-        match self.named.get(reference.trim_end_matches('#')) {
-            Some(pointer) => document.pointer(pointer),
-            None => bounds::pointer_target(document, reference),
-        }
     }
 }
 
@@ -132,31 +117,5 @@ fn marks_something(schema: &Value) -> bool {
         Value::Object(members) => is_marked(members) || members.values().any(marks_something),
         Value::Array(items) => items.iter().any(marks_something),
         _ => false,
-    }
-}
-
-fn collect_names(schema: &Value, pointer: &str, named: &mut HashMap<String, String>) {
-    match schema {
-        Value::Object(members) => {
-            for (key, member) in members {
-                match (key.as_str(), member) {
-                    ("$anchor" | "$dynamicAnchor", Value::String(name)) => {
-                        named.insert(format!("#{name}"), pointer.to_owned());
-                    }
-                    ("$id", Value::String(id)) => {
-                        named.insert(id.trim_end_matches('#').to_owned(), pointer.to_owned());
-                    }
-                    _ => {}
-                }
-                let escaped = key.replace('~', "~0").replace('/', "~1");
-                collect_names(member, &format!("{pointer}/{escaped}"), named);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                collect_names(item, &format!("{pointer}/{index}"), named);
-            }
-        }
-        _ => {}
     }
 }

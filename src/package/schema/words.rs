@@ -64,21 +64,22 @@ pub fn keyword(error: &ValidationError<'_>) -> &'static str {
     }
 }
 
-/// What is behind the commonest mistakes in schemas.
-pub fn schema_help(pointer: &str, instance: &Value) -> Option<String> {
+/// What is wrong with a schema, and what is behind the commonest mistakes. A schema is public, so it is quoted.
+pub fn schema_mistake(pointer: &str, error: &ValidationError<'_>) -> (String, Option<String>) {
     let keyword = pointer.rsplit('/').next().unwrap_or_default();
-    match (keyword, instance) {
+    match (keyword, error.instance().as_ref()) {
         ("required", Value::Bool(_)) => {
-            Some("`required` is a list of names and stands beside `properties`: `required: [url]`".to_owned())
+            let help = "`required` is a list of names and stands beside `properties`: `required: [url]`";
+            (message(error), Some(help.to_owned()))
         }
         ("type", Value::String(written)) => {
-            let names = ["string", "integer", "number", "boolean", "object", "array", "null"];
-            match type_meant(written) {
-                Some(meant) => Some(format!("did you mean `{meant}`?")),
-                None => Some(format!("types are {}", names.join(", "))),
-            }
+            let help = match type_meant(written) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "types are string, integer, number, boolean, object, array, null".to_owned(),
+            };
+            (format!("{} is not a type", quote(written)), Some(help))
         }
-        _ => None,
+        _ => (message(error), None),
     }
 }
 
@@ -108,7 +109,9 @@ fn expected(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(single) => name(single.as_str()),
         TypeKind::Multiple(several) => {
-            several.iter().map(|one| name(one.as_str())).collect::<Vec<_>>().join(" or ")
+            let mut names: Vec<&str> = several.iter().map(|one| one.as_str()).collect();
+            names.sort_by_key(|name| *name == "null");
+            names.into_iter().map(name).collect::<Vec<_>>().join(" or ")
         }
     }
 }

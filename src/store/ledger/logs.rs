@@ -105,7 +105,7 @@ fn narrow(
         // A call that has not ended has no row yet, but its id says when it began.
         since_ns = since_ns.max(began_ns(id));
     }
-    conditions.add_if("trace_id = ?", trace.as_ref().map(|id| blob(id)));
+    conditions.add_if("trace_id = ?", trace.as_ref().map(blob));
     conditions.add_if("plugin = ?", filter.plugin.clone());
     conditions.add_if("severity >= ?", filter.level.map(|level| level as i64));
     conditions.add_if("unix_ns >= ?", since_ns);

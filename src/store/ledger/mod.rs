@@ -44,6 +44,8 @@ use writer::{Status, Writer};
 
 /// A commit has at most so many records.
 const COMMIT_RECORDS_MAX: usize = 1_000;
+/// And so many bytes, which is how far the file may exceed its bound.
+const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// A record waits at most so long for others to share its commit.
 const COMMIT_WAIT: Duration = Duration::from_millis(100);
 /// Notices that nobody has asked for yet; further ones only count.
@@ -152,6 +154,7 @@ impl Ledger {
             rows_max: settings.queue_records_max,
             bytes_max: settings.queue_bytes_max,
             batch_rows_max: COMMIT_RECORDS_MAX,
+            batch_bytes_max: COMMIT_BYTES_MAX,
             batch_wait: COMMIT_WAIT,
         }));
         let status = Arc::new(Status::default());

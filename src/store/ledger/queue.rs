@@ -12,8 +12,9 @@ use super::rows::Row;
 pub(super) struct Bounds {
     pub rows_max: usize,
     pub bytes_max: usize,
-    /// A batch has at most so many rows and waits at most so long for more.
+    /// A batch has at most so many rows and bytes (one row may have more) and waits at most so long for more.
     pub batch_rows_max: usize,
+    pub batch_bytes_max: usize,
     pub batch_wait: Duration,
 }
 
@@ -66,7 +67,7 @@ impl Queue {
     /// Takes what fits, in order; the rest is counted as refused.
     pub fn push(&self, rows: impl IntoIterator<Item = Row>) {
         let mut state = self.lock();
-        let was_below = state.rows.len() < self.bounds.batch_rows_max;
+        let was_below = !self.fills_a_batch(&state);
         let was_empty = state.rows.is_empty();
         for row in rows {
             let bytes = row.bytes();
@@ -83,7 +84,7 @@ impl Queue {
         if was_empty && !state.rows.is_empty() {
             state.oldest_at = Some(Instant::now());
             self.arrived.notify_one();
-        } else if was_below && state.rows.len() >= self.bounds.batch_rows_max {
+        } else if was_below && self.fills_a_batch(&state) {
             self.arrived.notify_one();
         }
     }
@@ -100,7 +101,7 @@ impl Queue {
                 None => idle_at,
                 Some(oldest_at) => {
                     let due_at = oldest_at + self.bounds.batch_wait;
-                    let full = state.rows.len() >= self.bounds.batch_rows_max;
+                    let full = self.fills_a_batch(&state);
                     if full || state.closed || state.flush_to > state.settled || now >= due_at {
                         return Next::Write(self.batch(&mut state));
                     }
@@ -161,10 +162,24 @@ impl Queue {
         }
     }
 
+    fn fills_a_batch(&self, state: &State) -> bool {
+        state.rows.len() >= self.bounds.batch_rows_max || state.bytes >= self.bounds.batch_bytes_max
+    }
+
     fn batch(&self, state: &mut State) -> Vec<Row> {
-        let count = state.rows.len().min(self.bounds.batch_rows_max);
-        let batch: Vec<Row> = state.rows.drain(..count).collect();
-        state.bytes -= batch.iter().map(Row::bytes).sum::<usize>();
+        let mut batch = Vec::with_capacity(state.rows.len().min(self.bounds.batch_rows_max));
+        let mut bytes = 0;
+        while let Some(row) = state.rows.front() {
+            let more = row.bytes();
+            let fits =
+                batch.len() < self.bounds.batch_rows_max && bytes + more <= self.bounds.batch_bytes_max;
+            if !batch.is_empty() && !fits {
+                break;
+            }
+            bytes += more;
+            batch.extend(state.rows.pop_front());
+        }
+        state.bytes -= bytes;
         // What stays has waited already; it must not wait for a full round again.
         if state.rows.is_empty() {
             state.oldest_at = None;

@@ -1,7 +1,7 @@
 //! The reading side: connections of its own, each query bounded in rows and in time. Works beside a running
 //! owner, in its process or another one, and with none.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +11,10 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use crate::store::database::{self, Access};
 use crate::store::error::Error;
 use crate::store::folder::DataFolder;
+use crate::store::time::rfc3339;
 
 use super::schema::SCHEMA;
+use super::views::LedgerCounts;
 use super::writer::{Status, identity};
 
 /// Queries that run at once; further ones wait, which counts against their time.
@@ -63,8 +65,25 @@ impl Reader {
         Reader(Arc::new(Inner { path, time_max, pool, returned, status }))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0.path
+    /// What the engine finds wrong with the file, and how much is in it. Reads the whole file.
+    pub(in crate::store) fn check(&self) -> Result<(Vec<String>, LedgerCounts), Error> {
+        self.query(|transaction| {
+            let problems = database::quick_check(transaction)?;
+            let count = |table: &str| -> rusqlite::Result<u64> {
+                let count =
+                    transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+                count.map(i64::unsigned_abs)
+            };
+            let oldest: Option<i64> =
+                transaction.query_row("SELECT min(created_at_ns) FROM invocations", [], |row| row.get(0))?;
+            let counts = LedgerCounts {
+                invocations: count("invocations")?,
+                operations: count("operations")?,
+                logs: count("logs")?,
+                oldest_invocation: oldest.map(rfc3339),
+            };
+            Ok((problems, counts))
+        })
     }
 
     /// Runs one query on one snapshot.

@@ -15,6 +15,8 @@ const ROUND_MAX: Duration = Duration::from_millis(50);
 const AGE_CHECK_EVERY: Duration = Duration::from_secs(60);
 /// Once too large, rows go until this much of the bound is used.
 const LOW_WATER: f64 = 0.95;
+/// The file may be larger than its bound by one part in so many while rows are deleted in between.
+const OVERSHOOT: u64 = 16;
 /// Above this share of free pages the file is made smaller even if it is within its bound.
 const FREE_SHARE_MAX: f64 = 0.25;
 
@@ -36,21 +38,35 @@ impl Retention {
         Retention { age_max, bytes_max, shrinking: false, age_due_at: Instant::now() }
     }
 
-    /// One bounded round. Called after each batch and when nothing comes in.
+    /// One bounded round. Called after each batch and when nothing comes in. Where calls come in faster than
+    /// rows can be deleted, the file's bound counts more than the round's: the queue may overflow, which is
+    /// counted.
     pub fn round(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
         let until = Instant::now() + ROUND_MAX;
-        while Instant::now() < until {
+        let mut gave_back = false;
+        loop {
             let pages = Pages::read(connection)?;
+            if Instant::now() >= until
+                && pages.file_bytes() <= self.bytes_max.saturating_add(self.bytes_max / OVERSHOOT)
+            {
+                break;
+            }
             self.shrinking = match pages.used_bytes() {
                 used if used > self.bytes_max => true,
                 used => self.shrinking && used as f64 > self.bytes_max as f64 * LOW_WATER,
             };
-            let worked = (self.shrinking && delete_oldest(connection, i64::MAX)?)
-                || self.delete_aged(connection)?
-                || self.give_back(connection, &pages)?;
-            if !worked {
-                break;
+            let deleted =
+                (self.shrinking && delete_oldest(connection, i64::MAX)?) || self.delete_aged(connection)?;
+            if !deleted {
+                if !self.give_back(connection, &pages)? {
+                    break;
+                }
+                gave_back = true;
             }
+        }
+        if gave_back {
+            // Only then does the file itself become smaller.
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
         Ok(())
     }

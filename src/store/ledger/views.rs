@@ -215,6 +215,15 @@ pub struct LogView {
     pub fields: Map<String, Json>,
 }
 
+/// How much a ledger holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LedgerCounts {
+    pub invocations: u64,
+    pub operations: u64,
+    pub logs: u64,
+    pub oldest_invocation: Option<String>,
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

