@@ -221,14 +221,23 @@ impl Walk<'_, '_> {
     }
 
     /// What hangs from a span, by time; its error is the last word.
-    fn items(&self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
+    fn items(&mut self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
         let span = &self.forest.spans[place];
         let mut texts: Vec<(i64, Text)> = span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
         let mut items = Vec::new();
         for one in &span.events {
             match one.name {
                 event::INVOCATION_RETRIED => items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) })),
-                event::EXCEPTION => texts.extend(traceback(one).into_iter().map(|text| (one.at, text))),
+                event::EXCEPTION => {
+                    let lines = traceback(one);
+                    // The message of the span is the last line of it most of the time.
+                    let last = lines.last().map_or("", |line| &line.text);
+                    let message = printable(span.message.unwrap_or_default());
+                    if last.contains(&message) {
+                        self.said.insert(message);
+                    }
+                    texts.extend(lines.into_iter().map(|text| (one.at, text)));
+                }
                 _ => texts.push((one.at, event_line(one, line.start))),
             }
         }
@@ -361,6 +370,9 @@ fn traceback(event: &Event<'_>) -> Vec<Text> {
     let lines: Vec<&str> = whole.lines().collect();
     let skipped = lines.len().saturating_sub(TRACEBACK_LINES_MAX);
     let mut shown: Vec<Text> = lines[skipped..].iter().map(|text| line(printable(text))).collect();
+    if let Some(last) = shown.last_mut() {
+        last.paint = Paint::Bad;
+    }
     if skipped > 0 {
         shown.insert(0, line(format!("({} lines of the traceback before)", count(skipped))));
     }
