@@ -219,9 +219,9 @@ pub struct ListFilter {
     /// Text to search for
     #[arg(short, long, value_name = "TEXT")]
     pub q: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 20)]
-    pub limit: usize,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
     /// Go on after a page, with the `next` that came with it
     #[arg(long)]
     pub cursor: Option<String>,
@@ -264,9 +264,9 @@ pub struct Logs {
     /// Text to search for
     #[arg(short, long, value_name = "TEXT")]
     pub q: Option<String>,
-    /// At most so many of the newest lines
-    #[arg(long, default_value_t = 50)]
-    pub tail: usize,
+    /// So many of the newest lines, at most 1000; with --follow 0 shows only new ones
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub tail: u16,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -129,6 +129,12 @@ impl Failure {
         self.silent && self.exit == 0
     }
 
+    /// Whether asking again may help: nobody answers at the moment, or too much is under way.
+    pub fn may_pass(&self) -> bool {
+        let kind = self.document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
+        self.exit == EXIT_UNREACHABLE || matches!(kind, Some(ErrorKind::Overloaded | ErrorKind::Unavailable))
+    }
+
     fn detail(&self) -> &str {
         self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
     }
