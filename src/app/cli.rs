@@ -9,7 +9,7 @@ use crate::model::units;
 
 /// Run other people's plugins and see every invocation as one trace.
 #[derive(Debug, Parser)]
-#[command(name = "spanglass", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "spanglass", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -277,5 +277,23 @@ fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_filter_by_version_is_not_a_question_for_the_version() {
+        let cli = Cli::try_parse_from(["spanglass", "invocation", "list", "--version", "1.0.0"]).unwrap();
+        let Command::Invocation(Invocation::List(filter)) = cli.command else { panic!("another command") };
+        assert_eq!(filter.version.as_deref(), Some("1.0.0"));
     }
 }

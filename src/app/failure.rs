@@ -98,6 +98,13 @@ impl Failure {
             .help("is it running? 'spanglass serve' starts one; '--local' works without")
     }
 
+    /// There is no server to ask, and no ledger to read instead.
+    pub fn nothing_recorded(data_dir: &std::path::Path) -> Failure {
+        let folder = data_dir.display();
+        Failure::new(EXIT_UNREACHABLE, "unreachable", format!("no server is running for {folder}, and it has no ledger yet"))
+            .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
+    }
+
     pub fn diagnostics(diagnostics: Diagnostics) -> Failure {
         Failure {
             exit: EXIT_INVALID,

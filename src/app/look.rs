@@ -469,7 +469,9 @@ fn fields(item: &Value) -> String {
             (_, Value::String(text)) => text.clone(),
             (_, value) => value.to_string(),
         };
-        fields += &format!(" {}={}", printable(key), printable(&value));
+        if !value.is_empty() {
+            fields += &format!(" {}={}", printable(key), printable(&value));
+        }
     }
     fields
 }
