@@ -76,7 +76,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub fn error(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+    pub fn error(
+        code: &'static str,
+        place: Place,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic {
             code,
             severity: Severity::Error,
@@ -88,11 +93,21 @@ impl Diagnostic {
         }
     }
 
-    pub fn warning(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+    pub fn warning(
+        code: &'static str,
+        place: Place,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, place, path, message) }
     }
 
-    pub fn note(code: &'static str, place: Place, path: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+    pub fn note(
+        code: &'static str,
+        place: Place,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
         Diagnostic { severity: Severity::Note, ..Diagnostic::error(code, place, path, message) }
     }
 
@@ -195,7 +210,8 @@ impl Diagnostics {
     pub fn render(&self, style: Style) -> String {
         let mut out = String::new();
         for diagnostic in self.sorted() {
-            let mut theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+            let mut theme =
+                if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
             // The mark before the message says what it is, as compilers do: `error[SG0201]: …`.
             let mark = format!("{}[{}]:", diagnostic.severity.as_str(), diagnostic.code);
             let characters = &mut theme.characters;
@@ -244,7 +260,10 @@ impl fmt::Display for Diagnostics {
 
 impl fmt::Debug for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Diagnostics").field("file", &self.file).field("list", &self.sorted()).finish_non_exhaustive()
+        f.debug_struct("Diagnostics")
+            .field("file", &self.file)
+            .field("list", &self.sorted())
+            .finish_non_exhaustive()
     }
 }
 
@@ -271,7 +290,11 @@ pub fn quote(text: &str) -> String {
             quoted.push('…');
             break;
         }
-        if character.is_control() { quoted.extend(character.escape_default()) } else { quoted.push(character) }
+        if character.is_control() {
+            quoted.extend(character.escape_default())
+        } else {
+            quoted.push(character)
+        }
     }
     quoted.push('`');
     quoted
@@ -309,7 +332,8 @@ impl Report {
         let mut labels = Vec::new();
         if !of.text.is_empty() {
             // Only where the line itself and the message do not tell.
-            let nested = diagnostic.path.contains(['.', '[']) && !diagnostic.message.contains(&diagnostic.path);
+            let nested =
+                diagnostic.path.contains(['.', '[']) && !diagnostic.message.contains(&diagnostic.path);
             let label = nested.then(|| diagnostic.path.clone());
             // Of a thing of many lines the first one is enough to point at.
             let place = diagnostic.place;

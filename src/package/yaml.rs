@@ -197,7 +197,8 @@ fn not_json(file: &str, text: &str) -> Option<Diagnostic> {
     }
     let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text_without_mark).err()?;
-    let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let line_start: usize =
+        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
@@ -281,13 +282,15 @@ impl<'a> Composer<'a> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    let problem = Diagnostic::error(codes::MANY_DOCUMENTS, place, "", "a second document begins here");
+                    let problem =
+                        Diagnostic::error(codes::MANY_DOCUMENTS, place, "", "a second document begins here");
                     return Err(Box::new(problem.help("keep one document; remove the line `---`")));
                 }
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let tag = tag.as_deref().map(|tag| (tag.core_suffix().unwrap_or("?").to_owned(), tag.original()));
+                let tag =
+                    tag.as_deref().map(|tag| (tag.core_suffix().unwrap_or("?").to_owned(), tag.original()));
                 self.count(place, 1, text.len())?;
                 self.anchor(anchor, place)?;
                 let node = self.scalar(&text, style, tag, place);
@@ -346,7 +349,8 @@ impl<'a> Composer<'a> {
             return Err(too_much(place, format!("more than {ALIASES_MAX} aliases")));
         }
         let Some((_, cost)) = self.anchors.get(&anchor) else {
-            let problem = Diagnostic::error(codes::SYNTAX, place, "", "this alias stands inside what it refers to");
+            let problem =
+                Diagnostic::error(codes::SYNTAX, place, "", "this alias stands inside what it refers to");
             return Err(Box::new(problem));
         };
         let cost = *cost;
@@ -409,7 +413,13 @@ impl<'a> Composer<'a> {
         Err(Box::new(Diagnostic::error(codes::TOO_DEEP, place, "", message)))
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<(String, String)>, place: Place) -> Node {
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<(String, String)>,
+        place: Place,
+    ) -> Node {
         let plain = style == ScalarStyle::Plain;
         let value = match tag {
             None if plain => plain_value(text),
@@ -461,7 +471,9 @@ impl<'a> Composer<'a> {
         let mark = error.marker();
         let place = self.place(Span::new(*mark, *mark));
         let help = match error.kind() {
-            Kind::TabNotAllowed | Kind::TabInBlockIndentation => Some("indent with spaces; YAML forbids tabs"),
+            Kind::TabNotAllowed | Kind::TabInBlockIndentation => {
+                Some("indent with spaces; YAML forbids tabs")
+            }
             Kind::UnexpectedEofFlowSequence => Some("a `[` is not closed"),
             Kind::UnexpectedEofFlowMapping => Some("a `{` is not closed"),
             Kind::UnknownAnchor => Some("a text that begins with `*` needs quotes"),
@@ -469,7 +481,10 @@ impl<'a> Composer<'a> {
             _ => None,
         };
         let line_start = self.text[..place.start].rfind('\n').map_or(0, |at| at + 1);
-        let tabbed = self.text[line_start..].chars().take_while(|c| c.is_whitespace() && *c != '\n').any(|c| c == '\t');
+        let tabbed = self.text[line_start..]
+            .chars()
+            .take_while(|c| c.is_whitespace() && *c != '\n')
+            .any(|c| c == '\t');
         let help = if tabbed { Some("indent with spaces; YAML forbids tabs") } else { help };
         let message = format!("not valid YAML: {}", error.kind());
         Box::new(Diagnostic::error(codes::SYNTAX, place, "", message).maybe_help(help.map(str::to_owned)))
@@ -480,10 +495,18 @@ impl<'a> Composer<'a> {
 fn key_of(node: Node, seen: &mut HashMap<String, Place>, diagnostics: &mut Diagnostics) -> Option<Key> {
     let place = node.place;
     let name = match (node.raw, node.value) {
-        (Some(raw), NodeValue::Str(_) | NodeValue::Null | NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::Float(_)) => {
+        (
+            Some(raw),
+            NodeValue::Str(_)
+            | NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Int(_)
+            | NodeValue::Float(_),
+        ) => {
             // `<<: *defaults` copies another mapping in, a second meaning of a key.
             if &*raw == "<<" {
-                let problem = Diagnostic::error(codes::MERGE_KEY, place, "", "merge keys (`<<`) are not supported");
+                let problem =
+                    Diagnostic::error(codes::MERGE_KEY, place, "", "merge keys (`<<`) are not supported");
                 diagnostics.push(problem.help("write the keys out"));
                 return None;
             }
@@ -496,11 +519,21 @@ fn key_of(node: Node, seen: &mut HashMap<String, Place>, diagnostics: &mut Diagn
         }
     };
     if name.chars().any(char::is_control) {
-        diagnostics.push(Diagnostic::error(codes::KEY, place, "", format!("the key {} holds a control character", quote(&name))));
+        diagnostics.push(Diagnostic::error(
+            codes::KEY,
+            place,
+            "",
+            format!("the key {} holds a control character", quote(&name)),
+        ));
         return None;
     }
     if let Some(first) = seen.get(&name) {
-        let problem = Diagnostic::error(codes::DUPLICATE_KEY, place, "", format!("the key {} stands here a second time", quote(&name)));
+        let problem = Diagnostic::error(
+            codes::DUPLICATE_KEY,
+            place,
+            "",
+            format!("the key {} stands here a second time", quote(&name)),
+        );
         let help = format!("it was set on line {} already; keep one of the two", first.line);
         diagnostics.push(problem.help(help).related(*first, "first set here"));
         return None;
@@ -546,7 +579,11 @@ fn plain_value(text: &str) -> Result<NodeValue, &'static str> {
     }
     if is_float(digits) {
         let number: f64 = text.parse().map_err(|_| "is not a number")?;
-        return if number.is_finite() { Ok(NodeValue::Float(number)) } else { Err("is too large for a number") };
+        return if number.is_finite() {
+            Ok(NodeValue::Float(number))
+        } else {
+            Err("is too large for a number")
+        };
     }
     Ok(NodeValue::Str(text.to_owned()))
 }

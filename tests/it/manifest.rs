@@ -23,7 +23,8 @@ struct Case {
 impl Case {
     fn all() -> Vec<Case> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/manifest");
-        let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut folders: Vec<PathBuf> =
+            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
         folders.sort();
         folders.into_iter().map(Case::open).collect()
     }
@@ -76,7 +77,8 @@ fn every_manifest_gets_the_expected_diagnostics() {
 fn schema_and_reader_agree() {
     // Relations between values, other files, this build's version, the text's form, free-form schemas.
     const BEYOND_A_SCHEMA: &[&str] = &[
-        "SG0205", "SG0206", "SG0209", "SG0211", "SG0214", "SG0216", "SG0217", "SG0218", "SG0219", "SG0213", "SG0212",
+        "SG0205", "SG0206", "SG0209", "SG0211", "SG0214", "SG0216", "SG0217", "SG0218", "SG0219", "SG0213",
+        "SG0212",
     ];
     let schema = Schema::compile(manifest_schema::document()).unwrap();
     for case in Case::all() {
