@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceSpan};
 use serde_json::{Value, json};
 
 /// How many diagnostics are kept; a hostile file could otherwise ask for one per byte.
@@ -139,7 +139,7 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// `file` is the name to show, `text` what was read (lossy if it was not UTF-8).
     pub fn new(file: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Diagnostics {
-        Diagnostics { file: file.into(), text: text.into(), list: Vec::new(), left_out: 0 }
+        Diagnostics { file: visible(file.into()), text: visible(text.into()), list: Vec::new(), left_out: 0 }
     }
 
     /// Adds one; beyond [`DIAGNOSTICS_MAX`] it is only counted. An error takes the place of a lesser one.
@@ -267,6 +267,26 @@ impl fmt::Debug for Diagnostics {
     }
 }
 
+/// The same text, byte for byte as long, with a mark for each character that would act on a terminal or change
+/// the order in which a line is shown.
+fn visible(text: Arc<str>) -> Arc<str> {
+    if !text.chars().any(is_treacherous) {
+        return text;
+    }
+    let mark = |character: char| match character {
+        c if !is_treacherous(c) => c,
+        c if c.len_utf8() == 1 => '?',
+        c if c.len_utf8() == 2 => '¿',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    text.chars().map(mark).collect::<String>().into()
+}
+
+fn is_treacherous(character: char) -> bool {
+    let reorders = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    reorders || character.is_control() && !matches!(character, '\t' | '\n' | '\r')
+}
+
 /// How to draw for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
@@ -290,10 +310,10 @@ pub fn quote(text: &str) -> String {
             quoted.push('…');
             break;
         }
-        if character.is_control() {
-            quoted.extend(character.escape_default())
+        if is_treacherous(character) || character.is_control() {
+            quoted.extend(character.escape_default());
         } else {
-            quoted.push(character)
+            quoted.push(character);
         }
     }
     quoted.push('`');
@@ -322,13 +342,17 @@ struct Report {
     severity: Severity,
     message: String,
     help: Option<String>,
-    source: NamedSource<Arc<str>>,
+    excerpt: Excerpt,
     labels: Vec<LabeledSpan>,
 }
 
 impl Report {
     fn new(of: &Diagnostics, diagnostic: &Diagnostic) -> Report {
-        let span = |place: Place| SourceSpan::from((place.start, place.end.saturating_sub(place.start)));
+        let place = diagnostic.place;
+        // Far away it would make a second picture; the help tells the line.
+        let related =
+            diagnostic.related.filter(|(other, _)| other.line.abs_diff(place.line) <= RELATED_LINES_MAX);
+        let mut excerpt = Excerpt::new(of, place, related.map(|(other, _)| other));
         let mut labels = Vec::new();
         if !of.text.is_empty() {
             // Only where the line itself and the message do not tell.
@@ -336,24 +360,132 @@ impl Report {
                 diagnostic.path.contains(['.', '[']) && !diagnostic.message.contains(&diagnostic.path);
             let label = nested.then(|| diagnostic.path.clone());
             // Of a thing of many lines the first one is enough to point at.
-            let place = diagnostic.place;
             let lines = of.text.get(place.start..place.end).unwrap_or_default();
             let end = place.start + lines.find(['\r', '\n']).unwrap_or(lines.len());
-            labels.push(LabeledSpan::new_primary_with_span(label, span(Place { end, ..place })));
+            let span = excerpt.span(place.start, end);
+            excerpt.primary_start = span.offset();
+            labels.push(LabeledSpan::new_primary_with_span(label, span));
         }
-        // Far away it would make a second picture; the help tells the line.
-        if let Some((place, what)) = diagnostic.related
-            && place.line.abs_diff(diagnostic.place.line) <= RELATED_LINES_MAX
-        {
-            labels.push(LabeledSpan::new_with_span(Some(what.to_owned()), span(place)));
+        if let Some((other, what)) = related {
+            labels.push(LabeledSpan::new_with_span(
+                Some(what.to_owned()),
+                excerpt.span(other.start, other.end),
+            ));
         }
         Report {
             severity: diagnostic.severity,
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
-            source: NamedSource::new(&*of.file, of.text.clone()),
+            excerpt,
             labels,
         }
+    }
+}
+
+/// The lines around a place. Of very long lines (JSON is often one) only the part that matters.
+#[derive(Debug)]
+struct Excerpt {
+    file: String,
+    text: String,
+    /// Number of its first line, from 0.
+    first_line: usize,
+    /// For each line: where the kept part begins and ends in the whole text, and where it begins in `text`.
+    parts: Vec<(Range<usize>, usize)>,
+    primary_start: usize,
+    primary_column: usize,
+}
+
+impl Excerpt {
+    /// Characters of a line; longer ones are cut.
+    const LINE_MAX: usize = 160;
+    /// Characters that are kept before the place, in a line that is cut.
+    const LEAD: usize = 60;
+
+    fn new(of: &Diagnostics, place: Place, related: Option<Place>) -> Excerpt {
+        let text = &*of.text;
+        let line_of = |offset: usize| text[..text.floor_char_boundary(offset)].matches('\n').count();
+        let lines = [Some(line_of(place.start)), related.map(|other| line_of(other.start))];
+        let lines = || lines.iter().flatten().copied();
+        let first_line = lines().min().unwrap_or(0).saturating_sub(1);
+        let last_line = lines().max().unwrap_or(0) + 1;
+        let mut excerpt = Excerpt {
+            file: of.file.to_string(),
+            text: String::new(),
+            first_line,
+            parts: Vec::new(),
+            primary_start: 0,
+            primary_column: usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1),
+        };
+        let mut start = 0;
+        for (index, line) in text.split_inclusive('\n').enumerate().take(last_line + 1) {
+            if index >= first_line {
+                excerpt.add(line, start, place.start);
+            }
+            start += line.len();
+        }
+        excerpt
+    }
+
+    fn add(&mut self, line: &str, start: usize, place: usize) {
+        let content = line.trim_end_matches(['\r', '\n']);
+        let mut kept = 0..content.len();
+        if content.chars().count() > Excerpt::LINE_MAX {
+            let at = content.floor_char_boundary(place.saturating_sub(start).min(content.len()));
+            let back =
+                |from: usize, count| content[..from].char_indices().rev().nth(count).map_or(0, |(at, _)| at);
+            kept.start = if place >= start && place <= start + content.len() {
+                back(at, Excerpt::LEAD - 1)
+            } else {
+                0
+            };
+            kept.end = content[kept.start..]
+                .char_indices()
+                .nth(Excerpt::LINE_MAX)
+                .map_or(content.len(), |(at, _)| kept.start + at);
+        }
+        if kept.start > 0 {
+            self.text.push('…');
+        }
+        self.parts.push((start + kept.start..start + kept.end, self.text.len()));
+        self.text.push_str(&content[kept.clone()]);
+        if kept.end < content.len() {
+            self.text.push('…');
+        }
+        self.text.push_str(&line[content.len()..]);
+    }
+
+    /// The bytes of the whole text as bytes of the excerpt, as far as they are in it.
+    fn span(&self, start: usize, end: usize) -> SourceSpan {
+        let map = |offset: usize| {
+            let part = self.parts.iter().rev().find(|(whole, _)| whole.start <= offset);
+            let (whole, at) = part.or(self.parts.first())?;
+            Some(at + offset.clamp(whole.start, whole.end) - whole.start)
+        };
+        let start = map(start).unwrap_or(0);
+        let end = map(end).unwrap_or(start).max(start);
+        SourceSpan::from((start, end - start))
+    }
+}
+
+impl miette::SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        let contents = self.text.as_str().read_span(span, lines_before, lines_after)?;
+        // The heading asks for the place itself; its column in the whole line is not that in the excerpt.
+        let heading = lines_before == 0 && span.offset() == self.primary_start;
+        let column = if heading { self.primary_column } else { contents.column() };
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.file.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line() + self.first_line,
+            column,
+            contents.line_count() + self.first_line,
+        )))
     }
 }
 
@@ -379,7 +511,7 @@ impl miette::Diagnostic for Report {
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        (!self.labels.is_empty()).then_some(&self.source as &dyn miette::SourceCode)
+        (!self.labels.is_empty()).then_some(&self.excerpt as &dyn miette::SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

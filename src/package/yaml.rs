@@ -203,7 +203,9 @@ fn not_json(file: &str, text: &str) -> Option<Diagnostic> {
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
     let place = Place::of(text, offset..text.ceil_char_boundary(offset + 1));
-    Some(Diagnostic::error(codes::SYNTAX, place, "", format!("not valid JSON: {said}")))
+    let problem = Diagnostic::error(codes::SYNTAX, place, "", format!("not valid JSON: {said}"));
+    let after_comma = text[..offset].trim_end().ends_with(',') && text[offset..].starts_with(['}', ']']);
+    Some(problem.maybe_help(after_comma.then(|| "remove the comma before it".to_owned())))
 }
 
 /// Why reading stops. Boxed: the happy path returns a `Result` per event.
@@ -264,7 +266,8 @@ impl<'a> Composer<'a> {
     }
 
     fn run(mut self) -> Result<Option<Node>, Stop> {
-        let options = granit_parser::options! { emit_comments: false };
+        // The scanner looks ahead of the events; its own limit keeps it from going far.
+        let options = granit_parser::options! { emit_comments: false, flow_nesting_limit: 2 * DEPTH_MAX };
         for event in Parser::new_from_str_with_options(self.text, options) {
             let (event, span) = event.map_err(|error| self.syntax(&error))?;
             self.take(event, span)?;
@@ -409,8 +412,7 @@ impl<'a> Composer<'a> {
         if depth <= DEPTH_MAX {
             return Ok(());
         }
-        let message = format!("nested more than {DEPTH_MAX} deep");
-        Err(Box::new(Diagnostic::error(codes::TOO_DEEP, place, "", message)))
+        Err(deeper(place))
     }
 
     fn scalar(
@@ -466,29 +468,64 @@ impl<'a> Composer<'a> {
     }
 
     fn syntax(&self, error: &granit_parser::ScanError) -> Stop {
-        use granit_parser::ErrorKind as Kind;
-
         let mark = error.marker();
         let place = self.place(Span::new(*mark, *mark));
-        let help = match error.kind() {
-            Kind::TabNotAllowed | Kind::TabInBlockIndentation => {
-                Some("indent with spaces; YAML forbids tabs")
-            }
-            Kind::UnexpectedEofFlowSequence => Some("a `[` is not closed"),
-            Kind::UnexpectedEofFlowMapping => Some("a `{` is not closed"),
-            Kind::UnknownAnchor => Some("a text that begins with `*` needs quotes"),
-            Kind::InvalidIndentation => Some("entries of one mapping begin in the same column"),
-            _ => None,
-        };
+        if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
+            return deeper(place);
+        }
         let line_start = self.text[..place.start].rfind('\n').map_or(0, |at| at + 1);
-        let tabbed = self.text[line_start..]
-            .chars()
-            .take_while(|c| c.is_whitespace() && *c != '\n')
-            .any(|c| c == '\t');
-        let help = if tabbed { Some("indent with spaces; YAML forbids tabs") } else { help };
-        let message = format!("not valid YAML: {}", error.kind());
-        Box::new(Diagnostic::error(codes::SYNTAX, place, "", message).maybe_help(help.map(str::to_owned)))
+        let indentation = self.text[line_start..].chars().take_while(|c| matches!(c, ' ' | '\t'));
+        let (what, help) = match indentation.clone().any(|c| c == '\t') {
+            true => ("a tab in the indentation".to_owned(), Some("indent with spaces; YAML forbids tabs")),
+            false => syntax_words(error.kind()),
+        };
+        let problem = Diagnostic::error(codes::SYNTAX, place, "", format!("not valid YAML: {what}"));
+        Box::new(problem.maybe_help(help.map(str::to_owned)))
     }
+}
+
+/// The commonest mistakes in words that need no knowledge of YAML's grammar.
+fn syntax_words(kind: &granit_parser::ErrorKind) -> (String, Option<&'static str>) {
+    use granit_parser::ErrorKind as Kind;
+
+    let (what, help) = match kind {
+        Kind::TabNotAllowed | Kind::TabInBlockIndentation | Kind::TabInIndentation => {
+            ("a tab in the indentation", "indent with spaces; YAML forbids tabs")
+        }
+        Kind::ExpectedBlockMappingKey | Kind::InvalidIndentation => (
+            "this does not belong to the mapping above it",
+            "entries of one mapping begin in the same column",
+        ),
+        Kind::ExpectedBlockSequenceEntry => (
+            "this does not belong to the list above it",
+            "items of one list begin with `- ` in the same column",
+        ),
+        Kind::ExpectedFlowMappingSeparator | Kind::UnexpectedEofFlowMapping => {
+            ("a `,` or `}` is missing before this", "is a `{` further up not closed?")
+        }
+        Kind::ExpectedFlowSequenceSeparator | Kind::UnexpectedEofFlowSequence => {
+            ("a `,` or `]` is missing before this", "is a `[` further up not closed?")
+        }
+        Kind::MappingValueNotAllowed => {
+            ("a `:` where no key can stand", "a text that holds `: ` needs quotes")
+        }
+        Kind::SimpleKeyExpected | Kind::InvalidSimpleKey => {
+            ("a key without its `:`", "write `key: value`; a text of several lines needs `|` or quotes")
+        }
+        Kind::UnclosedQuotedScalar | Kind::DocumentIndicatorInQuotedScalar => {
+            ("a quote is not closed", "close it; within '…' a quote is written twice")
+        }
+        Kind::UnknownQuotedScalarEscape | Kind::InvalidQuotedScalarHexEscape => (
+            "an escape that does not exist",
+            "in \"…\" a backslash begins an escape: write it twice, or use '…'",
+        ),
+        Kind::UnknownAnchor => ("an alias of nothing", "a text that begins with `*` needs quotes"),
+        Kind::UnexpectedCharacter { .. } => {
+            ("a text cannot begin with this character", "put the text in quotes")
+        }
+        other => return (other.to_string(), None),
+    };
+    (what.to_owned(), Some(help))
 }
 
 /// Takes a node as the next key of a mapping; `None` if it can be none, which is reported.
@@ -540,6 +577,10 @@ fn key_of(node: Node, seen: &mut HashMap<String, Place>, diagnostics: &mut Diagn
     }
     seen.insert(name.clone(), place);
     Some(Key { name, place })
+}
+
+fn deeper(place: Place) -> Stop {
+    Box::new(Diagnostic::error(codes::TOO_DEEP, place, "", format!("nested more than {DEPTH_MAX} deep")))
 }
 
 fn too_much(place: Place, what: String) -> Stop {
