@@ -8,6 +8,8 @@ use std::sync::Arc;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceSpan};
 use serde_json::{Value, json};
 
+use crate::model::error::FieldError;
+
 /// How many diagnostics are kept; a hostile file could otherwise ask for one per byte.
 pub const DIAGNOSTICS_MAX: usize = 100;
 
@@ -206,6 +208,18 @@ impl Diagnostics {
         json!({ "valid": self.valid(), "diagnostics": list })
     }
 
+    /// The errors by JSON pointer into the document, for problem documents over HTTP.
+    pub fn field_errors(&self) -> Vec<FieldError> {
+        let errors = self.sorted().into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let field_error = |diagnostic: &Diagnostic| {
+            let Place { line, column, .. } = diagnostic.place;
+            let help = diagnostic.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            let message = format!("{}:{line}:{column}: {}{help}", self.file, diagnostic.message);
+            FieldError { pointer: pointer_of(&diagnostic.path), message }
+        };
+        errors.map(field_error).collect()
+    }
+
     /// For people: each diagnostic with the source around it, then one line that counts them.
     pub fn render(&self, style: Style) -> String {
         let mut out = String::new();
@@ -265,6 +279,23 @@ impl fmt::Debug for Diagnostics {
             .field("list", &self.sorted())
             .finish_non_exhaustive()
     }
+}
+
+/// `/limits/timeout` for `limits.timeout`, `/examples/0` for `examples[0]`, `/a/b c` for `a["b c"]`.
+fn pointer_of(path: &str) -> String {
+    let mut pointer = String::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        let (key, tail) = match rest.strip_prefix('[') {
+            Some(index) => index.split_once(']').unwrap_or((index, "")),
+            None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
+        };
+        pointer.push('/');
+        pointer.push_str(&key.trim_matches('"').replace('~', "~0").replace('/', "~1"));
+        rest = tail;
+    }
+    pointer
 }
 
 /// The same text, byte for byte as long, with a mark for each character that would act on a terminal or change
@@ -516,5 +547,77 @@ impl miette::Diagnostic for Report {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.labels.iter().cloned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str, bytes: Range<usize>) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new("m.yaml", text);
+        diagnostics
+            .push(Diagnostic::error("SG0000", Place::of(text, bytes), "a.b[0]", "wrong").help("do this"));
+        diagnostics
+    }
+
+    #[test]
+    fn a_place_counts_lines_and_characters() {
+        let place = Place::of("a\nü: x\n", 6..7);
+        assert_eq!((place.line, place.column), (2, 4));
+        assert_eq!(Place::of("", 3..9), Place::START);
+    }
+
+    #[test]
+    fn colour_is_only_there_when_asked_for() {
+        let diagnostics = one("a: b\n", 3..4);
+        assert!(!diagnostics.render(Style::default()).contains('\u{1b}'));
+        assert!(diagnostics.render(Style { color: true, width: 80 }).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place_and_columns_stay_true() {
+        let text = format!("first\n{}HERE{}\nlast\n", "ä".repeat(5_000), "b".repeat(5_000));
+        let at = text.find("HERE").unwrap();
+        let picture = one(&text, at..at + 4).render(Style::default());
+        assert!(picture.contains("m.yaml:2:5001"), "{picture}");
+        assert!(picture.contains("HERE") && picture.contains("last") && picture.len() < 2_000, "{picture}");
+    }
+
+    #[test]
+    fn nothing_in_a_text_acts_on_the_terminal() {
+        let picture = one("a: \u{1b}[2J\u{9b}\u{202e}x\n", 3..4).render(Style::default());
+        assert!(!picture.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{picture:?}");
+        assert_eq!(quote("a\u{1b}[31m\n"), "`a\\u{1b}[31m\\n`");
+        assert_eq!(quote(&"x".repeat(100)).chars().count(), 63);
+    }
+
+    #[test]
+    fn beyond_the_bound_only_errors_find_room() {
+        let mut diagnostics = Diagnostics::new("m.yaml", "a\n");
+        for _ in 0..DIAGNOSTICS_MAX {
+            diagnostics.push(Diagnostic::note("SG0000", Place::START, "", "said"));
+        }
+        assert!(diagnostics.valid());
+        diagnostics.push(Diagnostic::error("SG0000", Place::START, "", "wrong"));
+        assert!(!diagnostics.valid());
+        assert_eq!(diagnostics.summary(), "m.yaml: 1 error, 99 notes, 1 more left out");
+    }
+
+    #[test]
+    fn errors_have_pointers_for_http() {
+        let errors = one("a: b\n", 3..4).field_errors();
+        assert_eq!(errors[0].pointer, "/a/b/0");
+        assert_eq!(errors[0].message, "m.yaml:1:4: wrong (do this)");
+        assert_eq!(pointer_of("a[\"b/c d\"].e"), "/a/b~1c d/e");
+        assert_eq!(pointer_of(""), "");
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        assert_eq!(nearest("timout", ["timeout", "memory"]), Some("timeout"));
+        assert_eq!(nearest("max-attempts", ["max_attempts"]), Some("max_attempts"));
+        assert_eq!(nearest("whatever", ["timeout", "memory"]), None);
+        assert_eq!(nearest("S9", ["S0", "S1"]), None);
     }
 }

@@ -167,7 +167,10 @@ impl Contents {
         Ok(())
     }
 
-    /// See [`pack::write`].
+    /// Writes all files as a zip: the same content gives the same bytes.
+    ///
+    /// # Errors
+    /// A file changed since it was listed, the zip grows beyond [`PACKAGE_BYTES_MAX`], or writing failed.
     pub fn write_zip(&self, out: impl Write + io::Seek) -> Result<(), PackageError> {
         pack::write(self, out)
     }

@@ -393,3 +393,15 @@ fn archives_of_other_tools_are_read() {
     let package = Package::from_zip_bytes(Bytes::from(zip)).unwrap();
     assert_eq!(package.files.names().count(), 2);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_to_an_archive_makes_the_reader_panic(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
+        let mut zip = with_plugin(&[Forged { deflated: true, ..entry("data/a.txt", &[b'a'; 300]) }]);
+        let index = at.index(zip.len());
+        zip[index] = byte;
+        let _ = Package::from_zip_bytes(Bytes::from(zip.clone()));
+        zip.truncate(cut.index(zip.len()));
+        let _ = Package::from_zip_bytes(Bytes::from(zip));
+    }
+}
