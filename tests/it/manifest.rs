@@ -116,7 +116,7 @@ fn the_reference_explains_every_code() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_makes_reader_or_picture_panic(text in "(name: |version: |input:|limits:|\\PC|[-{}\\[\\],:#&*!|>'\"%@`\n\r\t ~?\u{1b}\u{202e}é]){0,80}") {
