@@ -228,3 +228,6 @@ fn push_bound(out: &mut String, bound: f64) {
         out.push_str(".0");
     }
 }
+
+#[cfg(test)]
+mod tests;

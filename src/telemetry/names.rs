@@ -187,6 +187,7 @@ pub mod log {
     pub const DURATION_MS: &str = "duration_ms";
     pub const LOGGER: &str = "logger";
     pub const DROPPED_FIELDS: &str = "dropped_fields";
+    pub const FIELD_PREFIX: &str = "field.";
     /// Keys that belong to the record itself; a plugin's field of that name goes out as `field.{name}`.
     pub const RESERVED: &[&str] = &[
         TIMESTAMP,

@@ -591,6 +591,11 @@ fn adopt_orphans(data: &mut RecordingData, guests: &[(u32, SpanId)]) {
 /// A guest's log as a record without ids.
 pub(super) fn log_record(log: GuestLog, unix_ns: u64) -> LogRecord {
     let (mut fields, mut dropped_fields) = guest_fields(log.fields, &[]);
+    for (key, _) in &mut fields {
+        if names::log::RESERVED.contains(&&**key) {
+            *key = format!("{}{key}", names::log::FIELD_PREFIX).into();
+        }
+    }
     if let Some(logger) = log.logger {
         fields.push((names::log::LOGGER.into(), owned(truncate(&logger, GUEST_NAME_BYTES_MAX)).into()));
     }
@@ -790,3 +795,6 @@ impl RecordingData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
