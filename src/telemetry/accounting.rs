@@ -260,10 +260,6 @@ impl Book {
         }
     }
 
-    pub fn waiting(&self, signal: Signal) -> bool {
-        !lock(&self.pages)[signal as usize].buffer.is_empty()
-    }
-
     /// All signals at one moment.
     pub fn snapshot(&self, queue: &Queue) -> Accounting {
         let pages = lock(&self.pages);

@@ -241,7 +241,7 @@ mod tests {
         inside.plugin = Some("echo".into());
         inside.event_name = Some("invocation.finished");
         let line = parse(&inside);
-        assert_eq!(line["timestamp"], "2026-09-21T13:33:20.123456789Z");
+        assert_eq!(line["timestamp"], "2026-09-21T14:13:20.123456789Z");
         assert_eq!((&line["severity_text"], &line["severity_number"]), (&"WARN".into(), &13.into()));
         assert_eq!(line["trace_id"], ids.trace_id.to_string());
         assert_eq!(line["span_id"], ids.span_id.to_string());

@@ -33,7 +33,8 @@ pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, P
 pub use operation::{Operation, OperationKind};
 pub use queue::ActiveInvocation;
 pub use record::{
-    Captured, LogRecord, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord, Value,
+    Captured, LogRecord, OperationEvent, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord,
+    Value,
 };
 pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
 pub use settings::{LogTarget, Settings};

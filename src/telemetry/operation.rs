@@ -29,7 +29,7 @@ use super::Telemetry;
 use super::clock::nanoseconds;
 use super::names::{self, attribute};
 use super::queue::Queue;
-use super::record::{OperationRecord, Record, TEXT_BYTES_MAX, Value};
+use super::record::{OperationEvent, OperationRecord, Record, TEXT_BYTES_MAX, Value};
 
 /// What the control plane does. Its text is the span's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +189,10 @@ fn convert(span: SpanData) -> Option<OperationRecord> {
         events: span
             .events
             .iter()
-            .map(|event| {
-                (event.name.to_string().into(), unix_ns(event.timestamp), attributes(&event.attributes))
+            .map(|event| OperationEvent {
+                name: event.name.to_string().into(),
+                unix_ns: unix_ns(event.timestamp),
+                attributes: attributes(&event.attributes),
             })
             .collect(),
         sdk: span,

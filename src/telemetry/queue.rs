@@ -95,6 +95,7 @@ pub(super) struct ShardState {
     /// Records that were refused, whoever would have wanted them.
     refused_records: u64,
     closed: bool,
+    #[allow(clippy::vec_box, reason = "boxes go round: each one becomes a record's again")]
     free: Vec<Box<RecordingData>>,
     active: Vec<Option<ActiveInvocation>>,
     active_free: Vec<u32>,
@@ -196,6 +197,7 @@ impl Queue {
     }
 
     /// Gives recordings back for reuse.
+    #[allow(clippy::vec_box, reason = "see `ShardState::free`")]
     pub fn recycle(&self, mut recordings: Vec<Box<RecordingData>>) {
         for shard in &self.shards {
             if recordings.is_empty() {
