@@ -86,6 +86,15 @@ fn an_acknowledged_registration_survives_a_kill_at_any_moment() {
 }
 
 #[test]
+fn handles_go_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Store>();
+    shared::<Ledger>();
+    shared::<Reader>();
+    shared::<Error>();
+}
+
+#[test]
 fn a_registration_needs_its_package_and_keeps_it() {
     let temp = tempfile::tempdir().unwrap();
     let store = Store::open(temp.path(), Duration::ZERO).unwrap();
