@@ -13,13 +13,17 @@ pub mod events;
 mod exemplars;
 mod exposition;
 pub mod ids;
+mod log_lines;
 pub mod metrics;
 pub mod names;
 pub mod operation;
+pub mod otlp;
 mod queue;
 pub mod record;
 pub mod recorder;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub use accounting::Accounting;
@@ -29,14 +33,18 @@ pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, P
 pub use operation::{Operation, OperationKind};
 pub use queue::ActiveInvocation;
 pub use record::{
-    Captured, LogRecord, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord, Value,
+    Captured, LogRecord, OperationEvent, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord,
+    Value,
 };
 pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
 pub use settings::{LogTarget, Settings};
 
 use crate::model::guest::GuestLog;
 
+use accounting::{AccountingCollector, Book};
+use operation::Tracer;
 use queue::{Enabled, Queue, Slot};
+use settings::Sampler;
 
 /// The handle that everybody holds. Cheap to clone.
 #[derive(Clone)]
@@ -44,7 +52,10 @@ pub struct Telemetry(Arc<Inner>);
 
 struct Inner {
     queue: Arc<Queue>,
+    book: Arc<Book>,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
+    sampler: Sampler,
     worker: worker::Handle,
 }
 
@@ -54,17 +65,32 @@ pub enum Error {
     Registry(#[from] prometheus::Error),
     #[error("the telemetry thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
+    #[error("log lines cannot be written: {0}")]
+    LogLines(#[source] std::io::Error),
+    #[error("telemetry cannot be delivered: {0}")]
+    Transport(#[source] otlp::TransportError),
+    #[error("the encoder of the control plane's spans cannot be made: {0}")]
+    SpanExporter(#[source] opentelemetry_otlp::ExporterBuildError),
 }
 
 impl Telemetry {
     /// Starts the telemetry thread. `sinks`: who else gets every drained batch.
     pub fn start(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<Telemetry, Error> {
         clock::calibrate();
-        let _ = settings;
         let metrics = Metrics::new()?;
-        let queue = Arc::new(Queue::new(Enabled::default()));
-        let worker = worker::start(queue.clone(), metrics.clone(), sinks).map_err(Error::Thread)?;
-        Ok(Telemetry(Arc::new(Inner { queue, metrics, worker })))
+        let enabled = Enabled { traces: settings.otlp.traces.is_some(), logs: settings.otlp.logs.is_some() };
+        let queue = Arc::new(Queue::new(enabled));
+        let book = Arc::new(Book::new(settings.otlp.buffer_bytes_max));
+        metrics.register(Box::new(AccountingCollector::new(book.clone(), queue.clone())?))?;
+        let parts = worker::Parts {
+            queue: queue.clone(),
+            book: book.clone(),
+            metrics: metrics.clone(),
+            resource: resource(&settings.otlp.resource),
+        };
+        let worker = worker::start(&settings, parts, sinks)?;
+        let tracer = Tracer::new(queue.clone());
+        Ok(Telemetry(Arc::new(Inner { queue, book, metrics, tracer, sampler: settings.sampler, worker })))
     }
 
     /// The cached metrics of a deployed version, its counters at 0. The same ones until it is removed.
@@ -125,8 +151,9 @@ impl Telemetry {
         self.0.worker.shutdown(timeout);
     }
 
+    /// All signals at one moment; it always balances.
     pub fn accounting(&self) -> Accounting {
-        Accounting::default()
+        self.0.book.snapshot(&self.0.queue)
     }
 
     fn hand_over(&self, slot: Option<Slot>, record: Record) {
@@ -150,4 +177,20 @@ fn event_record(event: &impl Event, mut log: LogRecord, metrics: &Metrics) -> Re
     log.event_name = Some(event.name());
     event.count(metrics);
     Record::Log(Box::new(log))
+}
+
+/// What every resource says, then what the environment adds or replaces.
+fn resource(given: &[(String, String)]) -> Vec<(String, String)> {
+    let version = env!("CARGO_PKG_VERSION");
+    let instance = uuid::Uuid::from_u128(fastrand::u128(..)).to_string();
+    let own = [
+        (settings::SERVICE_NAME, "spanglass"),
+        ("service.version", version),
+        ("service.instance.id", instance.as_str()),
+        ("telemetry.sdk.language", "rust"),
+        ("telemetry.sdk.name", names::SCOPE),
+        ("telemetry.sdk.version", version),
+    ];
+    let missing = own.into_iter().filter(|(key, _)| !given.iter().any(|(known, _)| known == key));
+    missing.map(|(key, value)| (key.to_owned(), value.to_owned())).chain(given.iter().cloned()).collect()
 }

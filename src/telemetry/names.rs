@@ -115,6 +115,9 @@ pub const NONE: &str = "none";
 /// Longest name of a plugin or version in a log record, when it comes from outside.
 pub const PLUGIN_BYTES_MAX: usize = 128;
 
+/// Name of the instrumentation scope.
+pub const SCOPE: &str = "spanglass";
+
 /// The isolation that calls have in this build.
 pub const SANDBOX_TIER: &str = "S0";
 
@@ -184,6 +187,7 @@ pub mod log {
     pub const DURATION_MS: &str = "duration_ms";
     pub const LOGGER: &str = "logger";
     pub const DROPPED_FIELDS: &str = "dropped_fields";
+    pub const FIELD_PREFIX: &str = "field.";
     /// Keys that belong to the record itself; a plugin's field of that name goes out as `field.{name}`.
     pub const RESERVED: &[&str] = &[
         TIMESTAMP,

@@ -20,6 +20,8 @@ const SHARD_RECORDS_MAX: usize = QUEUE_RECORDS_MAX / SHARDS;
 const SHARD_BYTES_MAX: usize = QUEUE_BYTES_MAX / SHARDS;
 /// Recordings kept for reuse, per shard: what the calls between two drains need.
 const POOL_MAX: usize = 1_024;
+/// Room that a drained shard gets at once, so that pushes do not grow it step by step.
+const TAKEN_CAPACITY_MAX: usize = 1_024;
 
 /// The signals that go to a collector from here. Metrics have no queue: they are read when they are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +95,7 @@ pub(super) struct ShardState {
     /// Records that were refused, whoever would have wanted them.
     refused_records: u64,
     closed: bool,
+    #[allow(clippy::vec_box, reason = "boxes go round: each one becomes a record's again")]
     free: Vec<Box<RecordingData>>,
     active: Vec<Option<ActiveInvocation>>,
     active_free: Vec<u32>,
@@ -194,6 +197,7 @@ impl Queue {
     }
 
     /// Gives recordings back for reuse.
+    #[allow(clippy::vec_box, reason = "see `ShardState::free`")]
     pub fn recycle(&self, mut recordings: Vec<Box<RecordingData>>) {
         for shard in &self.shards {
             if recordings.is_empty() {
@@ -232,9 +236,10 @@ impl ShardState {
         self.full.len() >= SHARD_RECORDS_MAX / 2 || self.bytes >= SHARD_BYTES_MAX / 2
     }
 
-    /// Takes all that waits; `empty` takes its place.
-    pub fn take(&mut self, empty: Vec<Record>) -> (Vec<Record>, Counts) {
+    /// Takes all that waits.
+    pub fn take(&mut self) -> (Vec<Record>, Counts) {
         self.bytes = 0;
+        let empty = Vec::with_capacity(self.full.len().min(TAKEN_CAPACITY_MAX));
         (std::mem::replace(&mut self.full, empty), std::mem::take(&mut self.waiting))
     }
 

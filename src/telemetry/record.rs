@@ -113,7 +113,7 @@ pub struct Captured {
 }
 
 /// One ended invocation with its spans. The first span is the root.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecordingData {
     pub invocation_id: InvocationId,
     pub trace_id: TraceId,
@@ -180,9 +180,16 @@ pub struct OperationRecord {
     pub end_unix_ns: u64,
     pub error: Option<Text>,
     pub attributes: Vec<(Text, Value)>,
-    /// Name, wall time and attributes.
-    pub events: Vec<(Text, u64, Vec<(Text, Value)>)>,
+    pub events: Vec<OperationEvent>,
     pub(super) sdk: opentelemetry_sdk::trace::SpanData,
+}
+
+/// Something that happened within a span of the control plane.
+#[derive(Clone, Debug)]
+pub struct OperationEvent {
+    pub name: Text,
+    pub unix_ns: u64,
+    pub attributes: Vec<(Text, Value)>,
 }
 
 /// A list threaded through one vector that several owners share.
@@ -195,6 +202,11 @@ pub(super) struct Chain {
 const END: u32 = u32::MAX;
 
 // === impl Value ===
+
+/// An invocation's id as text, without allocation.
+pub(super) fn id_text(id: InvocationId, buffer: &mut [u8; uuid::fmt::Hyphenated::LENGTH]) -> &str {
+    uuid::Uuid::from_bytes(*id.as_bytes()).hyphenated().encode_lower(buffer)
+}
 
 impl Value {
     /// Bytes that the value owns beyond its own size.
@@ -341,7 +353,8 @@ impl RecordingData {
     /// them anyway, also carries the invocation's id, the plugin and the sandbox tier.
     pub fn attributes<'a>(&'a self, span: &'a SpanRecord) -> impl Iterator<Item = (&'a str, Value)> + 'a {
         let own = walk_fields(&self.fields, span.fields).map(|field| (&*field.key, field.value.clone()));
-        own.chain(self.common(span).into_iter().flatten())
+        let common = (span.id != self.root().id).then(|| self.common());
+        own.chain(common.into_iter().flatten())
     }
 
     /// The events of `span` with their attributes.
@@ -432,14 +445,12 @@ impl RecordingData {
     }
 
     /// What every span but the root gets when it is read.
-    pub(super) fn common(&self, span: &SpanRecord) -> Option<[(&'static str, Value); 3]> {
-        (span.id != self.root().id).then(|| {
-            [
-                (names::attribute::INVOCATION_ID, Value::Id(self.invocation_id)),
-                (names::attribute::PLUGIN_NAME, Value::Text(Text::Shared(self.plugin.clone()))),
-                (names::attribute::SANDBOX_TIER, names::SANDBOX_TIER.into()),
-            ]
-        })
+    pub(super) fn common(&self) -> [(&'static str, Value); 3] {
+        [
+            (names::attribute::INVOCATION_ID, Value::Id(self.invocation_id)),
+            (names::attribute::PLUGIN_NAME, Value::Text(Text::Shared(self.plugin.clone()))),
+            (names::attribute::SANDBOX_TIER, names::SANDBOX_TIER.into()),
+        ]
     }
 
     pub(super) fn push_field(&mut self, span: usize, key: Text, value: Value) {
@@ -471,6 +482,23 @@ impl RecordingData {
 // === impl LogRecord ===
 
 impl LogRecord {
+    /// What the record says beside its time, severity, body, event and trace, in this order.
+    pub fn each_attribute(&self, mut visit: impl FnMut(&str, &Value)) {
+        if let Some(id) = self.ids.and_then(|ids| ids.invocation_id) {
+            visit(names::log::INVOCATION_ID, &Value::Id(id));
+        }
+        if let Some(plugin) = &self.plugin {
+            visit(names::log::PLUGIN_NAME, &Value::Text(Text::Shared(plugin.clone())));
+        }
+        if let Some(version) = &self.version {
+            visit(names::log::PLUGIN_VERSION, &Value::Text(Text::Shared(version.clone())));
+        }
+        visit(names::log::STREAM, &self.stream.as_str().into());
+        for (key, value) in &self.fields {
+            visit(key, value);
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let fields: usize = self.fields.iter().map(|(key, value)| text_bytes(key) + value.text_bytes()).sum();
         size_of::<LogRecord>()

@@ -14,7 +14,7 @@ use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::name::PluginName;
 use crate::model::text::{Text, truncate};
-use crate::model::trace_context::{FLAG_SAMPLED, TraceContext, format_traceparent};
+use crate::model::trace_context::{TraceContext, format_traceparent};
 
 use super::Telemetry;
 use super::clock::{Anchor, nanoseconds};
@@ -117,10 +117,8 @@ impl Recording {
     pub(super) fn begin(telemetry: &Telemetry, begin: Begin) -> Recording {
         let anchor = Anchor::now();
         let invocation_id = ids::invocation_id(anchor.unix_ns);
-        let (trace_id, flags) = match &begin.parent {
-            Some(parent) => (parent.trace_id, parent.flags),
-            None => (ids::trace_id(), FLAG_SAMPLED),
-        };
+        let trace_id = begin.parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id);
+        let flags = telemetry.0.sampler.flags(trace_id, begin.parent.as_ref().map(|parent| parent.flags));
         let plugin = bounded(begin.plugin);
         let action = bounded(begin.action);
         let (slot, pooled) = telemetry.0.queue.enter(ActiveInvocation {
@@ -593,6 +591,11 @@ fn adopt_orphans(data: &mut RecordingData, guests: &[(u32, SpanId)]) {
 /// A guest's log as a record without ids.
 pub(super) fn log_record(log: GuestLog, unix_ns: u64) -> LogRecord {
     let (mut fields, mut dropped_fields) = guest_fields(log.fields, &[]);
+    for (key, _) in &mut fields {
+        if names::log::RESERVED.contains(&&**key) {
+            *key = format!("{}{key}", names::log::FIELD_PREFIX).into();
+        }
+    }
     if let Some(logger) = log.logger {
         fields.push((names::log::LOGGER.into(), owned(truncate(&logger, GUEST_NAME_BYTES_MAX)).into()));
     }
@@ -792,3 +795,6 @@ impl RecordingData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

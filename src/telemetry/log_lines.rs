@@ -1,0 +1,327 @@
+//! JSON log lines: one object a line, flat keys. They are written by a thread of their own, over a bounded
+//! channel, so that a terminal that nobody reads stops nobody.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::metrics::Metrics;
+use super::names::log;
+use super::record::{LogRecord, Value, id_text};
+use super::settings::LogTarget;
+
+/// Chunks of lines that may wait for the writer.
+const CHUNKS_MAX: usize = 64;
+/// A chunk goes to the writer at this size, or when everything drained has been rendered.
+const CHUNK_BYTES: usize = 64 << 10;
+/// The longest line. Fields that do not fit are left out and counted in `dropped_fields`.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// The telemetry thread's side: renders and passes on.
+pub(super) struct LogLines {
+    chunk: Vec<u8>,
+    lines: u64,
+    sender: SyncSender<Chunk>,
+    finished: Receiver<()>,
+    metrics: Arc<Metrics>,
+}
+
+struct Chunk {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl LogLines {
+    /// `None` for the target `off`.
+    pub fn start(target: &LogTarget, metrics: Arc<Metrics>) -> io::Result<Option<LogLines>> {
+        let output = match target {
+            LogTarget::Off => return Ok(None),
+            LogTarget::Stdout => Output::Stdout,
+            LogTarget::Stderr => Output::Stderr,
+            LogTarget::Path(path) => Output::File(OpenOptions::new().create(true).append(true).open(path)?),
+        };
+        LogLines::start_with(output, metrics).map(Some)
+    }
+
+    fn start_with(output: Output, metrics: Arc<Metrics>) -> io::Result<LogLines> {
+        let (sender, chunks) = sync_channel(CHUNKS_MAX);
+        let (done, finished) = sync_channel(1);
+        let counted = metrics.clone();
+        std::thread::Builder::new().name("log-lines".into()).spawn(move || {
+            write_all(output, &chunks, &counted);
+            let _ = done.try_send(());
+        })?;
+        Ok(LogLines { chunk: Vec::new(), lines: 0, sender, finished, metrics })
+    }
+
+    pub fn line(&mut self, record: &LogRecord) {
+        write_line(&mut self.chunk, record);
+        self.lines += 1;
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.pass_on();
+        }
+    }
+
+    /// Hands the rendered lines to the writer; drops them if it is stuck.
+    pub fn pass_on(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
+        let capacity = self.chunk.len().min(CHUNK_BYTES);
+        let chunk = Chunk {
+            bytes: std::mem::replace(&mut self.chunk, Vec::with_capacity(capacity)),
+            lines: std::mem::take(&mut self.lines),
+        };
+        match self.sender.try_send(chunk) {
+            Ok(()) => {}
+            Err(TrySendError::Full(chunk) | TrySendError::Disconnected(chunk)) => {
+                self.metrics.log_lines_dropped("writer_stuck", chunk.lines);
+            }
+        }
+    }
+
+    /// Waits until everything is written, at most until the deadline.
+    pub fn finish(mut self, deadline: Instant) {
+        self.pass_on();
+        let LogLines { sender, finished, .. } = self;
+        drop(sender);
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        // Too late, or the writer is gone: either way there is nothing left to do.
+        let _: Result<(), RecvTimeoutError> = finished.recv_timeout(left);
+    }
+}
+
+enum Output {
+    Stdout,
+    Stderr,
+    File(File),
+    #[cfg(test)]
+    Test(Box<dyn Write + Send>),
+}
+
+fn write_all(mut output: Output, chunks: &Receiver<Chunk>, metrics: &Metrics) {
+    while let Ok(chunk) = chunks.recv() {
+        let written = match &mut output {
+            Output::Stdout => write_and_flush(&mut io::stdout().lock(), &chunk.bytes),
+            Output::Stderr => write_and_flush(&mut io::stderr().lock(), &chunk.bytes),
+            Output::File(file) => write_and_flush(file, &chunk.bytes),
+            #[cfg(test)]
+            Output::Test(writer) => write_and_flush(writer, &chunk.bytes),
+        };
+        if written.is_err() {
+            metrics.log_lines_dropped("write_failed", chunk.lines);
+        }
+    }
+}
+
+fn write_and_flush(output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    output.write_all(bytes)?;
+    output.flush()
+}
+
+/// Appends one line.
+pub(super) fn write_line(out: &mut Vec<u8>, record: &LogRecord) {
+    let start = out.len();
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    write_timestamp(out, record.unix_ns);
+    out.push(b'"');
+    write_field(out, log::SEVERITY_TEXT, &record.severity.as_str().into());
+    write_field(out, log::SEVERITY_NUMBER, &(record.severity as u32).into());
+    write_field(out, log::BODY, &Value::Text(record.body.clone()));
+    if let Some(name) = record.event_name {
+        write_field(out, log::EVENT_NAME, &name.into());
+    }
+    if let Some(ids) = &record.ids {
+        write_key(out, log::TRACE_ID);
+        let _ = write!(out, "\"{}\"", ids.trace_id);
+        write_key(out, log::SPAN_ID);
+        let _ = write!(out, "\"{}\"", ids.span_id);
+    }
+    let mut dropped = record.dropped_fields;
+    // Room for what follows the last field.
+    let limit = start + LINE_BYTES_MAX - 40;
+    record.each_attribute(|key, value| {
+        let before = out.len();
+        write_field(out, key, value);
+        if out.len() > limit {
+            out.truncate(before);
+            dropped += 1;
+        }
+    });
+    if dropped > 0 {
+        write_field(out, log::DROPPED_FIELDS, &dropped.into());
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn write_field(out: &mut Vec<u8>, key: &str, value: &Value) {
+    write_key(out, key);
+    match value {
+        Value::Text(text) => write_text(out, text),
+        Value::Id(id) => write_text(out, id_text(*id, &mut [0; uuid::fmt::Hyphenated::LENGTH])),
+        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Int(value) => {
+            let _ = write!(out, "{value}");
+        }
+        // JSON has no NaN and no infinity.
+        Value::Float(value) if value.is_finite() => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Float(value) => write_text(out, &value.to_string()),
+    }
+}
+
+fn write_key(out: &mut Vec<u8>, key: &str) {
+    out.push(b',');
+    write_text(out, key);
+    out.push(b':');
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Into memory, of a text: neither can fail.
+    let _ = serde_json::to_writer(&mut *out, text);
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+fn write_timestamp(out: &mut Vec<u8>, unix_ns: u64) {
+    let time = std::time::UNIX_EPOCH + Duration::from_nanos(unix_ns);
+    let _ = write!(out, "{}", humantime::format_rfc3339_nanos(time));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::model::guest::{LogStream, Severity};
+    use crate::model::text::Text;
+    use crate::telemetry::record::{LogIds, TEXT_BYTES_MAX};
+    use crate::telemetry::{ids, testing};
+
+    fn record(body: &str, fields: Vec<(Text, Value)>) -> LogRecord {
+        LogRecord {
+            unix_ns: 1_790_000_000_123_456_789,
+            severity: Severity::Warn,
+            stream: LogStream::Host,
+            body: body.to_owned().into(),
+            event_name: None,
+            ids: None,
+            plugin: None,
+            version: None,
+            fields,
+            dropped_fields: 0,
+        }
+    }
+
+    fn parse(record: &LogRecord) -> serde_json::Map<String, Json> {
+        let mut line = Vec::new();
+        write_line(&mut line, record);
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+        assert_eq!(line.last(), Some(&b'\n'));
+        assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_a_call_has_all_ids_and_another_has_none() {
+        let mut inside =
+            record("x", vec![("outcome".into(), "replied".into()), ("duration_ms".into(), 1.5.into())]);
+        let ids = LogIds {
+            trace_id: ids::trace_id(),
+            span_id: ids::span_id(),
+            flags: 1,
+            invocation_id: Some(ids::invocation_id(7)),
+        };
+        inside.ids = Some(ids);
+        inside.plugin = Some("echo".into());
+        inside.event_name = Some("invocation.finished");
+        let line = parse(&inside);
+        assert_eq!(line["timestamp"], "2026-09-21T14:13:20.123456789Z");
+        assert_eq!((&line["severity_text"], &line["severity_number"]), (&"WARN".into(), &13.into()));
+        assert_eq!(line["trace_id"], ids.trace_id.to_string());
+        assert_eq!(line["span_id"], ids.span_id.to_string());
+        assert_eq!(line["invocation_id"], ids.invocation_id.unwrap().to_string());
+        assert_eq!((&line["plugin.name"], &line["stream"]), (&"echo".into(), &"host".into()));
+        assert_eq!((&line["outcome"], &line["duration_ms"]), (&"replied".into(), &1.5.into()));
+        let outside = parse(&record("x", Vec::new()));
+        for key in ["trace_id", "span_id", "invocation_id", "plugin.name", "event_name"] {
+            assert!(!outside.contains_key(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_bounded_and_says_what_it_left_out() {
+        let field = |number: usize| (format!("k{number}").into(), "\u{1}".repeat(TEXT_BYTES_MAX).into());
+        let line = parse(&record(&"\u{1}".repeat(TEXT_BYTES_MAX), (0..64).map(field).collect()));
+        assert_eq!(line["dropped_fields"], 64);
+        assert_eq!(parse(&record("x", vec![("k".into(), f64::NAN.into())]))["k"], "NaN");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_stays_one_object_on_one_line(body in any::<String>(), key in "[^\u{0}]{1,20}", value in any::<String>()) {
+            prop_assume!(!crate::telemetry::names::log::RESERVED.contains(&key.as_str()));
+            let line = parse(&record(&body, vec![(key.clone().into(), value.clone().into())]));
+            prop_assert_eq!(&line["body"], &Json::from(body));
+            prop_assert_eq!(&line[&key], &Json::from(value));
+        }
+    }
+
+    #[test]
+    fn lines_reach_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let settings =
+            crate::telemetry::Settings { logs: LogTarget::Path(path.clone()), ..Default::default() };
+        let (telemetry, _) = testing::kept_with(settings);
+        let finished = testing::call(&telemetry);
+        telemetry.shutdown(Duration::from_secs(5));
+        let text = std::fs::read_to_string(path).unwrap();
+        let line: Json = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(line["event_name"], "invocation.finished");
+        assert_eq!(line["trace_id"], finished.trace_id.to_string());
+        assert_eq!(line["outcome"], "replied");
+    }
+
+    #[test]
+    fn a_stuck_reader_stops_nobody_and_lost_lines_are_counted() {
+        struct Stuck(Arc<(Mutex<bool>, Condvar)>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let mut free = self.0.0.lock().unwrap();
+                while !*free {
+                    free = self.0.1.wait(free).unwrap();
+                }
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let metrics = Metrics::new().unwrap();
+        let mut lines =
+            LogLines::start_with(Output::Test(Box::new(Stuck(gate.clone()))), metrics.clone()).unwrap();
+        for _ in 0..CHUNKS_MAX + 10 {
+            lines.line(&record("x", Vec::new()));
+            lines.pass_on();
+        }
+        let text = crate::telemetry::exposition::render(&metrics, None).body;
+        let dropped = text.lines().find_map(|line| {
+            line.strip_prefix("spanglass_log_lines_dropped_total{reason=\"writer_stuck\"} ")
+        });
+        // One chunk may be in the writer's hands.
+        assert!(["9", "10"].contains(&dropped.unwrap()), "{dropped:?}");
+        let begun = Instant::now();
+        lines.finish(begun + Duration::from_millis(50));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+    }
+}
