@@ -64,7 +64,12 @@ enum Mistakes {
 
 impl Failure {
     fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
-        Failure { exit, document: json!({"code": code, "detail": message.into()}), mistakes: None, silent: false }
+        Failure {
+            exit,
+            document: json!({"code": code, "detail": message.into()}),
+            mistakes: None,
+            silent: false,
+        }
     }
 
     /// Only the exit code is left to give: the command has printed what there is to know.
@@ -101,8 +106,12 @@ impl Failure {
     /// There is no server to ask, and no ledger to read instead.
     pub fn nothing_recorded(data_dir: &std::path::Path) -> Failure {
         let folder = data_dir.display();
-        Failure::new(EXIT_UNREACHABLE, "unreachable", format!("no server is running for {folder}, and it has no ledger yet"))
-            .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
+        Failure::new(
+            EXIT_UNREACHABLE,
+            "unreachable",
+            format!("no server is running for {folder}, and it has no ledger yet"),
+        )
+        .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
     }
 
     pub fn diagnostics(diagnostics: Diagnostics) -> Failure {
@@ -128,7 +137,12 @@ impl Failure {
     /// The configuration is not valid.
     pub fn config(error: ConfigError) -> Failure {
         let ConfigError(report) = error;
-        Failure { exit: EXIT_INVALID, document: report.to_json(), mistakes: Some(Mistakes::Config(report)), silent: false }
+        Failure {
+            exit: EXIT_INVALID,
+            document: report.to_json(),
+            mistakes: Some(Mistakes::Config(report)),
+            silent: false,
+        }
     }
 
     /// The reader of standard output has gone: nothing more is to be said.

@@ -11,6 +11,7 @@ use crate::package::diagnostic;
 
 mod cli;
 mod connect;
+mod demo;
 mod events;
 mod examples;
 mod failure;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::internal(format!("the runtime cannot be started: {error}")))?;
     runtime.block_on(async {
         match &command {
+            Command::Demo(demo) => demo::command(&global, demo, settings).await,
             Command::Serve(serve) => serve::command(&global, serve, settings).await,
             Command::Run(run) => run::command(&global, run, &settings).await,
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
@@ -85,7 +87,9 @@ fn settings(flags: Flags, json: bool) -> Result<Settings, Failure> {
         Ok((settings, report)) => {
             if !json && !report.is_empty() {
                 let style = Style::stderr();
-                output::note(report.render(diagnostic::Style { color: style.color, width: style.width }).trim_end());
+                output::note(
+                    report.render(diagnostic::Style { color: style.color, width: style.width }).trim_end(),
+                );
             }
             Ok(settings)
         }

@@ -13,7 +13,9 @@ use crate::model::guest::{GuestEvent, GuestLog, GuestSpan, LogStream, Severity};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
-use crate::telemetry::{Begin, Captured, Ending, Finished, PluginSeries, Settings, Telemetry, ids};
+use crate::telemetry::{
+    Begin, Captured, Ending, Finished, Operation, OperationKind, PluginSeries, Settings, Telemetry, ids,
+};
 
 use super::*;
 
@@ -36,7 +38,7 @@ impl Scene {
 
     fn with(settings: LedgerSettings) -> Scene {
         let temp = tempfile::tempdir().unwrap();
-        let store = Store::open(temp.path(), Duration::ZERO).unwrap();
+        let store = Store::open(temp.path(), PATIENCE).unwrap();
         let ledger = Ledger::open(&store, &settings).unwrap();
         let telemetry = Telemetry::start(Settings::default(), vec![Box::new(ledger.sink())]).unwrap();
         let series = telemetry.plugin("echo", "1.2.3", "python", &["invoke"]);
