@@ -1,4 +1,8 @@
 //! The integration tests: one binary, so that the program is linked once.
 
+mod function;
+mod pool;
+mod supervision;
 mod support;
 mod worker;
+mod worker_faults;
