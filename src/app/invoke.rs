@@ -234,6 +234,6 @@ async fn typed_fields(
 }
 
 /// A name as a part of a path: what is no plugin's name must not become another route.
-fn escaped(name: &str) -> String {
+pub fn escaped(name: &str) -> String {
     form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
