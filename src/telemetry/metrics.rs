@@ -15,6 +15,7 @@ use crate::model::guest::LogStream;
 use crate::model::kind::{Blame, ErrorKind, Outcome};
 use crate::model::text::{Text, truncate};
 
+use super::accounting::DropReason;
 use super::exemplars::{Exemplar, Slots};
 use super::names::{self, Family};
 
@@ -259,6 +260,7 @@ impl Metrics {
         };
         metrics.config_last_reload.set(1.0);
         metrics.store_writable.set(1.0);
+        metrics.ledger_dropped(DropReason::QueueFull.as_str(), 0);
         Ok(Arc::new(metrics))
     }
 
