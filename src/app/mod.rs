@@ -11,6 +11,7 @@ use crate::package::diagnostic;
 
 mod cli;
 mod connect;
+mod demo;
 mod events;
 mod failure;
 mod invoke;
@@ -64,6 +65,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::internal(format!("the runtime cannot be started: {error}")))?;
     runtime.block_on(async {
         match &command {
+            Command::Demo(demo) => demo::command(&global, demo, settings).await,
             Command::Serve(serve) => serve::command(&global, serve, settings).await,
             Command::Run(run) => run::command(&global, run, &settings).await,
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,

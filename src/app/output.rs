@@ -95,6 +95,11 @@ impl Style {
         if self.unicode { unicode } else { ascii }
     }
 
+    /// Our own text without what only Unicode has.
+    pub fn ascii(&self, text: String) -> String {
+        if self.unicode { text } else { text.replace('µ', "u").replace('…', "...") }
+    }
+
     /// Cuts text to so many columns, with a mark where something is missing.
     pub fn fit<'t>(&self, text: &'t str, columns: usize) -> Cow<'t, str> {
         if width(text) <= columns {
@@ -129,7 +134,7 @@ impl Paint {
             Paint::Warning => "33",
             Paint::Bad => "31",
             Paint::Accent => "36",
-            Paint::Guest => "34",
+            Paint::Guest => "94",
             Paint::Cold => "35",
         })
     }
@@ -153,6 +158,11 @@ impl Line {
 
     pub const fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// The same as `finish`, at the end of a chain.
+    pub fn finish_into(&mut self, into: &mut String) {
+        std::mem::take(self).finish(into);
     }
 
     /// Ends the line; spaces at its end are of no use to anyone.

@@ -30,17 +30,23 @@ impl UnitError {
         match self {
             UnitError::UnknownSize(unit) => match likely_size(unit) {
                 Some(right) => format!("did you mean `{right}`?"),
-                None => "sizes are bytes with Ki, Mi, Gi, Ti (powers of 1024) or k, M, G, T (powers of 1000), \
+                None => {
+                    "sizes are bytes with Ki, Mi, Gi, Ti (powers of 1024) or k, M, G, T (powers of 1000), \
                          such as `512Mi`"
-                    .to_owned(),
+                        .to_owned()
+                }
             },
             UnitError::UnknownTime(unit) => match likely_time(unit) {
                 Some(right) => format!("did you mean `{right}`?"),
                 None => "units of time are ms, s, m, h and d, such as `200ms` or `24h`".to_owned(),
             },
-            UnitError::NoUnit(number) => format!("write the unit: `{number}s` for seconds, `{number}ms`, `{number}m`"),
+            UnitError::NoUnit(number) => {
+                format!("write the unit: `{number}s` for seconds, `{number}ms`, `{number}m`")
+            }
             UnitError::Empty | UnitError::NoNumber(_) => "write a number with its unit".to_owned(),
-            UnitError::PartOfByte(_) => "use a smaller unit: `1536Ki` instead of `1.5Mi` and the like".to_owned(),
+            UnitError::PartOfByte(_) => {
+                "use a smaller unit: `1536Ki` instead of `1.5Mi` and the like".to_owned()
+            }
             UnitError::TooFine(_) | UnitError::TooLarge(_) => "use another unit".to_owned(),
         }
     }
@@ -171,7 +177,7 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Inexact> {
     let part: u128 = fraction.parse().map_err(|_| Inexact::TooFine)?;
     let divisor = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| Inexact::TooFine)?);
     let product = part * u128::from(scale);
-    if product % divisor != 0 {
+    if !product.is_multiple_of(divisor) {
         return Err(Inexact::TooFine);
     }
     let part = u64::try_from(product / divisor).map_err(|_| Inexact::TooLarge)?;
@@ -179,7 +185,7 @@ fn scaled(number: &str, scale: u64) -> Result<u64, Inexact> {
 }
 
 fn shortest(value: u64, units: &[(&str, u64)]) -> String {
-    let exact = units.iter().filter(|(_, scale)| value >= *scale && value % *scale == 0);
+    let exact = units.iter().filter(|(_, scale)| value >= *scale && value.is_multiple_of(*scale));
     exact
         .map(|(unit, scale)| format!("{}{unit}", value / scale))
         .min_by_key(String::len)
@@ -283,7 +289,9 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_short_and_reads_back() {
-        for (bytes, text) in [(0, "0"), (999, "999"), (1000, "1k"), (1024, "1Ki"), (512 << 20, "512Mi"), (1536, "1536")] {
+        for (bytes, text) in
+            [(0, "0"), (999, "999"), (1000, "1k"), (1024, "1Ki"), (512 << 20, "512Mi"), (1536, "1536")]
+        {
             assert_eq!(format_bytes(bytes), text);
         }
         for (text, printed) in [

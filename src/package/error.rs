@@ -63,7 +63,9 @@ impl PackageError {
     /// Stable; of several diagnostics, the first error's.
     pub fn code(&self) -> &'static str {
         match self {
-            PackageError::Manifest(diagnostics) => diagnostics.sorted().first().map_or(codes::SYNTAX, |first| first.code),
+            PackageError::Manifest(diagnostics) => {
+                diagnostics.sorted().first().map_or(codes::SYNTAX, |first| first.code)
+            }
             PackageError::NoManifest { .. } => codes::NO_MANIFEST,
             PackageError::TwoManifests { .. } => codes::TWO_MANIFESTS,
             PackageError::NotReadable { .. } | PackageError::NotWritable { .. } => codes::NOT_READABLE,
@@ -85,20 +87,30 @@ impl PackageError {
     /// What the reader can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            PackageError::Manifest(_) | PackageError::NotReadable { .. } | PackageError::NotWritable { .. } => return None,
+            PackageError::Manifest(_)
+            | PackageError::NotReadable { .. }
+            | PackageError::NotWritable { .. } => return None,
             PackageError::NoManifest { help, .. } => help.clone(),
-            PackageError::TwoManifests { second, .. } => format!("keep one of them, for example by removing {second}"),
+            PackageError::TwoManifests { second, .. } => {
+                format!("keep one of them, for example by removing {second}")
+            }
             PackageError::NotAZip { .. }
             | PackageError::Encrypted { .. }
             | PackageError::Unsupported { .. }
-            | PackageError::Forged { .. } => "make the package with `spanglass plugin package FOLDER`".to_owned(),
+            | PackageError::Forged { .. } => {
+                "make the package with `spanglass plugin package FOLDER`".to_owned()
+            }
             PackageError::TooLarge { .. }
             | PackageError::UnpacksTooLarge { .. }
             | PackageError::TooManyEntries { .. }
-            | PackageError::Bomb { .. } => "leave large data out of the package and fetch it at run time".to_owned(),
+            | PackageError::Bomb { .. } => {
+                "leave large data out of the package and fetch it at run time".to_owned()
+            }
             PackageError::BadName { .. } => "use relative names with `/` between folders".to_owned(),
             PackageError::Collision { .. } => "rename one of them".to_owned(),
-            PackageError::NotAFile { .. } => "a package holds plain files: put a copy in its place".to_owned(),
+            PackageError::NotAFile { .. } => {
+                "a package holds plain files: put a copy in its place".to_owned()
+            }
             PackageError::Changed { .. } => "try again when nothing writes to the folder".to_owned(),
             PackageError::Exists { .. } => "choose another place, or remove it first".to_owned(),
         })

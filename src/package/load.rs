@@ -111,9 +111,9 @@ fn find_manifest(contents: &Contents, what: &str) -> Result<&'static str, Packag
 
 /// The commonest reasons why there is no manifest.
 fn where_is_it(contents: &Contents) -> String {
-    let below = contents.names().find(|name| {
-        name.split_once('/').is_some_and(|(_, rest)| MANIFEST_NAMES.contains(&rest))
-    });
+    let below = contents
+        .names()
+        .find(|name| name.split_once('/').is_some_and(|(_, rest)| MANIFEST_NAMES.contains(&rest)));
     if let Some((folder, name)) = below.and_then(|name| name.split_once('/')) {
         return format!(
             "there is {} in the folder {}: the manifest belongs in the root, so use that folder, or zip what is in it \

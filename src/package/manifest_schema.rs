@@ -27,14 +27,16 @@ mod tests {
     #[test]
     fn it_has_the_keys_of_the_reader() {
         let document = document();
-        let keys: BTreeSet<&str> = document["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let keys: BTreeSet<&str> =
+            document["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, KEYS.iter().copied().collect());
     }
 
     #[test]
     fn it_tells_the_true_defaults() {
         let document = document();
-        let default = |section: &str, key: &str| document["properties"][section]["properties"][key]["default"].clone();
+        let default =
+            |section: &str, key: &str| document["properties"][section]["properties"][key]["default"].clone();
         let limits = Limits::default();
         assert_eq!(default("limits", "timeout"), format_duration(limits.timeout));
         assert_eq!(default("limits", "memory"), format_bytes(limits.memory_bytes));

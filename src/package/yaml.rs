@@ -197,12 +197,15 @@ fn not_json(file: &str, text: &str) -> Option<Diagnostic> {
     }
     let text_without_mark = text.strip_prefix('\u{feff}').unwrap_or(text);
     let error = serde_json::from_str::<serde::de::IgnoredAny>(text_without_mark).err()?;
-    let line_start: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let line_start: usize =
+        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
     let place = Place::of(text, offset..text.ceil_char_boundary(offset + 1));
-    Some(Diagnostic::error(codes::SYNTAX, place, "", format!("not valid JSON: {said}")))
+    let problem = Diagnostic::error(codes::SYNTAX, place, "", format!("not valid JSON: {said}"));
+    let after_comma = text[..offset].trim_end().ends_with(',') && text[offset..].starts_with(['}', ']']);
+    Some(problem.maybe_help(after_comma.then(|| "remove the comma before it".to_owned())))
 }
 
 /// Why reading stops. Boxed: the happy path returns a `Result` per event.
@@ -263,7 +266,8 @@ impl<'a> Composer<'a> {
     }
 
     fn run(mut self) -> Result<Option<Node>, Stop> {
-        let options = granit_parser::options! { emit_comments: false };
+        // The scanner looks ahead of the events; its own limit keeps it from going far.
+        let options = granit_parser::options! { emit_comments: false, flow_nesting_limit: 2 * DEPTH_MAX };
         for event in Parser::new_from_str_with_options(self.text, options) {
             let (event, span) = event.map_err(|error| self.syntax(&error))?;
             self.take(event, span)?;
@@ -281,13 +285,15 @@ impl<'a> Composer<'a> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    let problem = Diagnostic::error(codes::MANY_DOCUMENTS, place, "", "a second document begins here");
+                    let problem =
+                        Diagnostic::error(codes::MANY_DOCUMENTS, place, "", "a second document begins here");
                     return Err(Box::new(problem.help("keep one document; remove the line `---`")));
                 }
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let tag = tag.as_deref().map(|tag| (tag.core_suffix().unwrap_or("?").to_owned(), tag.original()));
+                let tag =
+                    tag.as_deref().map(|tag| (tag.core_suffix().unwrap_or("?").to_owned(), tag.original()));
                 self.count(place, 1, text.len())?;
                 self.anchor(anchor, place)?;
                 let node = self.scalar(&text, style, tag, place);
@@ -346,7 +352,8 @@ impl<'a> Composer<'a> {
             return Err(too_much(place, format!("more than {ALIASES_MAX} aliases")));
         }
         let Some((_, cost)) = self.anchors.get(&anchor) else {
-            let problem = Diagnostic::error(codes::SYNTAX, place, "", "this alias stands inside what it refers to");
+            let problem =
+                Diagnostic::error(codes::SYNTAX, place, "", "this alias stands inside what it refers to");
             return Err(Box::new(problem));
         };
         let cost = *cost;
@@ -405,11 +412,16 @@ impl<'a> Composer<'a> {
         if depth <= DEPTH_MAX {
             return Ok(());
         }
-        let message = format!("nested more than {DEPTH_MAX} deep");
-        Err(Box::new(Diagnostic::error(codes::TOO_DEEP, place, "", message)))
+        Err(deeper(place))
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<(String, String)>, place: Place) -> Node {
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Option<(String, String)>,
+        place: Place,
+    ) -> Node {
         let plain = style == ScalarStyle::Plain;
         let value = match tag {
             None if plain => plain_value(text),
@@ -456,34 +468,82 @@ impl<'a> Composer<'a> {
     }
 
     fn syntax(&self, error: &granit_parser::ScanError) -> Stop {
-        use granit_parser::ErrorKind as Kind;
-
         let mark = error.marker();
         let place = self.place(Span::new(*mark, *mark));
-        let help = match error.kind() {
-            Kind::TabNotAllowed | Kind::TabInBlockIndentation => Some("indent with spaces; YAML forbids tabs"),
-            Kind::UnexpectedEofFlowSequence => Some("a `[` is not closed"),
-            Kind::UnexpectedEofFlowMapping => Some("a `{` is not closed"),
-            Kind::UnknownAnchor => Some("a text that begins with `*` needs quotes"),
-            Kind::InvalidIndentation => Some("entries of one mapping begin in the same column"),
-            _ => None,
-        };
+        if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
+            return deeper(place);
+        }
         let line_start = self.text[..place.start].rfind('\n').map_or(0, |at| at + 1);
-        let tabbed = self.text[line_start..].chars().take_while(|c| c.is_whitespace() && *c != '\n').any(|c| c == '\t');
-        let help = if tabbed { Some("indent with spaces; YAML forbids tabs") } else { help };
-        let message = format!("not valid YAML: {}", error.kind());
-        Box::new(Diagnostic::error(codes::SYNTAX, place, "", message).maybe_help(help.map(str::to_owned)))
+        let indentation = self.text[line_start..].chars().take_while(|c| matches!(c, ' ' | '\t'));
+        let (what, help) = match indentation.clone().any(|c| c == '\t') {
+            true => ("a tab in the indentation".to_owned(), Some("indent with spaces; YAML forbids tabs")),
+            false => syntax_words(error.kind()),
+        };
+        let problem = Diagnostic::error(codes::SYNTAX, place, "", format!("not valid YAML: {what}"));
+        Box::new(problem.maybe_help(help.map(str::to_owned)))
     }
+}
+
+/// The commonest mistakes in words that need no knowledge of YAML's grammar.
+fn syntax_words(kind: &granit_parser::ErrorKind) -> (String, Option<&'static str>) {
+    use granit_parser::ErrorKind as Kind;
+
+    let (what, help) = match kind {
+        Kind::TabNotAllowed | Kind::TabInBlockIndentation | Kind::TabInIndentation => {
+            ("a tab in the indentation", "indent with spaces; YAML forbids tabs")
+        }
+        Kind::ExpectedBlockMappingKey | Kind::InvalidIndentation => (
+            "this does not belong to the mapping above it",
+            "entries of one mapping begin in the same column",
+        ),
+        Kind::ExpectedBlockSequenceEntry => (
+            "this does not belong to the list above it",
+            "items of one list begin with `- ` in the same column",
+        ),
+        Kind::ExpectedFlowMappingSeparator | Kind::UnexpectedEofFlowMapping => {
+            ("a `,` or `}` is missing before this", "is a `{` further up not closed?")
+        }
+        Kind::ExpectedFlowSequenceSeparator | Kind::UnexpectedEofFlowSequence => {
+            ("a `,` or `]` is missing before this", "is a `[` further up not closed?")
+        }
+        Kind::MappingValueNotAllowed => {
+            ("a `:` where no key can stand", "a text that holds `: ` needs quotes")
+        }
+        Kind::SimpleKeyExpected | Kind::InvalidSimpleKey => {
+            ("a key without its `:`", "write `key: value`; a text of several lines needs `|` or quotes")
+        }
+        Kind::UnclosedQuotedScalar | Kind::DocumentIndicatorInQuotedScalar => {
+            ("a quote is not closed", "close it; within '…' a quote is written twice")
+        }
+        Kind::UnknownQuotedScalarEscape | Kind::InvalidQuotedScalarHexEscape => (
+            "an escape that does not exist",
+            "in \"…\" a backslash begins an escape: write it twice, or use '…'",
+        ),
+        Kind::UnknownAnchor => ("an alias of nothing", "a text that begins with `*` needs quotes"),
+        Kind::UnexpectedCharacter { .. } => {
+            ("a text cannot begin with this character", "put the text in quotes")
+        }
+        other => return (other.to_string(), None),
+    };
+    (what.to_owned(), Some(help))
 }
 
 /// Takes a node as the next key of a mapping; `None` if it can be none, which is reported.
 fn key_of(node: Node, seen: &mut HashMap<String, Place>, diagnostics: &mut Diagnostics) -> Option<Key> {
     let place = node.place;
     let name = match (node.raw, node.value) {
-        (Some(raw), NodeValue::Str(_) | NodeValue::Null | NodeValue::Bool(_) | NodeValue::Int(_) | NodeValue::Float(_)) => {
+        (
+            Some(raw),
+            NodeValue::Str(_)
+            | NodeValue::Null
+            | NodeValue::Bool(_)
+            | NodeValue::Int(_)
+            | NodeValue::Float(_),
+        ) => {
             // `<<: *defaults` copies another mapping in, a second meaning of a key.
             if &*raw == "<<" {
-                let problem = Diagnostic::error(codes::MERGE_KEY, place, "", "merge keys (`<<`) are not supported");
+                let problem =
+                    Diagnostic::error(codes::MERGE_KEY, place, "", "merge keys (`<<`) are not supported");
                 diagnostics.push(problem.help("write the keys out"));
                 return None;
             }
@@ -496,17 +556,31 @@ fn key_of(node: Node, seen: &mut HashMap<String, Place>, diagnostics: &mut Diagn
         }
     };
     if name.chars().any(char::is_control) {
-        diagnostics.push(Diagnostic::error(codes::KEY, place, "", format!("the key {} holds a control character", quote(&name))));
+        diagnostics.push(Diagnostic::error(
+            codes::KEY,
+            place,
+            "",
+            format!("the key {} holds a control character", quote(&name)),
+        ));
         return None;
     }
     if let Some(first) = seen.get(&name) {
-        let problem = Diagnostic::error(codes::DUPLICATE_KEY, place, "", format!("the key {} stands here a second time", quote(&name)));
+        let problem = Diagnostic::error(
+            codes::DUPLICATE_KEY,
+            place,
+            "",
+            format!("the key {} stands here a second time", quote(&name)),
+        );
         let help = format!("it was set on line {} already; keep one of the two", first.line);
         diagnostics.push(problem.help(help).related(*first, "first set here"));
         return None;
     }
     seen.insert(name.clone(), place);
     Some(Key { name, place })
+}
+
+fn deeper(place: Place) -> Stop {
+    Box::new(Diagnostic::error(codes::TOO_DEEP, place, "", format!("nested more than {DEPTH_MAX} deep")))
 }
 
 fn too_much(place: Place, what: String) -> Stop {
@@ -546,7 +620,11 @@ fn plain_value(text: &str) -> Result<NodeValue, &'static str> {
     }
     if is_float(digits) {
         let number: f64 = text.parse().map_err(|_| "is not a number")?;
-        return if number.is_finite() { Ok(NodeValue::Float(number)) } else { Err("is too large for a number") };
+        return if number.is_finite() {
+            Ok(NodeValue::Float(number))
+        } else {
+            Err("is too large for a number")
+        };
     }
     Ok(NodeValue::Str(text.to_owned()))
 }

@@ -65,7 +65,7 @@ impl DataFolder {
             }
         }
         write_pid(&mut file).map_err(Error::io("write", &path))?;
-        Ok(Lock { folder, _file: file })
+        Ok(Lock { folder, file })
     }
 
     /// Bytes that this user may still write on the folder's file system.
@@ -90,12 +90,19 @@ impl DataFolder {
 #[derive(Debug)]
 pub struct Lock {
     folder: DataFolder,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
     pub fn folder(&self) -> &DataFolder {
         &self.folder
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that is just being started shares the open file until it runs.
+        let _ = self.file.unlock();
     }
 }
 

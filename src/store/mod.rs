@@ -25,7 +25,11 @@ mod time;
 pub use check::{Check, FileCheck, check};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
-pub use ledger::*;
+pub use ledger::{
+    ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
+    LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
+    REASON_IO, REASON_QUEUE_FULL, Reader, SpanView, TraceSummary, TraceView, UsageView,
+};
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registration};
 

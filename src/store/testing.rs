@@ -46,10 +46,6 @@ impl TestChild {
         self.child.wait().unwrap();
         std::iter::from_fn(|| self.hear()).collect()
     }
-
-    pub fn wait(mut self) -> bool {
-        self.child.wait().unwrap().success()
-    }
 }
 
 impl Drop for TestChild {

@@ -8,6 +8,7 @@ use super::testing::{TestChild, child_folder, say};
 use super::*;
 
 const FILES: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn digest_of(number: usize) -> Digest {
     let mut bytes = [0; 32];
@@ -33,7 +34,7 @@ fn is_whole(package: &StoredPackage) -> bool {
 #[test]
 fn child_that_registers() {
     let Some(folder) = child_folder() else { return };
-    let store = Store::open(folder, Duration::from_secs(10)).unwrap();
+    let store = Store::open(folder, PATIENCE).unwrap();
     let name = PluginName::parse("echo").unwrap();
     let first = store.packages().unwrap().len();
     for number in first.. {
@@ -59,7 +60,7 @@ fn an_acknowledged_registration_survives_a_kill_at_any_moment() {
         std::thread::sleep(Duration::from_micros(fastrand::u64(0..60_000)));
         acknowledged.extend(child.kill());
 
-        let store = Store::open(temp.path(), Duration::from_secs(1)).unwrap();
+        let store = Store::open(temp.path(), PATIENCE).unwrap();
         for said in &acknowledged {
             let (number, disabled) = match said.strip_prefix("disabled ") {
                 Some(number) => (number, true),
@@ -86,9 +87,18 @@ fn an_acknowledged_registration_survives_a_kill_at_any_moment() {
 }
 
 #[test]
+fn handles_go_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Store>();
+    shared::<Ledger>();
+    shared::<Reader>();
+    shared::<Error>();
+}
+
+#[test]
 fn a_registration_needs_its_package_and_keeps_it() {
     let temp = tempfile::tempdir().unwrap();
-    let store = Store::open(temp.path(), Duration::ZERO).unwrap();
+    let store = Store::open(temp.path(), PATIENCE).unwrap();
     let (name, version) = (PluginName::parse("echo").unwrap(), Version::new(1, 0, 0));
     let missing = store.register(&name, &version, &digest_of(1), "{}");
     assert!(matches!(missing, Err(Error::NotFound { .. })));
@@ -104,10 +114,10 @@ fn a_registration_needs_its_package_and_keeps_it() {
 #[test]
 fn a_damaged_registry_is_said_and_not_replaced() {
     let temp = tempfile::tempdir().unwrap();
-    drop(Store::open(temp.path(), Duration::ZERO).unwrap());
+    drop(Store::open(temp.path(), PATIENCE).unwrap());
     let folder = DataFolder::new(temp.path());
     fs::write(folder.registry(), vec![0x5a; 16384]).unwrap();
-    assert!(matches!(Store::open(temp.path(), Duration::ZERO), Err(Error::Corrupt { .. })));
+    assert!(matches!(Store::open(temp.path(), PATIENCE), Err(Error::Corrupt { .. })));
     assert_eq!(check(&folder).registry.problems.len(), 1);
     assert_eq!(fs::read(folder.registry()).unwrap().len(), 16384);
 }
@@ -115,7 +125,7 @@ fn a_damaged_registry_is_said_and_not_replaced() {
 #[test]
 fn a_full_disk_refuses_a_registration_and_keeps_the_others() {
     let Some(disk) = super::testing::TinyDisk::mount(512) else { return };
-    let store = Store::open(disk.path(), Duration::ZERO).unwrap();
+    let store = Store::open(disk.path(), PATIENCE).unwrap();
     let (name, digest) = (PluginName::parse("echo").unwrap(), put(&store, 1).digest);
     store.register(&name, &Version::new(0, 0, 0), &digest, "{}").unwrap();
     let manifest = format!("\"{}\"", "x".repeat(20_000));

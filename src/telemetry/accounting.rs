@@ -20,6 +20,9 @@ use super::record::Record;
 /// Encoded batches of one signal that may wait for the collector.
 pub const BUFFER_BYTES_MAX: usize = 32 << 20;
 
+/// Waiting batches are joined up to this size.
+const JOINED_BYTES_MAX: usize = 64 << 10;
+
 /// What is delivered to a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {
@@ -192,7 +195,7 @@ impl Book {
         let mut pages = lock(&self.pages);
         let page = &mut pages[signal as usize];
         page.in_work -= batch.records.min(page.in_work);
-        page.buffer.push_back(batch);
+        page.append(batch);
         while page.buffer.iter().map(|batch| batch.body.len()).sum::<usize>() > self.buffer_bytes_max {
             let oldest = usize::from(page.in_flight);
             let Some(gone) = page.buffer.remove(oldest) else { break };
@@ -260,10 +263,6 @@ impl Book {
         }
     }
 
-    pub fn waiting(&self, signal: Signal) -> bool {
-        !lock(&self.pages)[signal as usize].buffer.is_empty()
-    }
-
     /// All signals at one moment.
     pub fn snapshot(&self, queue: &Queue) -> Accounting {
         let pages = lock(&self.pages);
@@ -297,6 +296,19 @@ impl Book {
 }
 
 impl Page {
+    /// Small batches that wait are joined, so that a collector that comes back is not asked thousands of
+    /// times: two protobuf messages in a row are one message with the repeated fields of both.
+    fn append(&mut self, batch: Batch) {
+        let waiting = self.buffer.len() > usize::from(self.in_flight);
+        match self.buffer.back_mut().filter(|_| waiting) {
+            Some(last) if last.body.len() + batch.body.len() <= JOINED_BYTES_MAX => {
+                last.body = [&*last.body, &*batch.body].concat().into();
+                last.records += batch.records;
+            }
+            _ => self.buffer.push_back(batch),
+        }
+    }
+
     fn drop(&mut self, reason: DropReason, records: u64) {
         self.dropped[reason as usize] += records;
     }

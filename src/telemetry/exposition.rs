@@ -27,7 +27,8 @@ enum Format {
 
 pub(super) fn render(metrics: &Metrics, accept: Option<&str>) -> Exposition {
     let format = negotiate(accept.unwrap_or(""));
-    let mut writer = Writer { out: String::with_capacity(16 << 10), labels: String::new(), format };
+    let mut writer =
+        Writer { out: String::with_capacity(16 << 10), labels: String::new(), bounds: Vec::new(), format };
     for family in metrics.gather() {
         writer.family(&family, metrics);
     }
@@ -75,6 +76,8 @@ struct Writer {
     out: String,
     /// The labels of the series at hand, rendered once for all its samples.
     labels: String,
+    /// Bounds of buckets as they are printed; nearly all histograms share theirs.
+    bounds: Vec<(f64, String)>,
     format: Format,
 }
 
@@ -139,16 +142,36 @@ impl Writer {
         for (index, bucket) in buckets.iter().enumerate() {
             let exemplar = slots.and_then(|slots| slots.get(index));
             let count = bucket.cumulative_count() as f64;
-            self.sample(name, "_bucket", Some(bucket.upper_bound()), count, exemplar);
+            self.remember_bound(index, bucket.upper_bound());
+            self.sample(name, "_bucket", Some(index), count, exemplar);
         }
         let count = histogram.get_sample_count() as f64;
         let exemplar = slots.and_then(|slots| slots.get(buckets.len()));
-        self.sample(name, "_bucket", Some(f64::INFINITY), count, exemplar);
+        self.remember_bound(buckets.len(), f64::INFINITY);
+        self.sample(name, "_bucket", Some(buckets.len()), count, exemplar);
         self.sample(name, "_sum", None, histogram.get_sample_sum(), None);
         self.sample(name, "_count", None, count, None);
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, le: Option<f64>, value: f64, exemplar: Option<Exemplar>) {
+    fn remember_bound(&mut self, index: usize, bound: f64) {
+        if self.bounds.get(index).is_some_and(|(known, _)| *known == bound) {
+            return;
+        }
+        let mut text = String::new();
+        push_bound(&mut text, bound);
+        self.bounds.truncate(index);
+        self.bounds.push((bound, text));
+    }
+
+    /// `le`: which of the remembered bounds.
+    fn sample(
+        &mut self,
+        name: &str,
+        suffix: &str,
+        le: Option<usize>,
+        value: f64,
+        exemplar: Option<Exemplar>,
+    ) {
         self.out.push_str(name);
         self.out.push_str(suffix);
         if le.is_some() || !self.labels.is_empty() {
@@ -159,7 +182,7 @@ impl Writer {
                     self.out.push(',');
                 }
                 self.out.push_str("le=\"");
-                push_bound(&mut self.out, bound);
+                self.out.push_str(&self.bounds[bound].1);
                 self.out.push('"');
             }
             self.out.push('}');
@@ -203,6 +226,9 @@ fn push_value(out: &mut String, value: f64) {
         out.push_str("NaN");
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else if value.fract() == 0.0 && value.abs() < 9e15 {
+        // Most values are counts, and integers print several times faster.
+        let _ = write!(out, "{}", value as i64);
     } else {
         let _ = write!(out, "{value}");
     }
@@ -228,3 +254,6 @@ fn push_bound(out: &mut String, bound: f64) {
         out.push_str(".0");
     }
 }
+
+#[cfg(test)]
+mod tests;

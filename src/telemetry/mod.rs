@@ -33,7 +33,8 @@ pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, P
 pub use operation::{Operation, OperationKind};
 pub use queue::ActiveInvocation;
 pub use record::{
-    Captured, LogRecord, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord, Value,
+    Captured, LogRecord, OperationEvent, OperationRecord, Record, RecordingData, Sink, SpanKind, SpanRecord,
+    Value,
 };
 pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
 pub use settings::{LogTarget, Settings};
@@ -88,8 +89,13 @@ impl Telemetry {
             resource: resource(&settings.otlp.resource),
         };
         let worker = worker::start(&settings, parts, sinks)?;
-        let tracer = Tracer::new(queue.clone());
+        let tracer = Tracer::new(queue.clone(), settings.sampler);
         Ok(Telemetry(Arc::new(Inner { queue, book, metrics, tracer, sampler: settings.sampler, worker })))
+    }
+
+    /// One more consumer, from the next drain on. For those that need telemetry to be made.
+    pub fn add_sink(&self, sink: Box<dyn Sink>) {
+        self.0.worker.add_sink(sink);
     }
 
     /// The cached metrics of a deployed version, its counters at 0. The same ones until it is removed.

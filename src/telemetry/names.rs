@@ -187,6 +187,7 @@ pub mod log {
     pub const DURATION_MS: &str = "duration_ms";
     pub const LOGGER: &str = "logger";
     pub const DROPPED_FIELDS: &str = "dropped_fields";
+    pub const FIELD_PREFIX: &str = "field.";
     /// Keys that belong to the record itself; a plugin's field of that name goes out as `field.{name}`.
     pub const RESERVED: &[&str] = &[
         TIMESTAMP,
@@ -234,4 +235,20 @@ pub mod event {
     pub const TELEMETRY_DROPPED: &str = "telemetry.dropped";
     pub const TELEMETRY_EXPORT_FAILED: &str = "telemetry.export_failed";
     pub const TELEMETRY_EXPORT_RECOVERED: &str = "telemetry.export_recovered";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_documented_and_named_by_the_rules() {
+        let page = include_str!("../../docs/telemetry.md");
+        for family in FAMILIES {
+            let short = family.name.strip_prefix("spanglass_").unwrap();
+            assert!(page.contains(&format!("`{short}`")), "{short} is missing in docs/telemetry.md");
+            assert_eq!(family.kind == FamilyKind::Counter, family.name.ends_with("_total"), "{short}");
+            assert!(family.help.ends_with('.'), "{short}");
+        }
+    }
 }

@@ -14,7 +14,9 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, Value as OtelValue};
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    Sampler as SdkSampler, SdkTracerProvider, Span as SdkSpan, SpanData, SpanProcessor,
+};
 use tracing::{Dispatch, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Registry;
@@ -29,7 +31,8 @@ use super::Telemetry;
 use super::clock::nanoseconds;
 use super::names::{self, attribute};
 use super::queue::Queue;
-use super::record::{OperationRecord, Record, TEXT_BYTES_MAX, Value};
+use super::record::{OperationEvent, OperationRecord, Record, TEXT_BYTES_MAX, Value};
+use super::settings::Sampler;
 
 /// What the control plane does. Its text is the span's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +132,12 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    pub fn new(queue: Arc<Queue>) -> Tracer {
-        let provider = SdkTracerProvider::builder().with_span_processor(IntoQueue(queue)).build();
+    pub fn new(queue: Arc<Queue>, sampler: Sampler) -> Tracer {
+        // Said explicitly, since the SDK would read the process's environment.
+        let root = SdkSampler::TraceIdRatioBased(sampler.ratio);
+        let sampler = if sampler.parent_based { SdkSampler::ParentBased(Box::new(root)) } else { root };
+        let provider =
+            SdkTracerProvider::builder().with_sampler(sampler).with_span_processor(IntoQueue(queue)).build();
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(names::SCOPE))
             .with_location(false)
@@ -189,8 +196,10 @@ fn convert(span: SpanData) -> Option<OperationRecord> {
         events: span
             .events
             .iter()
-            .map(|event| {
-                (event.name.to_string().into(), unix_ns(event.timestamp), attributes(&event.attributes))
+            .map(|event| OperationEvent {
+                name: event.name.to_string().into(),
+                unix_ns: unix_ns(event.timestamp),
+                attributes: attributes(&event.attributes),
             })
             .collect(),
         sdk: span,

@@ -95,6 +95,7 @@ pub(super) struct ShardState {
     /// Records that were refused, whoever would have wanted them.
     refused_records: u64,
     closed: bool,
+    #[allow(clippy::vec_box, reason = "boxes go round: each one becomes a record's again")]
     free: Vec<Box<RecordingData>>,
     active: Vec<Option<ActiveInvocation>>,
     active_free: Vec<u32>,
@@ -196,6 +197,7 @@ impl Queue {
     }
 
     /// Gives recordings back for reuse.
+    #[allow(clippy::vec_box, reason = "see `ShardState::free`")]
     pub fn recycle(&self, mut recordings: Vec<Box<RecordingData>>) {
         for shard in &self.shards {
             if recordings.is_empty() {
@@ -249,5 +251,57 @@ impl ShardState {
     /// From now on everything is refused, and counted.
     pub fn close(&mut self) {
         self.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::guest::{LogStream, Severity};
+    use crate::telemetry::record::{LogRecord, TEXT_BYTES_MAX};
+
+    fn line(bytes: usize) -> Record {
+        Record::Log(Box::new(LogRecord {
+            unix_ns: 1,
+            severity: Severity::Info,
+            stream: LogStream::Stdout,
+            body: "x".repeat(bytes).into(),
+            event_name: None,
+            ids: None,
+            plugin: None,
+            version: None,
+            fields: Vec::new(),
+            dropped_fields: 0,
+        }))
+    }
+
+    fn flood(lines: u64, bytes: usize) -> (usize, usize, Counts, Counts) {
+        let queue = Queue::new(Enabled { traces: true, logs: true });
+        let wakes = (0..lines).filter(|_| queue.push(line(bytes))).count();
+        assert!(wakes > 0, "the telemetry thread is woken before it is too late");
+        let (mut held, mut records, mut refused) = (0, 0, Counts::default());
+        let mut waiting = Counts::default();
+        queue.each(|shard| {
+            refused += shard.refused;
+            waiting += shard.waiting;
+            held += shard.bytes;
+            records += shard.take().0.len();
+        });
+        assert_eq!(waiting.logs, records as u64, "what is counted is what is there");
+        (held, records, waiting, refused)
+    }
+
+    #[test]
+    fn a_flood_of_long_lines_is_bounded_by_bytes() {
+        let (held, records, waiting, refused) = flood(10_000, TEXT_BYTES_MAX);
+        assert!(held <= QUEUE_BYTES_MAX && records < SHARD_RECORDS_MAX);
+        assert_eq!(waiting.logs + refused.logs, 10_000);
+    }
+
+    #[test]
+    fn a_flood_of_short_lines_is_bounded_by_records() {
+        let (_, records, waiting, refused) = flood(10_000, 1);
+        assert_eq!(records, SHARD_RECORDS_MAX);
+        assert_eq!(waiting.logs + refused.logs, 10_000);
     }
 }

@@ -180,9 +180,16 @@ pub struct OperationRecord {
     pub end_unix_ns: u64,
     pub error: Option<Text>,
     pub attributes: Vec<(Text, Value)>,
-    /// Name, wall time and attributes.
-    pub events: Vec<(Text, u64, Vec<(Text, Value)>)>,
+    pub events: Vec<OperationEvent>,
     pub(super) sdk: opentelemetry_sdk::trace::SpanData,
+}
+
+/// Something that happened within a span of the control plane.
+#[derive(Clone, Debug)]
+pub struct OperationEvent {
+    pub name: Text,
+    pub unix_ns: u64,
+    pub attributes: Vec<(Text, Value)>,
 }
 
 /// A list threaded through one vector that several owners share.

@@ -37,6 +37,8 @@ pub const GUEST_SPANS_MAX: usize = 256;
 pub const GUEST_FIELDS_MAX: usize = 64;
 /// Events of one span.
 pub const EVENTS_MAX: usize = 128;
+/// Text that the host's attributes and events may hold in one invocation.
+pub const HOST_BYTES_MAX: usize = 1 << 20;
 /// Bytes that the guest's spans, events and metrics may hold in one invocation.
 pub const GUEST_BYTES_MAX: usize = 256 << 10;
 /// Log lines and records of one invocation.
@@ -248,6 +250,9 @@ impl Recording {
         }
         let (key, value) = (key.into(), value.into().bounded());
         let data = self.data.as_mut().expect(ALIVE);
+        if data.text_bytes + value.text_bytes() > HOST_BYTES_MAX + GUEST_BYTES_MAX {
+            return data.spans[span.index as usize].dropped_attributes += 1;
+        }
         if !data.replace_field(span.index as usize, &key, &value) {
             data.push_field(span.index as usize, key, value);
         }
@@ -261,7 +266,7 @@ impl Recording {
         let now = self.anchor.offset_ns();
         let data = self.data.as_mut().expect(ALIVE);
         let fields = fields.into_iter().map(|(key, value)| (key, value.bounded()));
-        if data.events.len() < EVENTS_MAX {
+        if data.events.len() < EVENTS_MAX && data.text_bytes < HOST_BYTES_MAX + GUEST_BYTES_MAX {
             data.push_event(span.index as usize, name.into(), now, fields);
         } else {
             data.spans[span.index as usize].dropped_events += 1;
@@ -602,6 +607,11 @@ fn adopt_orphans(data: &mut RecordingData, guests: &[(u32, SpanId)]) {
 /// A guest's log as a record without ids.
 pub(super) fn log_record(log: GuestLog, unix_ns: u64) -> LogRecord {
     let (mut fields, mut dropped_fields) = guest_fields(log.fields, &[]);
+    for (key, _) in &mut fields {
+        if names::log::RESERVED.contains(&&**key) {
+            *key = format!("{}{key}", names::log::FIELD_PREFIX).into();
+        }
+    }
     if let Some(logger) = log.logger {
         fields.push((names::log::LOGGER.into(), owned(truncate(&logger, GUEST_NAME_BYTES_MAX)).into()));
     }
@@ -801,3 +811,6 @@ impl RecordingData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

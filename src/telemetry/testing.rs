@@ -155,7 +155,9 @@ impl HttpServer {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(stream), answer, stopped) = (stream, answer.clone(), stopped.clone()) else { continue };
+                let (Ok(stream), answer, stopped) = (stream, answer.clone(), stopped.clone()) else {
+                    continue;
+                };
                 std::thread::spawn(move || serve(stream, &*answer, &stopped));
             }
         });
@@ -202,7 +204,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let length: usize =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
     let mut body = bytes.split_off(end);
     while body.len() < length {
         match stream.read(&mut buffer) {
@@ -216,7 +219,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
 
 /// An HTTP answer with a body.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
     answer.extend_from_slice(body);
     answer
 }

@@ -42,6 +42,8 @@ pub(super) struct Handle {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Sinks that came after the start.
+    new_sinks: Mutex<Vec<Box<dyn Sink>>>,
     wake: Notify,
     done: Condvar,
 }
@@ -73,7 +75,8 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
         let _context = runtime.enter();
         make_lanes(&settings.otlp, &parts)?
     };
-    let sdk = SdkEncoder::new(&parts.resource).map_err(Error::SpanExporter)?;
+    let sdk = settings.otlp.traces.as_ref().map(|_| SdkEncoder::new(&parts.resource));
+    let sdk = sdk.transpose().map_err(Error::SpanExporter)?;
     let worker = Worker {
         preamble: Preamble::new(&parts.resource, names::SCOPE, env!("CARGO_PKG_VERSION")),
         parts,
@@ -103,6 +106,10 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
 impl Handle {
     pub fn wake(&self) {
         self.shared.wake.notify_one();
+    }
+
+    pub fn add_sink(&self, sink: Box<dyn Sink>) {
+        lock(&self.shared.new_sinks).push(sink);
     }
 
     pub fn flush(&self, timeout: Duration) -> bool {
@@ -155,7 +162,8 @@ struct Worker {
     otlp: Otlp,
     sinks: Vec<Option<Box<dyn Sink>>>,
     lines: Option<LogLines>,
-    sdk: SdkEncoder,
+    /// Only where traces go somewhere: making it reads the process's environment.
+    sdk: Option<SdkEncoder>,
     preamble: Preamble,
     lanes: Lanes,
     shared: Arc<Shared>,
@@ -248,6 +256,7 @@ impl Worker {
     }
 
     async fn drain(&mut self) {
+        self.sinks.extend(lock(&self.shared.new_sinks).drain(..).map(Some));
         let drained = self.parts.book.drain(&self.parts.queue);
         if drained.refused > 0 {
             self.count_refused(drained.refused);
@@ -357,7 +366,11 @@ impl Worker {
             .collect();
         for spans in spans.chunks(BATCH_INVOCATIONS_MAX as usize) {
             let records = spans.len() as u64;
-            match self.sdk.encode(spans.to_vec()).await {
+            let body = match &self.sdk {
+                Some(sdk) => sdk.encode(spans.to_vec()).await,
+                None => None,
+            };
+            match body {
                 Some(body) => self.hand_over(Signal::Traces, Batch { records, body }),
                 None => self.parts.book.not_encoded(Signal::Traces, records),
             }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use serde_json::Value;
 use spanglass::package::diagnostic::{Diagnostics, Style};
 use spanglass::package::manifest_schema;
@@ -23,7 +24,8 @@ struct Case {
 impl Case {
     fn all() -> Vec<Case> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/manifest");
-        let mut folders: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut folders: Vec<PathBuf> =
+            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
         folders.sort();
         folders.into_iter().map(Case::open).collect()
     }
@@ -76,7 +78,8 @@ fn every_manifest_gets_the_expected_diagnostics() {
 fn schema_and_reader_agree() {
     // Relations between values, other files, this build's version, the text's form, free-form schemas.
     const BEYOND_A_SCHEMA: &[&str] = &[
-        "SG0205", "SG0206", "SG0209", "SG0211", "SG0214", "SG0216", "SG0217", "SG0218", "SG0219", "SG0213", "SG0212",
+        "SG0205", "SG0206", "SG0209", "SG0211", "SG0214", "SG0216", "SG0217", "SG0218", "SG0219", "SG0213",
+        "SG0212",
     ];
     let schema = Schema::compile(manifest_schema::document()).unwrap();
     for case in Case::all() {
@@ -97,5 +100,48 @@ fn schema_and_reader_agree() {
                 assert_eq!(unseen, None, "{place}: only the reader refuses it");
             }
         }
+    }
+}
+
+#[test]
+fn the_reference_explains_every_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("docs/manifest.md")).unwrap();
+    let codes = fs::read_to_string(root.join("src/package/codes.rs")).unwrap();
+    let codes: Vec<&str> = codes.split('"').filter(|part| part.starts_with("SG0")).collect();
+    assert!(codes.len() > 40);
+    for code in codes {
+        assert_eq!(reference.matches(&format!("| {code} |")).count(), 1, "{code}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_reader_or_picture_panic(text in "(name: |version: |input:|limits:|\\PC|[-{}\\[\\],:#&*!|>'\"%@`\n\r\t ~?\u{1b}\u{202e}é]){0,80}") {
+        for name in ["manifest.yaml", "plugin.json"] {
+            let (manifest, diagnostics) = read::read(name, text.as_bytes(), Some(&[]));
+            prop_assert_eq!(manifest.is_some(), diagnostics.valid());
+            for color in [false, true] {
+                diagnostics.render(Style { color, width: 60 });
+            }
+        }
+    }
+
+    #[test]
+    fn no_byte_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let (_, diagnostics) = read::read("manifest.yaml", &bytes, None);
+        diagnostics.render(Style::default());
+    }
+
+    #[test]
+    fn no_damage_to_a_manifest_makes_the_reader_panic(at in 0usize..1000, with in any::<char>(), cut in 0usize..40) {
+        let full = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/manifest/full/manifest.yaml")).unwrap();
+        let start = full.floor_char_boundary(at);
+        let end = full.ceil_char_boundary((start + cut).min(full.len()));
+        let damaged = format!("{}{with}{}", &full[..start], &full[end..]);
+        let (_, diagnostics) = read::read("manifest.yaml", damaged.as_bytes(), None);
+        diagnostics.render(Style::default());
     }
 }

@@ -61,7 +61,10 @@ impl Contents {
             return Ok(Contents { entries: folder::list(path)?, source: Source::Folder(path.to_owned()) });
         }
         if !metadata.is_file() {
-            return Err(PackageError::NotAFile { name: quote(&path.display().to_string()), what: "neither a file nor a folder" });
+            return Err(PackageError::NotAFile {
+                name: quote(&path.display().to_string()),
+                what: "neither a file nor a folder",
+            });
         }
         let file = open_plain(path).map_err(PackageError::reading(path))?;
         Contents::of_zip(zipped::Data::File(file, metadata.len()))
@@ -137,10 +140,14 @@ impl Contents {
         if fs::symlink_metadata(folder).is_ok() && !is_empty(folder) {
             return Err(PackageError::Exists { path: folder.to_owned() });
         }
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(PackageError::writing(parent))?;
         // In the same folder, so that the rename stays within one file system. Dropping it removes it.
-        let fresh = tempfile::Builder::new().prefix(".unpack-").tempdir_in(parent).map_err(PackageError::writing(parent))?;
+        let fresh = tempfile::Builder::new()
+            .prefix(".unpack-")
+            .tempdir_in(parent)
+            .map_err(PackageError::writing(parent))?;
         for entry in &self.entries {
             let path = fresh.path().join(&*entry.name);
             if let Some(above) = path.parent() {
@@ -161,7 +168,10 @@ impl Contents {
         Ok(())
     }
 
-    /// See [`pack::write`].
+    /// Writes all files as a zip: the same content gives the same bytes.
+    ///
+    /// # Errors
+    /// A file changed since it was listed, the zip grows beyond [`PACKAGE_BYTES_MAX`], or writing failed.
     pub fn write_zip(&self, out: impl Write + io::Seek) -> Result<(), PackageError> {
         pack::write(self, out)
     }

@@ -42,7 +42,9 @@ pub fn check(name: &str) -> Result<(), &'static str> {
             "" => return Err("it has an empty part"),
             ".." => return Err("it leaves the package"),
             "." => return Err("it has a part `.`"),
-            _ if component.len() > COMPONENT_BYTES_MAX => return Err("a part of it is longer than 255 bytes"),
+            _ if component.len() > COMPONENT_BYTES_MAX => {
+                return Err("a part of it is longer than 255 bytes");
+            }
             _ if depth == DEPTH_MAX => return Err("it is nested more than 32 deep"),
             _ => {}
         }
@@ -87,8 +89,8 @@ const ALL_NAMES_BYTES_MAX: usize = 4 << 20;
 /// Finds names that would be one and the same on some system, or a file where another name needs a folder.
 #[derive(Default)]
 pub struct Collisions {
-    /// By folded name: what it is, and how it was written first.
-    seen: HashMap<Box<str>, (Kind, Box<str>)>,
+    /// By folded name: what it is, and how it was written first, if that differs.
+    seen: HashMap<Box<str>, (Kind, Option<Box<str>>)>,
     bytes: usize,
 }
 
@@ -103,10 +105,13 @@ impl Collisions {
     pub fn add_file(&mut self, name: &str) -> Result<(), PackageError> {
         self.add_parents(name)?;
         self.count(name)?;
-        match self.seen.insert(folded(name), (Kind::File, name.into())) {
-            None => Ok(()),
-            Some((_, other)) => Err(collision(name, &other)),
+        let folded = folded(name);
+        if let Some((_, other)) = self.seen.get(&folded) {
+            return Err(collision(name, other.as_deref().unwrap_or(&folded)));
         }
+        let written = (*folded != *name).then(|| name.into());
+        self.seen.insert(folded, (Kind::File, written));
+        Ok(())
     }
 
     /// A folder may be named any number of times, always alike.
@@ -128,15 +133,18 @@ impl Collisions {
 
     /// Whether the folder was there already.
     fn add_one_folder(&mut self, folder: &str, because_of: &str) -> Result<bool, PackageError> {
-        match self.seen.get(&*folded(folder)) {
-            None => {
-                self.count(folder)?;
-                self.seen.insert(folded(folder), (Kind::Folder, folder.into()));
-                Ok(false)
-            }
-            Some((Kind::Folder, other)) if **other == *folder => Ok(true),
-            Some((_, other)) => Err(collision(because_of, other)),
+        let folded = folded(folder);
+        if let Some((kind, other)) = self.seen.get(&folded) {
+            let other = other.as_deref().unwrap_or(&folded);
+            return match kind {
+                Kind::Folder if *other == *folder => Ok(true),
+                _ => Err(collision(because_of, other)),
+            };
         }
+        self.count(folder)?;
+        let written = (*folded != *folder).then(|| folder.into());
+        self.seen.insert(folded, (Kind::Folder, written));
+        Ok(false)
     }
 
     fn count(&mut self, name: &str) -> Result<(), PackageError> {
@@ -171,7 +179,10 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         let deep = vec!["d"; 33].join("/");
-        for bad in ["", "/a", "..", "a/../b", "a/..", "./a", "a//b", "a/", "C:a", "c:/a", "a\\b", "..\\a", "a\0", "a\nb", &deep] {
+        for bad in [
+            "", "/a", "..", "a/../b", "a/..", "./a", "a//b", "a/", "C:a", "c:/a", "a\\b", "..\\a", "a\0",
+            "a\nb", &deep,
+        ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
         assert!(check(&"x".repeat(256)).is_err());
@@ -201,7 +212,9 @@ mod tests {
 
     #[test]
     fn caches_and_version_control_are_left_out() {
-        for ignored in [".git/config", "a/__pycache__/b.pyc", ".DS_Store", "x/.venv/bin/python", "b.pyc", ".spanglass/a"] {
+        for ignored in
+            [".git/config", "a/__pycache__/b.pyc", ".DS_Store", "x/.venv/bin/python", "b.pyc", ".spanglass/a"]
+        {
             assert!(is_ignored(ignored), "{ignored}");
         }
         for kept in ["executor.py", ".env.example", "wheels/a.whl", "requirements.txt", "git/a"] {

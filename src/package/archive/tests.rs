@@ -106,7 +106,8 @@ fn forge(entries: &[Forged]) -> Vec<u8> {
 }
 
 fn with_plugin(more: &[Forged]) -> Vec<u8> {
-    let mut entries = vec![entry("manifest.yaml", MANIFEST.as_bytes()), entry("executor.py", EXECUTOR.as_bytes())];
+    let mut entries =
+        vec![entry("manifest.yaml", MANIFEST.as_bytes()), entry("executor.py", EXECUTOR.as_bytes())];
     entries.extend_from_slice(more);
     forge(&entries)
 }
@@ -158,7 +159,8 @@ fn times_permissions_and_the_folder_do_not_change_a_byte() {
 #[test]
 fn unpacking_gives_the_files_and_refuses_what_exists() {
     let folder = plugin();
-    let package = Package::from_zip_bytes(Bytes::from(zip_of(&Package::load(folder.path()).unwrap()))).unwrap();
+    let package =
+        Package::from_zip_bytes(Bytes::from(zip_of(&Package::load(folder.path()).unwrap()))).unwrap();
     let target = TempDir::new().unwrap();
     let place = target.path().join("a/b");
     package.unpack_into(&place).unwrap();
@@ -184,11 +186,26 @@ fn a_file_that_changes_after_it_was_read_is_noticed() {
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
     let names = [
-        "../evil.py", "a/../../evil.py", "/etc/passwd", "C:evil.py", "C:/evil.py", "a\\..\\evil.py", "\\\\host\\share",
-        "a\0.py", "a//b.py", "./a.py", "a/./b.py", "", "a\nb.py", "a\u{1b}[31m.py",
+        "../evil.py",
+        "a/../../evil.py",
+        "/etc/passwd",
+        "C:evil.py",
+        "C:/evil.py",
+        "a\\..\\evil.py",
+        "\\\\host\\share",
+        "a\0.py",
+        "a//b.py",
+        "./a.py",
+        "a/./b.py",
+        "",
+        "a\nb.py",
+        "a\u{1b}[31m.py",
     ];
     for name in names {
-        assert!(matches!(refusal(with_plugin(&[entry(name, b"x")])), PackageError::BadName { .. }), "{name:?}");
+        assert!(
+            matches!(refusal(with_plugin(&[entry(name, b"x")])), PackageError::BadName { .. }),
+            "{name:?}"
+        );
     }
     let not_utf8 = Forged { name: b"caf\xe9.py".to_vec(), ..Forged::default() };
     assert!(matches!(refusal(with_plugin(&[not_utf8])), PackageError::BadName { .. }));
@@ -196,7 +213,14 @@ fn names_that_lead_elsewhere_are_refused() {
 
 #[test]
 fn names_that_collide_are_refused() {
-    for (first, second) in [("a.py", "a.py"), ("a.py", "A.py"), ("é.py", "e\u{301}.py"), ("d", "d/x"), ("d/x", "d"), ("D/x", "d/y")] {
+    for (first, second) in [
+        ("a.py", "a.py"),
+        ("a.py", "A.py"),
+        ("é.py", "e\u{301}.py"),
+        ("d", "d/x"),
+        ("d/x", "d"),
+        ("D/x", "d/y"),
+    ] {
         let zip = with_plugin(&[entry(first, b"1"), entry(second, b"2")]);
         assert!(matches!(refusal(zip), PackageError::Collision { .. }), "{first} {second}");
     }
@@ -282,13 +306,21 @@ fn archives_that_can_be_read_in_two_ways_are_refused() {
 fn bombs_are_refused_by_what_they_claim_and_by_what_they_do() {
     let zeros = vec![0; 2 << 20];
     let bomb = Forged { deflated: true, ..entry("bomb", &zeros) };
-    assert!(matches!(refusal(with_plugin(&[bomb.clone()])), PackageError::Bomb { .. }));
+    assert!(matches!(refusal(with_plugin(std::slice::from_ref(&bomb))), PackageError::Bomb { .. }));
     let liar = Forged { size: Some(100), ..bomb };
     assert!(matches!(refusal(with_plugin(&[liar])), PackageError::Forged { .. }));
     let claims: Vec<Forged> = (0..3)
-        .map(|index| Forged { size: Some(100 << 20), packed: Some(1 << 20), method: Some(8), ..entry(&format!("f{index}"), b"x") })
+        .map(|index| Forged {
+            size: Some(100 << 20),
+            packed: Some(1 << 20),
+            method: Some(8),
+            ..entry(&format!("f{index}"), b"x")
+        })
         .collect();
-    assert!(matches!(refusal(with_plugin(&claims)), PackageError::Forged { .. } | PackageError::UnpacksTooLarge { .. }));
+    assert!(matches!(
+        refusal(with_plugin(&claims)),
+        PackageError::Forged { .. } | PackageError::UnpacksTooLarge { .. }
+    ));
     let many: Vec<Forged> = (0..=ENTRIES_MAX).map(|index| entry(&format!("f{index}"), b"")).collect();
     assert!(matches!(refusal(forge(&many)), PackageError::TooManyEntries { .. }));
 }
@@ -305,7 +337,12 @@ fn a_large_file_that_compresses_well_can_still_be_packaged() {
 #[test]
 fn links_may_not_leave_the_folder() {
     let outside = folder(&[("secret", "s")]);
-    for target in [outside.path().join("secret").as_path(), Path::new("/etc/passwd"), Path::new("nowhere"), Path::new("data")] {
+    for target in [
+        outside.path().join("secret").as_path(),
+        Path::new("/etc/passwd"),
+        Path::new("nowhere"),
+        Path::new("data"),
+    ] {
         let folder = plugin();
         symlink(target, folder.path().join("link")).unwrap();
         assert!(matches!(Package::load(folder.path()), Err(PackageError::NotAFile { .. })), "{target:?}");
@@ -345,7 +382,8 @@ fn mistakes_in_the_manifest_come_with_the_path_that_was_given() {
 fn archives_of_other_tools_are_read() {
     // A writer that streams: sizes follow the content, and a comment ends the file.
     let mut writer = zip::ZipWriter::new_stream(Vec::new());
-    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     for (name, content) in [("manifest.yaml", MANIFEST), ("executor.py", EXECUTOR)] {
         writer.start_file(name, options).unwrap();
         writer.write_all(content.as_bytes()).unwrap();
@@ -354,4 +392,16 @@ fn archives_of_other_tools_are_read() {
     let zip = writer.finish().unwrap().into_inner();
     let package = Package::from_zip_bytes(Bytes::from(zip)).unwrap();
     assert_eq!(package.files.names().count(), 2);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_to_an_archive_makes_the_reader_panic(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
+        let mut zip = with_plugin(&[Forged { deflated: true, ..entry("data/a.txt", &[b'a'; 300]) }]);
+        let index = at.index(zip.len());
+        zip[index] = byte;
+        let _ = Package::from_zip_bytes(Bytes::from(zip.clone()));
+        zip.truncate(cut.index(zip.len()));
+        let _ = Package::from_zip_bytes(Bytes::from(zip));
+    }
 }

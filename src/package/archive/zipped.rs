@@ -131,9 +131,10 @@ impl Read for Checked<'_> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "checksum or size is wrong"));
         }
         self.crc.update(&buffer[..count]);
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "larger than it claims")
-        })?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "larger than it claims"))?;
         Ok(count)
     }
 }
@@ -279,7 +280,9 @@ fn check_record(record: &Record) -> Result<(), PackageError> {
     const KIND: u32 = 0o170_000;
     let name = || quote(&record.name);
     let not_a_file = |what| Err(PackageError::NotAFile { name: name(), what });
-    if record.flags & (FLAG_ENCRYPTED | FLAG_STRONG_ENCRYPTION | FLAG_MASKED) != 0 || record.method == METHOD_AES {
+    if record.flags & (FLAG_ENCRYPTED | FLAG_STRONG_ENCRYPTION | FLAG_MASKED) != 0
+        || record.method == METHOD_AES
+    {
         return Err(PackageError::Encrypted { name: name() });
     }
     if !matches!(record.method, METHOD_STORED | METHOD_DEFLATED) || record.flags & FLAG_PATCH != 0 {
@@ -318,7 +321,8 @@ fn locate(data: &Data, record: &Record, content_end: u64) -> Result<Extent, Pack
     if head[..4] != LOCAL {
         return Err(damaged("does not begin where the archive says"));
     }
-    let same_name = usize::from(u16_at(&head, 26)) == record.name.len() && head[LOCAL_BYTES..] == *record.name.as_bytes();
+    let same_name =
+        usize::from(u16_at(&head, 26)) == record.name.len() && head[LOCAL_BYTES..] == *record.name.as_bytes();
     if !same_name {
         return Err(damaged("has another name in its own header"));
     }

@@ -35,19 +35,25 @@ pub fn read(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&[String]>
     Entry { runtime, entrypoint, actions }
 }
 
-fn runtime(reader: &mut Reader<'_>, top: &Section<'_>, entrypoint: Option<&Field<'_>>) -> Option<RuntimeKind> {
+fn runtime(
+    reader: &mut Reader<'_>,
+    top: &Section<'_>,
+    entrypoint: Option<&Field<'_>>,
+) -> Option<RuntimeKind> {
     let has: Vec<&str> = RuntimeKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let Some(field) = top.get("runtime") else {
         let Some(entrypoint) = entrypoint else { return Some(RuntimeKind::Python) };
         let text = reader.text(entrypoint)?;
         let file = text.rsplit_once(':').map_or(text, |(file, _)| file);
         // A path or module without a suffix is a slip in a Python entry point more often than an executable.
-        let suffix = file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, suffix)| suffix);
+        let suffix =
+            file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, suffix)| suffix);
         if suffix == "py" || text.contains(':') && !matches!(suffix, "js" | "mjs" | "sh" | "wasm" | "exe") {
             return Some(RuntimeKind::Python);
         }
         let message = format!("{} asks for the runtime `process`, which this build lacks", quote(text));
-        let help = format!("this build runs {}; an entry point in Python is FILE.py:FUNCTION", has.join(", "));
+        let help =
+            format!("this build runs {}; an entry point in Python is FILE.py:FUNCTION", has.join(", "));
         reader.error(codes::RUNTIME_MISSING, entrypoint, message, help);
         return None;
     };
@@ -59,7 +65,8 @@ fn runtime(reader: &mut Reader<'_>, top: &Section<'_>, entrypoint: Option<&Field
         (format!("the runtime `{text}` is not in this build"), format!("this build runs: {}", has.join(", ")))
     } else {
         let lower = text.to_ascii_lowercase();
-        let meant = if lower.starts_with("py") { Some("python") } else { nearest(&lower, has.iter().copied()) };
+        let meant =
+            if lower.starts_with("py") { Some("python") } else { nearest(&lower, has.iter().copied()) };
         let help = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("this build runs: {}", has.join(", ")),
@@ -96,11 +103,17 @@ fn python(reader: &mut Reader<'_>, field: &Field<'_>, files: Option<&[String]>) 
         None if text.ends_with(".py") => Some(wrong(format!("name the function: `{text}:invoke`"))),
         None => Some(wrong(shape)),
         Some((file, _)) if !file.ends_with(".py") => Some(wrong(match module_path(file) {
-            Some(path) => format!("name the file, not the module: `{path}:{}`", text.rsplit(':').next().unwrap_or_default()),
+            Some(path) => format!(
+                "name the file, not the module: `{path}:{}`",
+                text.rsplit(':').next().unwrap_or_default()
+            ),
             None => shape,
         })),
         Some((file, function)) => match names::check(file) {
-            Err(problem) => Some((format!("{} cannot be an entry point's file: {problem}", quote(file)), "name a file inside the package".to_owned())),
+            Err(problem) => Some((
+                format!("{} cannot be an entry point's file: {problem}", quote(file)),
+                "name a file inside the package".to_owned(),
+            )),
             Ok(()) if !is_identifier(function) => {
                 Some((format!("{} is not the name of a function", quote(function)), shape))
             }
@@ -163,7 +176,9 @@ fn actions(
         } else if !is_action_name(name) {
             let message = format!("{} is not a name of an action", quote(name));
             let help = "names have 1 to 64 characters of a-z, 0-9, - and _, and begin with a letter";
-            reader.report(Diagnostic::error(codes::INVALID_NAME, action.key, action.path.clone(), message).help(help));
+            reader.report(
+                Diagnostic::error(codes::INVALID_NAME, action.key, action.path.clone(), message).help(help),
+            );
         }
         let Some(section) = reader.section(&action, &["entrypoint", "description"]) else { continue };
         if let Some(field) = section.get("description") {
@@ -197,20 +212,31 @@ pub fn requires(reader: &mut Reader<'_>, top: &Section<'_>) -> Requires {
             requires.python = Some(text.to_owned());
         } else {
             let number = text.trim();
-            let bare = number.starts_with(|c: char| c.is_ascii_digit()) && is_python_specifier(&format!(">={number}"));
-            let help = if bare { format!("write `\">={number}\"`") } else { "write it as `\">=3.9\"` or `\">=3.9,<4\"`".to_owned() };
+            let bare = number.starts_with(|c: char| c.is_ascii_digit())
+                && is_python_specifier(&format!(">={number}"));
+            let help = if bare {
+                format!("write `\">={number}\"`")
+            } else {
+                "write it as `\">=3.9\"` or `\">=3.9,<4\"`".to_owned()
+            };
             let message = format!("{} is not a requirement on Python", quote(text));
             reader.error(codes::INVALID_REQUIREMENT, &field, message, help);
         }
     }
     if let Some(field) = section.get("spanglass") {
         requires.spanglass = version_requirement(reader, &field);
-        let here = Version::parse(env!("CARGO_PKG_VERSION")).expect("cargo checks the version of the package");
+        let here =
+            Version::parse(env!("CARGO_PKG_VERSION")).expect("cargo checks the version of the package");
         if let Some(requirement) = &requires.spanglass
             && !requirement.matches(&here)
         {
             let message = format!("the plugin requires spanglass {requirement}, this is {here}");
-            reader.error(codes::OTHER_BUILD, &field, message, "install a spanglass that fits, or relax the requirement");
+            reader.error(
+                codes::OTHER_BUILD,
+                &field,
+                message,
+                "install a spanglass that fits, or relax the requirement",
+            );
         }
     }
     requires
@@ -223,7 +249,12 @@ pub fn version_requirement(reader: &mut Reader<'_>, field: &Field<'_>) -> Option
         Ok(requirement) => Some(requirement),
         Err(_) => {
             let message = format!("{} is not a requirement on a version", quote(text));
-            reader.error(codes::INVALID_REQUIREMENT, field, message, "write it as `^2.3.0`, `>=1.2, <2` or `*`");
+            reader.error(
+                codes::INVALID_REQUIREMENT,
+                field,
+                message,
+                "write it as `^2.3.0`, `>=1.2, <2` or `*`",
+            );
             None
         }
     }
@@ -235,13 +266,15 @@ fn is_python_specifier(text: &str) -> bool {
         let clause = clause.trim();
         let operators = ["~=", "==", "!=", "<=", ">=", "<", ">"];
         let Some((operator, number)) =
-            operators.iter().find_map(|operator| Some((*operator, clause.strip_prefix(operator)?.trim()))) else {
+            operators.iter().find_map(|operator| Some((*operator, clause.strip_prefix(operator)?.trim())))
+        else {
             return false;
         };
         let wildcard = matches!(operator, "==" | "!=");
         let number = if wildcard { number.strip_suffix(".*").unwrap_or(number) } else { number };
         let parts: Vec<&str> = number.split('.').collect();
-        let numeric = |part: &&str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
+        let numeric =
+            |part: &&str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
         parts.len() <= 4 && parts.iter().all(numeric) && (operator != "~=" || parts.len() >= 2)
     };
     text.len() <= 256 && text.split(',').all(clause)

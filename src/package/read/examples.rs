@@ -65,11 +65,20 @@ impl Examples<'_> {
         let expect = section.get("expect").and_then(|field| self.expect(reader, &field));
         let fails_on_input = matches!(
             &expect,
-            Some(Expect { shape: ExpectShape::Error(ErrorKind::InvalidInput | ErrorKind::InputTooLarge), .. })
+            Some(Expect {
+                shape: ExpectShape::Error(ErrorKind::InvalidInput | ErrorKind::InputTooLarge),
+                ..
+            })
         );
         let input = section.get("input").map(|field| self.input(reader, &field, fails_on_input));
         let http = section.get("http").map(|field| stubs(reader, &field)).unwrap_or_default();
-        Some(Example { name, action, input: input.unwrap_or_else(|| raw(&Value::Object(Default::default()))), expect, http })
+        Some(Example {
+            name,
+            action,
+            input: input.unwrap_or_else(|| raw(&Value::Object(Default::default()))),
+            expect,
+            http,
+        })
     }
 
     fn action(&self, reader: &mut Reader<'_>, section: &Section<'_>) -> String {
@@ -81,7 +90,12 @@ impl Examples<'_> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("actions are {}", known().collect::<Vec<_>>().join(", ")),
             };
-            reader.error(codes::UNKNOWN_CHOICE, &field, format!("the plugin has no action {}", quote(name)), help);
+            reader.error(
+                codes::UNKNOWN_CHOICE,
+                &field,
+                format!("the plugin has no action {}", quote(name)),
+                help,
+            );
         }
         name.to_owned()
     }
@@ -112,7 +126,9 @@ impl Examples<'_> {
                 _ => format!("`{}` says more than one thing", field.path),
             };
             let help = "use one of `output` (equal), `match` (contains), `schema` and `error`";
-            reader.report(Diagnostic::error(codes::CONTRADICTION, field.key, field.path.clone(), message).help(help));
+            reader.report(
+                Diagnostic::error(codes::CONTRADICTION, field.key, field.path.clone(), message).help(help),
+            );
         }
         let tolerance = match section.get("tolerance") {
             Some(field) => tolerance(reader, &field)?,
@@ -156,7 +172,12 @@ fn tolerance(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<f64> {
     if number >= 0.0 {
         return Some(number);
     }
-    reader.error(codes::OUT_OF_RANGE, field, format!("`{}` is negative", field.path), "use a number such as 0.001");
+    reader.error(
+        codes::OUT_OF_RANGE,
+        field,
+        format!("`{}` is negative", field.path),
+        "use a number such as 0.001",
+    );
     None
 }
 
@@ -200,7 +221,12 @@ fn method(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphabetic()) {
         return Some(text.to_ascii_uppercase());
     }
-    reader.error(codes::INVALID_VALUE, field, format!("{} is not an HTTP method", quote(text)), "such as GET or POST");
+    reader.error(
+        codes::INVALID_VALUE,
+        field,
+        format!("{} is not an HTTP method", quote(text)),
+        "such as GET or POST",
+    );
     None
 }
 
@@ -221,7 +247,8 @@ fn url_text(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 fn headers(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     for (name, value) in reader.entries(field) {
-        let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let good = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         if !good {
             let message = format!("{} is not a name of a header", quote(name));
             reader.report(Diagnostic::error(codes::INVALID_NAME, value.key, value.path.clone(), message));

@@ -23,8 +23,14 @@ pub fn dependencies(reader: &mut Reader<'_>, top: &Section<'_>) -> Vec<Dependenc
     }
     for item in items {
         if item.node.as_str().is_some() {
-            let help = "write `- {name: core-utils, version: ^2.3.0}`; Python packages belong in requirements.txt";
-            reader.error(codes::WRONG_TYPE, &item, format!("`{}` must be a mapping, not a text", item.path), help);
+            let help =
+                "write `- {name: core-utils, version: ^2.3.0}`; Python packages belong in requirements.txt";
+            reader.error(
+                codes::WRONG_TYPE,
+                &item,
+                format!("`{}` must be a mapping, not a text", item.path),
+                help,
+            );
             continue;
         }
         let Some(section) = reader.section(&item, &["name", "version", "required"]) else { continue };
@@ -37,7 +43,12 @@ pub fn dependencies(reader: &mut Reader<'_>, top: &Section<'_>) -> Vec<Dependenc
         let required = section.get("required").is_none_or(|field| reader.boolean(&field).unwrap_or(true));
         let (Some(name), Some(version)) = (name, version) else { continue };
         if dependencies.iter().any(|known| known.name == name) {
-            reader.error(codes::REPEATED, &item, format!("the dependency `{name}` is listed twice"), "remove one");
+            reader.error(
+                codes::REPEATED,
+                &item,
+                format!("the dependency `{name}` is listed twice"),
+                "remove one",
+            );
         }
         dependencies.push(Dependency { name, version, required });
     }
@@ -61,10 +72,14 @@ pub fn sandbox(reader: &mut Reader<'_>, top: &Section<'_>) -> SandboxTier {
     let Some(field) = top.get("sandbox") else { return SandboxTier::S0 };
     let Some(section) = reader.section(&field, &["min_tier"]) else { return SandboxTier::S0 };
     let Some(field) = section.get("min_tier") else { return SandboxTier::S0 };
-    let tiers: Vec<(&str, SandboxTier)> = SandboxTier::ALL.iter().map(|tier| (tier.as_str(), *tier)).collect();
+    let tiers: Vec<(&str, SandboxTier)> =
+        SandboxTier::ALL.iter().map(|tier| (tier.as_str(), *tier)).collect();
     let Some(tier) = reader.choice(&field, &tiers) else { return SandboxTier::S0 };
     if tier > SandboxTier::S0 {
-        let message = format!("this build has no sandbox: a plugin that asks for {} is refused at register", tier.as_str());
+        let message = format!(
+            "this build has no sandbox: a plugin that asks for {} is refused at register",
+            tier.as_str()
+        );
         let problem = Diagnostic::warning(codes::SANDBOX_MISSING, field.place(), field.path.clone(), message);
         reader.report(problem.help("`min_tier: S0` runs it without isolation"));
     }
@@ -98,8 +113,10 @@ fn permissions(reader: &mut Reader<'_>, top: &Section<'_>) {
     if let Some(field) = section.get("network") {
         for item in reader.list(&field, LIST_MAX) {
             let Some(text) = reader.text(&item) else { continue };
-            let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', ' ']));
-            let fits = port.is_some_and(|(_, port)| port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0));
+            let port =
+                text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains(['/', ' ']));
+            let fits =
+                port.is_some_and(|(_, port)| port == "*" || port.parse::<u16>().is_ok_and(|port| port > 0));
             if !fits {
                 let message = format!("{} is not a host with a port", quote(text));
                 reader.error(codes::INVALID_VALUE, &item, message, "write it as `api.example.com:443`");
@@ -136,7 +153,8 @@ fn slo(reader: &mut Reader<'_>, top: &Section<'_>) {
     if let Some(field) = section.get("latency")
         && let Some(section) = reader.section(&field, &["target", "under"])
     {
-        if let Some(field) = reader.required(&section, "target", "the share of calls, such as `target: 0.95`") {
+        if let Some(field) = reader.required(&section, "target", "the share of calls, such as `target: 0.95`")
+        {
             share_below_one(reader, &field);
         }
         if let Some(field) = reader.required(&section, "under", "the duration, such as `under: 500ms`") {
@@ -160,9 +178,17 @@ fn observe(reader: &mut Reader<'_>, top: &Section<'_>) {
     if let Some(field) = section.get("fields") {
         for item in reader.list(&field, 64) {
             let Some(text) = reader.text(&item) else { continue };
-            if !["$.input.", "$.output."].iter().any(|root| text.strip_prefix(root).is_some_and(|rest| !rest.is_empty())) {
+            if !["$.input.", "$.output."]
+                .iter()
+                .any(|root| text.strip_prefix(root).is_some_and(|rest| !rest.is_empty()))
+            {
                 let message = format!("{} is not a field of the input or output", quote(text));
-                reader.error(codes::INVALID_VALUE, &item, message, "write it as `$.input.amount` or `$.output.score`");
+                reader.error(
+                    codes::INVALID_VALUE,
+                    &item,
+                    message,
+                    "write it as `$.input.amount` or `$.output.score`",
+                );
             }
         }
     }

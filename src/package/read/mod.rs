@@ -95,7 +95,8 @@ fn manifest(root: &Node, files: Option<&[String]>, diagnostics: &mut Diagnostics
     let dependencies = later::dependencies(&mut reader, &top);
     let sandbox_min_tier = later::sandbox(&mut reader, &top);
     later::rest(&mut reader, &top);
-    let examples = examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
+    let examples =
+        examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
 
     Some(Manifest {
         name: name?,
@@ -180,7 +181,8 @@ fn version(reader: &mut Reader<'_>, top: &Section<'_>) -> Option<Version> {
 /// `v1.2` and `1.10` made whole.
 fn whole_version(text: &str) -> Option<Version> {
     let text = text.trim().trim_start_matches(['v', 'V', '=']);
-    let (numbers, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let (numbers, rest) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
     let mut parts: Vec<String> =
         numbers.split('.').map(|part| part.trim_start_matches('0').to_owned()).take(3).collect();
     parts.resize(3, String::new());
@@ -212,10 +214,16 @@ fn secrets(reader: &mut Reader<'_>, top: &Section<'_>) -> Vec<String> {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !fits {
             let message = format!("{} is not a name of a secret", quote(name));
-            let help = "names have letters, digits and _, such as `API_TOKEN`; values never stand in a manifest";
+            let help =
+                "names have letters, digits and _, such as `API_TOKEN`; values never stand in a manifest";
             reader.error(codes::INVALID_NAME, &item, message, help);
         } else if names.iter().any(|known| known == name) {
-            reader.error(codes::REPEATED, &item, format!("the secret {} is listed twice", quote(name)), "remove one");
+            reader.error(
+                codes::REPEATED,
+                &item,
+                format!("the secret {} is listed twice", quote(name)),
+                "remove one",
+            );
         } else {
             names.push(name.to_owned());
         }

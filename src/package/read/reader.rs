@@ -64,7 +64,13 @@ impl Reader<'_> {
     }
 
     /// An error about a field's value.
-    pub fn error(&mut self, code: &'static str, field: &Field<'_>, message: impl Into<String>, help: impl Into<String>) {
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        field: &Field<'_>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.report(Diagnostic::error(code, field.place(), field.path.clone(), message).help(help));
     }
 
@@ -136,10 +142,7 @@ impl Reader<'_> {
         if let Some(text) = field.node.as_str() {
             return Some(text);
         }
-        let help = match field.node.raw.as_deref() {
-            Some(raw) => Some(format!("put it in quotes: \"{raw}\"")),
-            None => None,
-        };
+        let help = field.node.raw.as_deref().map(|raw| format!("put it in quotes: \"{raw}\""));
         self.wrong_type(field, "a text", help);
         None
     }
@@ -182,8 +185,14 @@ impl Reader<'_> {
         match u32::try_from(number) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                let message = format!("`{}` is {number}, outside {} to {}", field.path, range.start(), range.end());
-                self.error(codes::OUT_OF_RANGE, field, message, bounds_help(number, range.start(), range.end()));
+                let message =
+                    format!("`{}` is {number}, outside {} to {}", field.path, range.start(), range.end());
+                self.error(
+                    codes::OUT_OF_RANGE,
+                    field,
+                    message,
+                    bounds_help(number, range.start(), range.end()),
+                );
                 None
             }
         }
@@ -208,9 +217,15 @@ impl Reader<'_> {
         if number > 0.0 && number <= 1.0 {
             return Some(number);
         }
-        let percent = (number > 1.0 && number <= 100.0).then(|| format!("{number} percent is {}", number / 100.0));
+        let percent =
+            (number > 1.0 && number <= 100.0).then(|| format!("{number} percent is {}", number / 100.0));
         let message = format!("`{}` is {number}, but must be above 0 and at most 1", field.path);
-        self.error(codes::OUT_OF_RANGE, field, message, percent.unwrap_or_else(|| "use a share such as 0.5".to_owned()));
+        self.error(
+            codes::OUT_OF_RANGE,
+            field,
+            message,
+            percent.unwrap_or_else(|| "use a share such as 0.5".to_owned()),
+        );
         None
     }
 
@@ -229,14 +244,17 @@ impl Reader<'_> {
             Ok(bytes) => {
                 let least = units::format_bytes(*range.start());
                 let most = units::format_bytes(*range.end());
-                let message = format!("`{}` is {}, outside {least} to {most}", field.path, units::format_bytes(bytes));
+                let message =
+                    format!("`{}` is {}, outside {least} to {most}", field.path, units::format_bytes(bytes));
                 self.error(codes::OUT_OF_RANGE, field, message, bounds_help(bytes.into(), &least, &most));
                 None
             }
             Err(error) => {
                 let message = format!("`{}` is not a size: {error}", field.path);
                 let help = match error {
-                    units::UnitError::Empty | units::UnitError::NoNumber(_) => "write it as `64Ki` or `512Mi`".to_owned(),
+                    units::UnitError::Empty | units::UnitError::NoNumber(_) => {
+                        "write it as `64Ki` or `512Mi`".to_owned()
+                    }
                     error => error.help(),
                 };
                 self.error(codes::INVALID_SIZE, field, message, help);
@@ -248,7 +266,9 @@ impl Reader<'_> {
     pub fn duration(&mut self, field: &Field<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {
         let parsed = match (&field.node.value, field.node.raw.as_deref()) {
             (NodeValue::Str(text), _) => units::parse_duration(text),
-            (NodeValue::Int(_) | NodeValue::Float(_), Some(raw)) => Err(units::UnitError::NoUnit(raw.to_owned())),
+            (NodeValue::Int(_) | NodeValue::Float(_), Some(raw)) => {
+                Err(units::UnitError::NoUnit(raw.to_owned()))
+            }
             _ => {
                 self.wrong_type(field, "a duration", Some("write it as `30s`".to_owned()));
                 return None;
@@ -261,14 +281,20 @@ impl Reader<'_> {
                 let most = units::format_duration(*range.end());
                 let said = units::format_duration(duration);
                 let message = format!("`{}` is {said}, outside {least} to {most}", field.path);
-                let help = if duration < *range.start() { format!("use at least {least}") } else { format!("use at most {most}") };
+                let help = if duration < *range.start() {
+                    format!("use at least {least}")
+                } else {
+                    format!("use at most {most}")
+                };
                 self.error(codes::OUT_OF_RANGE, field, message, help);
                 None
             }
             Err(error) => {
                 let message = format!("`{}` is not a duration: {error}", field.path);
                 let help = match error {
-                    units::UnitError::Empty | units::UnitError::NoNumber(_) => "write it as `200ms`, `30s` or `5m`".to_owned(),
+                    units::UnitError::Empty | units::UnitError::NoNumber(_) => {
+                        "write it as `200ms`, `30s` or `5m`".to_owned()
+                    }
                     error => error.help(),
                 };
                 self.error(codes::INVALID_DURATION, field, message, help);
@@ -304,7 +330,10 @@ impl Reader<'_> {
     /// The items of a list.
     pub fn list<'n>(&mut self, field: &Field<'n>, items_max: usize) -> Vec<Field<'n>> {
         let Some(items) = field.node.as_seq() else {
-            let help = field.node.as_str().map(|text| format!("write it as a list: [{}]", quote(text).trim_matches('`')));
+            let help = field
+                .node
+                .as_str()
+                .map(|text| format!("write it as a list: [{}]", quote(text).trim_matches('`')));
             self.wrong_type(field, "a list", help);
             return Vec::new();
         };

@@ -98,7 +98,8 @@ fn instances(reader: &mut Reader<'_>, section: &Section<'_>, limits: &mut Limits
 }
 
 pub fn retry(reader: &mut Reader<'_>, top: &Section<'_>, timeout: Duration) -> RetrySettings {
-    const KEYS: &[&str] = &["max_attempts", "backoff", "base", "cap", "jitter", "attempt_timeout", "retry_on"];
+    const KEYS: &[&str] =
+        &["max_attempts", "backoff", "base", "cap", "jitter", "attempt_timeout", "retry_on"];
     let mut retry = RetrySettings::default();
     let Some(field) = top.get("retry") else { return retry };
     let Some(section) = reader.section(&field, KEYS) else { return retry };
@@ -106,7 +107,8 @@ pub fn retry(reader: &mut Reader<'_>, top: &Section<'_>, timeout: Duration) -> R
         set(&mut retry.attempts_max, reader.integer(&field, 1..=20));
     }
     if let Some(field) = section.get("backoff") {
-        let choices = [("exponential", Backoff::Exponential), ("fixed", Backoff::Fixed), ("none", Backoff::None)];
+        let choices =
+            [("exponential", Backoff::Exponential), ("fixed", Backoff::Fixed), ("none", Backoff::None)];
         set(&mut retry.backoff, reader.choice(&field, &choices));
     }
     if let Some(field) = section.get("jitter") {
@@ -123,8 +125,11 @@ pub fn retry(reader: &mut Reader<'_>, top: &Section<'_>, timeout: Duration) -> R
     if let Some(field) = cap.or(base)
         && retry.cap < retry.base
     {
-        let message =
-            format!("`retry.base` is {}, above `cap`, which is {}", format_duration(retry.base), format_duration(retry.cap));
+        let message = format!(
+            "`retry.base` is {}, above `cap`, which is {}",
+            format_duration(retry.base),
+            format_duration(retry.cap)
+        );
         reader.error(codes::CONTRADICTION, &field, message, "raise `cap` or lower `base`");
     }
     if let Some(field) = section.get("attempt_timeout") {

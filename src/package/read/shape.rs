@@ -14,21 +14,74 @@ pub const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "object"
 
 /// Keywords of JSON Schema 2020-12, and `optional`, which is ours.
 const KEYWORDS: &[&str] = &[
-    "type", "properties", "required", "items", "enum", "const", "description", "title", "default", "examples",
-    "format", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
-    "maxLength", "minItems", "maxItems", "uniqueItems", "contains", "minContains", "maxContains", "minProperties",
-    "maxProperties", "additionalProperties", "patternProperties", "propertyNames", "prefixItems",
-    "unevaluatedItems", "unevaluatedProperties", "dependentRequired", "dependentSchemas", "dependencies", "allOf",
-    "anyOf", "oneOf", "not", "if", "then", "else", "$ref", "$defs", "definitions", "$id", "$schema", "$anchor",
-    "$dynamicRef", "$dynamicAnchor", "$comment", "$vocabulary", "contentEncoding", "contentMediaType",
-    "contentSchema", "deprecated", "readOnly", "writeOnly", "nullable",
+    "type",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "const",
+    "description",
+    "title",
+    "default",
+    "examples",
+    "format",
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "minProperties",
+    "maxProperties",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "prefixItems",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "$ref",
+    "$defs",
+    "definitions",
+    "$id",
+    "$schema",
+    "$anchor",
+    "$dynamicRef",
+    "$dynamicAnchor",
+    "$comment",
+    "$vocabulary",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "nullable",
 ];
 
 /// The schema of the input, which is always an object.
 pub fn input(reader: &mut Reader<'_>, top: &Section<'_>) -> Option<Schema> {
     let schema = shape(reader, top, "input", "input_schema")?;
     let named = schema.document().get("type").cloned().unwrap_or(json!("object"));
-    let may_be_object = named == "object" || named.as_array().is_some_and(|types| types.contains(&json!("object")));
+    let may_be_object =
+        named == "object" || named.as_array().is_some_and(|types| types.contains(&json!("object")));
     if !may_be_object && let Some(field) = top.get("input_schema") {
         let place = field.node.place_at("/type");
         let message = "an input is always a JSON object, so no call can fit this schema";
@@ -53,7 +106,9 @@ pub fn config(reader: &mut Reader<'_>, top: &Section<'_>) -> (Map<String, Value>
         if let Some(schema) = &schema {
             // What the defaults lack, the operator may add.
             let misfits = schema.misfits(&Value::Object(config.clone()));
-            for misfit in misfits.into_iter().filter(|misfit| !matches!(misfit.keyword, "required" | "minProperties")) {
+            for misfit in
+                misfits.into_iter().filter(|misfit| !matches!(misfit.keyword, "required" | "minProperties"))
+            {
                 let path = path_at(&field.path, &misfit.error.pointer);
                 let message = format!("`{path}` does not fit `config_schema`: {}", misfit.error.message);
                 let place = field.node.place_at(&misfit.error.pointer);
@@ -88,8 +143,11 @@ pub fn full(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Schema> {
     {
         let place = field.node.place_at("/$schema");
         let message = format!("{} is read as JSON Schema 2020-12", quote(named));
-        let problem = Diagnostic::warning(codes::KEYWORD_IGNORED, place, join(&field.path, "$schema"), message);
-        reader.report(problem.help("write `$schema: https://json-schema.org/draft/2020-12/schema`, or remove it"));
+        let problem =
+            Diagnostic::warning(codes::KEYWORD_IGNORED, place, join(&field.path, "$schema"), message);
+        reader.report(
+            problem.help("write `$schema: https://json-schema.org/draft/2020-12/schema`, or remove it"),
+        );
     }
     compile(reader, field, field.node.to_json(), |pointer| pointer.to_owned())
 }
@@ -102,7 +160,8 @@ fn expand(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Schema> {
     };
     if looks_like_schema(field.node) {
         let message = format!("`{}` looks like a JSON Schema, but is read as a list of fields", field.path);
-        let help = format!("rename it to `{}_schema`, or keep only what stands under `properties`", field.path);
+        let help =
+            format!("rename it to `{}_schema`, or keep only what stands under `properties`", field.path);
         let problem = Diagnostic::error(codes::CONTRADICTION, field.key, field.path.clone(), message);
         reader.report(problem.help(help));
         return None;
@@ -155,11 +214,17 @@ fn property(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Value, bool)>
             let item = items.first().and_then(Node::as_str).unwrap_or("string");
             let item = if TYPES.contains(&item) { item } else { type_meant(item).unwrap_or("string") };
             let message = format!("the type of `{}` is a list", field.path);
-            reader.error(codes::UNKNOWN_TYPE, field, message, format!("a list of {item}s is written `{item}[]`"));
+            reader.error(
+                codes::UNKNOWN_TYPE,
+                field,
+                message,
+                format!("a list of {item}s is written `{item}[]`"),
+            );
             None
         }
         _ => {
-            let message = format!("the type of `{}` must be a text, not {}", field.path, field.node.describe());
+            let message =
+                format!("the type of `{}` must be a text, not {}", field.path, field.node.describe());
             reader.error(codes::UNKNOWN_TYPE, field, message, format!("types are {}", TYPES.join(", ")));
             None
         }
@@ -169,7 +234,8 @@ fn property(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Value, bool)>
 /// A JSON Schema property with `optional` besides.
 fn mapped(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(Value, bool)> {
     let mut schema = field.node.to_object();
-    let known = |key: &String| KEYWORDS.contains(&key.as_str()) || *key == "optional" || key.starts_with("x-");
+    let known =
+        |key: &String| KEYWORDS.contains(&key.as_str()) || *key == "optional" || key.starts_with("x-");
     if !schema.is_empty() && !schema.keys().any(known) {
         let message = format!("`{}` is not a JSON Schema: it has none of its keywords", field.path);
         let help = "fields of an object are written `{type: object, properties: {name: {type: string}}}`";
@@ -205,9 +271,13 @@ fn parse_type(text: &str) -> Result<(Value, bool), (String, String)> {
         let question = if optional { "?" } else { "" };
         let help = match (format_meant(name), type_meant(name).or_else(|| nearest(name, TYPES))) {
             (Some(format), _) => format!("write `{{type: string, format: {format}}}`"),
-            (None, Some(meant)) if meant != "null" && lists <= 4 => format!("did you mean `{meant}{marks}{question}`?"),
+            (None, Some(meant)) if meant != "null" && lists <= 4 => {
+                format!("did you mean `{meant}{marks}{question}`?")
+            }
             _ if name.contains('?') => "the `?` stands last: `string[]?`".to_owned(),
-            _ if name.contains('|') => "alternatives need a JSON Schema: `{type: [string, integer]}`".to_owned(),
+            _ if name.contains('|') => {
+                "alternatives need a JSON Schema: `{type: [string, integer]}`".to_owned()
+            }
             _ => format!("types are {}; `?` makes a field optional, `[]` a list", TYPES.join(", ")),
         };
         return Err((message, help));
@@ -252,7 +322,9 @@ fn compile(
                 let path = path_at(&field.path, &pointer);
                 let message = format!("`{path}` is not a usable JSON Schema: {}", problem.message);
                 let place = field.node.place_at(&pointer);
-                reader.report(Diagnostic::error(codes::INVALID_SCHEMA, place, path, message).maybe_help(problem.help));
+                reader.report(
+                    Diagnostic::error(codes::INVALID_SCHEMA, place, path, message).maybe_help(problem.help),
+                );
             }
             None
         }
@@ -275,8 +347,17 @@ fn keywords(reader: &mut Reader<'_>, schema: &Node, path: &str) {
                     keywords(reader, schema, &format!("{path}[{index}]"));
                 }
             }
-            "items" | "additionalProperties" | "contains" | "not" | "if" | "then" | "else" | "propertyNames"
-            | "unevaluatedItems" | "unevaluatedProperties" | "contentSchema" => keywords(reader, value, &path),
+            "items"
+            | "additionalProperties"
+            | "contains"
+            | "not"
+            | "if"
+            | "then"
+            | "else"
+            | "propertyNames"
+            | "unevaluatedItems"
+            | "unevaluatedProperties"
+            | "contentSchema" => keywords(reader, value, &path),
             "optional" => {}
             name if !KEYWORDS.contains(&name) && !name.starts_with("x-") => {
                 let message = format!("JSON Schema has no keyword {}; it is ignored", quote(name));
@@ -284,7 +365,8 @@ fn keywords(reader: &mut Reader<'_>, schema: &Node, path: &str) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "keywords of your own begin with `x-`".to_owned(),
                 };
-                reader.report(Diagnostic::warning(codes::KEYWORD_IGNORED, key.place, path, message).help(help));
+                reader
+                    .report(Diagnostic::warning(codes::KEYWORD_IGNORED, key.place, path, message).help(help));
             }
             _ => {}
         }

@@ -24,7 +24,8 @@ pub fn problems(document: &Value) -> Result<Vec<SchemaProblem>, Vec<SchemaProble
     survey.visit(document, &mut String::new(), 0);
     let mut problems = Vec::new();
     if survey.too_deep || survey.nodes > NODES_MAX {
-        let message = format!("the schema has more than {NODES_MAX} values or is nested more than {DEPTH_MAX} deep");
+        let message =
+            format!("the schema has more than {NODES_MAX} values or is nested more than {DEPTH_MAX} deep");
         return Err(vec![SchemaProblem::new("", message)]);
     }
     if survey.patterns.len() > PATTERNS_MAX {
@@ -51,7 +52,10 @@ pub fn pointer_of_pattern(document: &Value, pattern: &str) -> Option<String> {
 }
 
 fn dead_reference(pointer: &str, reference: &str) -> SchemaProblem {
-    let problem = SchemaProblem::new(pointer, format!("the reference {} leads nowhere in this schema", quote(reference)));
+    let problem = SchemaProblem::new(
+        pointer,
+        format!("the reference {} leads nowhere in this schema", quote(reference)),
+    );
     if reference.starts_with('#') {
         problem.help("references name a part of the same schema, such as `#/$defs/address`")
     } else {
@@ -173,7 +177,12 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// How many subschemas one value may have to be checked against, references followed. A reference back into
 /// itself counts once: the value, which shrinks with each round, bounds that.
 fn expansion(document: &Value, survey: &Survey) -> usize {
-    fn cost(value: &Value, document: &Value, survey: &Survey, known: &mut HashMap<*const Value, usize>) -> usize {
+    fn cost(
+        value: &Value,
+        document: &Value,
+        survey: &Survey,
+        known: &mut HashMap<*const Value, usize>,
+    ) -> usize {
         if let Some(known) = known.get(&std::ptr::from_ref(value)) {
             return *known;
         }
@@ -181,7 +190,9 @@ fn expansion(document: &Value, survey: &Survey) -> usize {
         let sum = match value {
             Value::Object(members) => members.iter().fold(1usize, |sum, (key, member)| {
                 let target = match (key.as_str(), member) {
-                    ("$ref" | "$dynamicRef", Value::String(reference)) => survey.named.target(document, reference),
+                    ("$ref" | "$dynamicRef", Value::String(reference)) => {
+                        survey.named.target(document, reference)
+                    }
                     // What is defined costs where it is used.
                     ("$defs" | "definitions", _) => None,
                     _ => Some(member),

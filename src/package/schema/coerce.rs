@@ -61,10 +61,10 @@ fn typed(types: &[&str], text: &str) -> Option<Value> {
             _ => {}
         }
     }
-    if (may_be("array") && trimmed.starts_with('[')) || (may_be("object") && trimmed.starts_with('{')) {
-        if let Ok(value) = serde_json::from_str(trimmed) {
-            return Some(value);
-        }
+    let begins_as_one =
+        may_be("array") && trimmed.starts_with('[') || may_be("object") && trimmed.starts_with('{');
+    if begins_as_one && let Ok(value) = serde_json::from_str(trimmed) {
+        return Some(value);
     }
     if may_be("string") {
         return Some(Value::String(text.to_owned()));
@@ -97,7 +97,8 @@ fn types_of<'a>(schema: &'a Map<String, Value>, text: &str, types: &mut Vec<&'a 
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).for_each(add),
         _ => {
             // An enum without a type: the literals say it.
-            let literals = schema.get("enum").and_then(Value::as_array).into_iter().flatten().chain(schema.get("const"));
+            let literals =
+                schema.get("enum").and_then(Value::as_array).into_iter().flatten().chain(schema.get("const"));
             for literal in literals {
                 match literal {
                     Value::String(_) => add("string"),

@@ -130,8 +130,9 @@ fn unusable(document: &Value, error: &jsonschema::ValidationError<'_>) -> Schema
     match error.instance().as_ref() {
         Value::String(pattern) if words::keyword(error) == "format" => {
             let at = bounds::pointer_of_pattern(document, pattern).unwrap_or(pointer);
-            SchemaProblem::new(at, format!("{} is not a pattern that can be used", quote(pattern)))
-                .help("patterns are regular expressions without look-around and back-references, of modest size")
+            SchemaProblem::new(at, format!("{} is not a pattern that can be used", quote(pattern))).help(
+                "patterns are regular expressions without look-around and back-references, of modest size",
+            )
         }
         _ => SchemaProblem::new(pointer, words::message(error)),
     }

@@ -40,7 +40,12 @@ impl Redactor {
         }
     }
 
-    fn object(&self, document: &Value, schemas: &[&Map<String, Value>], members: &Map<String, Value>) -> Option<Value> {
+    fn object(
+        &self,
+        document: &Value,
+        schemas: &[&Map<String, Value>],
+        members: &Map<String, Value>,
+    ) -> Option<Value> {
         let mut copy: Option<Map<String, Value>> = None;
         for (name, member) in members {
             let mut below = Vec::new();
@@ -59,7 +64,9 @@ impl Redactor {
         for (index, item) in items.iter().enumerate() {
             let mut below = Vec::new();
             for schema in schemas {
-                below.extend(["items", "contains", "unevaluatedItems"].iter().filter_map(|key| schema.get(*key)));
+                below.extend(
+                    ["items", "contains", "unevaluatedItems"].iter().filter_map(|key| schema.get(*key)),
+                );
                 below.extend(schema.get("prefixItems").and_then(|list| list.get(index)));
             }
             if let Some(hidden) = self.walk(document, &below, item) {
@@ -71,7 +78,11 @@ impl Redactor {
 
     /// All subschemas that speak about the same value. `None`: hide it, because one of them is marked, cannot
     /// be found, or there are too many.
-    fn applicable<'a>(&self, document: &'a Value, schemas: &[&'a Value]) -> Option<Vec<&'a Map<String, Value>>> {
+    fn applicable<'a>(
+        &self,
+        document: &'a Value,
+        schemas: &[&'a Value],
+    ) -> Option<Vec<&'a Map<String, Value>>> {
         let mut found: Vec<&Map<String, Value>> = Vec::new();
         let mut open: Vec<&Value> = schemas.to_vec();
         while let Some(schema) = open.pop() {
@@ -92,7 +103,9 @@ impl Redactor {
                 open.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());
             }
             open.extend(["if", "then", "else"].iter().filter_map(|key| schema.get(*key)));
-            open.extend(schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values));
+            open.extend(
+                schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values),
+            );
         }
         Some(found)
     }
@@ -103,8 +116,12 @@ fn below_property<'a>(schema: &'a Map<String, Value>, name: &str, below: &mut Ve
     below.extend(declared);
     // Names are not matched against the patterns: one marked pattern hides every undeclared property.
     if declared.is_none() {
-        below.extend(schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values));
-        below.extend(["additionalProperties", "unevaluatedProperties"].iter().filter_map(|key| schema.get(*key)));
+        below.extend(
+            schema.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::values),
+        );
+        below.extend(
+            ["additionalProperties", "unevaluatedProperties"].iter().filter_map(|key| schema.get(*key)),
+        );
     }
 }
 

@@ -25,7 +25,8 @@ fn a_value_that_does_not_fit_is_told_where_and_what_but_not_itself() {
     assert_eq!(schema.check(&json!({"url": "https://example.com", "more": 1})), Ok(()));
     let value = json!({"count": 0, "mode": "hunter2", "a/b": ["x", 2]});
     let errors = schema.check(&value).unwrap_err();
-    let said: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.message)).collect();
+    let said: Vec<String> =
+        errors.iter().map(|error| format!("{}: {}", error.pointer, error.message)).collect();
     assert!(said.contains(&": `url` is missing".to_owned()), "{said:?}");
     assert!(said.contains(&"/count: must be at least 1".to_owned()), "{said:?}");
     assert!(said.contains(&"/mode: expected one of `a`, `b`".to_owned()), "{said:?}");
@@ -56,13 +57,17 @@ fn what_is_no_schema_is_refused_with_its_place() {
 
 #[test]
 fn references_stay_inside() {
-    for reference in ["https://example.com/x.json", "other.json", "file:///etc/passwd", "#/$defs/none", "#none"] {
+    for reference in
+        ["https://example.com/x.json", "other.json", "file:///etc/passwd", "#/$defs/none", "#none"]
+    {
         let problem = refused(json!({"properties": {"a": {"$ref": reference}}}));
         assert_eq!(problem.pointer, "/properties/a/$ref", "{reference}");
     }
     schema(json!({"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}}}}));
     schema(json!({"$ref": "#b", "$defs": {"a": {"$anchor": "b"}}}));
-    schema(json!({"$id": "https://example.com/s", "$ref": "https://example.com/s#/$defs/a", "$defs": {"a": {}}}));
+    schema(
+        json!({"$id": "https://example.com/s", "$ref": "https://example.com/s#/$defs/a", "$defs": {"a": {}}}),
+    );
 }
 
 #[test]
@@ -106,11 +111,14 @@ fn marked_properties_are_hidden_wherever_they_stand() {
         "self": {"password": "q", "user": "v"}, "free": {"pin": 1},
     });
     let hidden = schema.redact(&value).unwrap();
-    assert_eq!(hidden, json!({
-        "user": "u", "password": REDACTED, "nested": {"token": REDACTED, "kept": 1},
-        "list": [{"number": REDACTED, "name": "n"}, 7], "pair": [1, REDACTED, 3], "either": REDACTED, "extra": REDACTED,
-        "self": {"password": REDACTED, "user": "v"}, "free": {"pin": REDACTED},
-    }));
+    assert_eq!(
+        hidden,
+        json!({
+            "user": "u", "password": REDACTED, "nested": {"token": REDACTED, "kept": 1},
+            "list": [{"number": REDACTED, "name": "n"}, 7], "pair": [1, REDACTED, 3], "either": REDACTED, "extra": REDACTED,
+            "self": {"password": REDACTED, "user": "v"}, "free": {"pin": REDACTED},
+        })
+    );
     assert_eq!(schema.redact(&json!({"user": "u"})), None);
     assert!(schema.is_sensitive());
 }
@@ -133,10 +141,20 @@ fn fields_on_the_command_line_get_the_types_of_the_schema() {
         "$defs": {"n": {"type": "integer"}},
     }));
     let cases = [
-        ("s", "1", json!("1")), ("i", "1", json!(1)), ("n", "1.5", json!(1.5)), ("n", "1", json!(1)),
-        ("b", "true", json!(true)), ("o", "{\"k\":1}", json!({"k": 1})), ("a", "[1]", json!([1])),
-        ("x", "1", json!("1")), ("unknown", "1", json!("1")), ("m", "null", json!("null")), ("z", "null", json!(null)),
-        ("e", "1", json!(1)), ("e", "one", json!("one")), ("r", "7", json!(7)),
+        ("s", "1", json!("1")),
+        ("i", "1", json!(1)),
+        ("n", "1.5", json!(1.5)),
+        ("n", "1", json!(1)),
+        ("b", "true", json!(true)),
+        ("o", "{\"k\":1}", json!({"k": 1})),
+        ("a", "[1]", json!([1])),
+        ("x", "1", json!("1")),
+        ("unknown", "1", json!("1")),
+        ("m", "null", json!("null")),
+        ("z", "null", json!(null)),
+        ("e", "1", json!(1)),
+        ("e", "one", json!("one")),
+        ("r", "7", json!(7)),
     ];
     for (key, text, value) in cases {
         assert_eq!(schema.coerce(key, text), Ok(value), "{key}={text}");

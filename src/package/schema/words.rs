@@ -14,7 +14,11 @@ pub fn message(error: &ValidationError<'_>) -> String {
         Kind::Type { kind } => format!("expected {}, found {}", expected(kind), found(error.instance())),
         Kind::Required { property } => format!("{} is missing", quote(property.as_str().unwrap_or_default())),
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            format!("unknown {} {}", plural(unexpected.len(), "field"), list(unexpected.iter().map(|name| quote(name))))
+            format!(
+                "unknown {} {}",
+                plural(unexpected.len(), "field"),
+                list(unexpected.iter().map(|name| quote(name)))
+            )
         }
         Kind::AdditionalItems { limit } => format!("expected at most {limit} items"),
         Kind::UnevaluatedItems { .. } => "has items that are not allowed".to_owned(),
@@ -36,7 +40,9 @@ pub fn message(error: &ValidationError<'_>) -> String {
         Kind::MaxProperties { limit } => format!("must have at most {}", counted(*limit, "field")),
         Kind::Pattern { pattern } => format!("does not match the pattern {}", quote(pattern)),
         Kind::Format { format } => format!("is not a valid {}", quote(format)),
-        Kind::ContentEncoding { content_encoding } => format!("is not encoded as {}", quote(content_encoding)),
+        Kind::ContentEncoding { content_encoding } => {
+            format!("is not encoded as {}", quote(content_encoding))
+        }
         Kind::ContentMediaType { content_media_type } => format!("is not {}", quote(content_media_type)),
         Kind::UniqueItems => "has the same item more than once".to_owned(),
         Kind::Contains => "lacks an item that the schema asks for".to_owned(),

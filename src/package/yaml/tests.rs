@@ -12,9 +12,28 @@ fn codes_of(text: &[u8]) -> Vec<&'static str> {
 
 #[test]
 fn scalars_follow_the_core_schema_of_yaml_1_2() {
-    let node = read("[~, true, no, on, 1, -1, 0x1F, 0o17, 007, 1.10, 1e3, .5, '1', \"a\\tb\", 1.2.3, 1_000, -a, 2026-01-01]");
+    let node = read(
+        "[~, true, no, on, 1, -1, 0x1F, 0o17, 007, 1.10, 1e3, .5, '1', \"a\\tb\", 1.2.3, 1_000, -a, 2026-01-01]",
+    );
     let expected = serde_json::json!([
-        null, true, "no", "on", 1, -1, 31, 15, 7, 1.1, 1000.0, 0.5, "1", "a\tb", "1.2.3", "1_000", "-a", "2026-01-01"
+        null,
+        true,
+        "no",
+        "on",
+        1,
+        -1,
+        31,
+        15,
+        7,
+        1.1,
+        1000.0,
+        0.5,
+        "1",
+        "a\tb",
+        "1.2.3",
+        "1_000",
+        "-a",
+        "2026-01-01"
     ]);
     assert_eq!(node.to_json(), expected);
 }
@@ -32,7 +51,10 @@ fn every_key_and_value_has_its_place() {
     let (key, a) = &node.as_map().unwrap()[0];
     assert_eq!((key.place.line, key.place.column, &text[key.place.start..key.place.end]), (1, 1, "a"));
     let list = a.get("ä").unwrap();
-    assert_eq!((list.place.line, list.place.column, &text[list.place.start..list.place.end]), (2, 6, "[1, {b: c}]"));
+    assert_eq!(
+        (list.place.line, list.place.column, &text[list.place.start..list.place.end]),
+        (2, 6, "[1, {b: c}]")
+    );
     let c = list.as_seq().unwrap()[1].get("b").unwrap();
     assert_eq!((c.place.line, c.place.column, &text[c.place.start..c.place.end]), (2, 14, "c"));
     assert_eq!(node.place_at("/a/ä/1/b"), c.place);
@@ -116,6 +138,11 @@ fn hostile_texts_are_refused() {
         (codes::SYNTAX, b"a:\n\tb: 1\n".to_vec()),
     ];
     for (code, text) in cases {
-        assert_eq!(codes_of(text).first(), Some(code), "{:?}", String::from_utf8_lossy(&text[..text.len().min(80)]));
+        assert_eq!(
+            codes_of(text).first(),
+            Some(code),
+            "{:?}",
+            String::from_utf8_lossy(&text[..text.len().min(80)])
+        );
     }
 }

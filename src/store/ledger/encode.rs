@@ -79,8 +79,9 @@ fn operation(record: &OperationRecord) -> OperationRow {
     let events: Vec<_> = record
         .events
         .iter()
-        .map(|(name, at_ns, fields)| {
-            serde_json::json!([&**name, at_ns - record.start_unix_ns.min(*at_ns), raw(fields)])
+        .map(|event| {
+            let at_ns = event.unix_ns.saturating_sub(record.start_unix_ns);
+            serde_json::json!([&*event.name, at_ns, raw(&event.attributes)])
         })
         .collect();
     let span = serde_json::json!([[

@@ -36,7 +36,10 @@ mod views;
 mod writer;
 
 pub use reader::Reader;
-pub use views::*;
+pub use views::{
+    ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, LedgerCounts,
+    LogFilter, LogPage, LogView, Page, SpanView, TraceSummary, TraceView, UsageView,
+};
 
 use queue::{Bounds, Queue};
 use retention::Retention;

@@ -138,6 +138,8 @@ impl Writer {
     }
 
     fn connect(&mut self) -> Result<(), Error> {
+        // Somebody moved or removed it: what is written now must not go to a file without a name.
+        self.open.take_if(|open| open.identity != identity(&self.path));
         if self.open.is_none() {
             let connection = database::open(&self.path, &SCHEMA, self.access)?;
             self.open = Some(Open { connection, identity: identity(&self.path) });
@@ -176,10 +178,6 @@ impl Writer {
 
     /// When there is time: is the file still there, and is it sound if a reader doubted it?
     fn look_after(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.identity != identity(&self.path)) {
-            // Somebody moved or removed it. What is written now must not go to a file without a name.
-            self.open = None;
-        }
         if self.status.suspect.swap(false, Ordering::Relaxed) && self.access == Access::Owner {
             let problems = match &self.open {
                 Some(open) => database::quick_check(&open.connection),
@@ -195,8 +193,10 @@ impl Writer {
             }
         }
         let failing = self.status.failing.load(Ordering::Relaxed);
-        if (self.open.is_none() || failing) && self.probe().is_ok() {
-            self.succeed(0);
+        let looked_after = if failing { self.probe() } else { self.connect() };
+        match looked_after {
+            Ok(()) => self.succeed(0),
+            Err(error) => self.fail(&error),
         }
     }
 

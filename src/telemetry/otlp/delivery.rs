@@ -15,6 +15,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// However long a collector asks to wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
+pub(in crate::telemetry) type Report = Box<dyn Fn(Signal, Result<(), &str>) + Send>;
+
 pub(in crate::telemetry) struct Lane {
     pub signal: Signal,
     pub transport: Transport,
@@ -24,7 +26,7 @@ pub(in crate::telemetry) struct Lane {
     /// True: send what is there, once, and end.
     pub stopping: watch::Receiver<bool>,
     /// Told about the first failure in a row, and about the success that ends it.
-    pub report: Box<dyn Fn(Signal, Result<(), &str>) + Send>,
+    pub report: Report,
 }
 
 impl Lane {

@@ -93,3 +93,6 @@ fn read_certificate(endpoint: &Endpoint) -> Result<Option<Vec<u8>>, TransportErr
 fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests;

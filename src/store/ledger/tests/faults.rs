@@ -162,7 +162,7 @@ fn a_full_disk_loses_records_by_number_and_heals_by_itself() {
     let Some(disk) = TinyDisk::mount(3 * 1024) else { return };
     let ballast = disk.path().join("ballast");
     fs::write(&ballast, vec![1; 1500 * 1024]).unwrap();
-    let store = Store::open(disk.path(), Duration::ZERO).unwrap();
+    let store = Store::open(disk.path(), PATIENCE).unwrap();
     let ledger = Ledger::open(&store, &LedgerSettings::default()).unwrap();
     let telemetry = Telemetry::start(Settings::default(), vec![Box::new(ledger.sink())]).unwrap();
     let series = telemetry.plugin("echo", "1.2.3", "python", &["invoke"]);
@@ -199,7 +199,7 @@ fn a_full_disk_loses_records_by_number_and_heals_by_itself() {
 #[test]
 fn a_disk_that_is_full_from_the_start_stops_nothing() {
     let Some(disk) = TinyDisk::mount(1024) else { return };
-    let store = Store::open(disk.path(), Duration::ZERO).unwrap();
+    let store = Store::open(disk.path(), PATIENCE).unwrap();
     let ballast = disk.path().join("ballast");
     let mut file = fs::File::create(&ballast).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
@@ -231,7 +231,7 @@ fn set_aside(folder: &DataFolder) -> usize {
 fn a_file_that_was_damaged_is_set_aside_at_the_start() {
     for offset in [0, 4096] {
         let temp = tempfile::tempdir().unwrap();
-        let store = Store::open(temp.path(), Duration::ZERO).unwrap();
+        let store = Store::open(temp.path(), PATIENCE).unwrap();
         let first = Ledger::open(&store, &LedgerSettings::default()).unwrap();
         drop(first);
         damage(&store.folder().ledger(), offset);
@@ -304,7 +304,7 @@ fn the_file_stays_within_its_bytes_and_keeps_the_newest() {
 #[test]
 fn what_is_too_old_goes_and_the_file_shrinks() {
     let temp = tempfile::tempdir().unwrap();
-    let store = Store::open(temp.path(), Duration::ZERO).unwrap();
+    let store = Store::open(temp.path(), PATIENCE).unwrap();
     let ledger = Ledger::open(&store, &LedgerSettings::default()).unwrap();
     let telemetry = Telemetry::start(Settings::default(), vec![Box::new(ledger.sink())]).unwrap();
     let series = telemetry.plugin("echo", "1.2.3", "python", &["invoke"]);

@@ -36,7 +36,7 @@ impl Scene {
 
     fn with(settings: LedgerSettings) -> Scene {
         let temp = tempfile::tempdir().unwrap();
-        let store = Store::open(temp.path(), Duration::ZERO).unwrap();
+        let store = Store::open(temp.path(), PATIENCE).unwrap();
         let ledger = Ledger::open(&store, &settings).unwrap();
         let telemetry = Telemetry::start(Settings::default(), vec![Box::new(ledger.sink())]).unwrap();
         let series = telemetry.plugin("echo", "1.2.3", "python", &["invoke"]);

@@ -97,11 +97,17 @@ fn expected_log(record: &LogRecord) -> logs::LogRecord {
 fn preamble() -> (Preamble, Resource, InstrumentationScope) {
     let attributes = [("service.name".to_owned(), "spanglass".to_owned()), ("a".to_owned(), String::new())];
     let resource = Resource {
-        attributes: attributes.iter().map(|(key, value)| pair(key, &Value::Text(value.clone().into()))).collect(),
+        attributes: attributes
+            .iter()
+            .map(|(key, value)| pair(key, &Value::Text(value.clone().into())))
+            .collect(),
         ..Resource::default()
     };
-    let scope =
-        InstrumentationScope { name: "spanglass".into(), version: "1.2.3".into(), ..InstrumentationScope::default() };
+    let scope = InstrumentationScope {
+        name: "spanglass".into(),
+        version: "1.2.3".into(),
+        ..InstrumentationScope::default()
+    };
     (Preamble::new(&attributes, "spanglass", "1.2.3"), resource, scope)
 }
 
@@ -113,7 +119,8 @@ fn assert_trace_equals_the_oracle(all: &[RecordingData]) {
     }
     let records = batch.records();
     let (bytes, _) = batch.end();
-    let spans: Vec<_> = all.iter().flat_map(|data| data.spans().iter().map(|span| expected_span(data, span))).collect();
+    let spans: Vec<_> =
+        all.iter().flat_map(|data| data.spans().iter().map(|span| expected_span(data, span))).collect();
     assert_eq!(records, spans.len() as u64);
     let expected = ExportTraceServiceRequest {
         resource_spans: vec![trace::ResourceSpans {

@@ -1,0 +1,252 @@
+//! `demo`: example plugins, a server and real calls, so that a newcomer sees traces within a minute. What it
+//! does is what anybody can do by hand; nothing in it is staged but the calls' inputs (`traffic.rs`) and the
+//! loopback service that `http-request` talks to (`upstream.rs`).
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::cli::{Demo, Global};
+use super::connect;
+use super::failure::Failure;
+use super::output::{self, Paint, Style};
+use super::serve::{Server, bind, stop_signal};
+use crate::config::{ListenAddress, Settings};
+use crate::host::Host;
+use crate::model::invocation::{DEFAULT_ACTION, Invocation, Origin};
+use crate::pipeline::Output;
+use crate::telemetry::LogTarget;
+
+mod examples;
+mod traffic;
+mod upstream;
+
+use traffic::{Planned, Traffic};
+
+/// Calls of the burst, and how many of them run at once.
+const BURST: u32 = 120;
+const BURST_AT_ONCE: usize = 4;
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// So many ports after the usual one are tried when it is taken.
+const PORTS_TRIED: u16 = 50;
+
+pub async fn command(global: &Global, demo: &Demo, mut settings: Settings) -> Result<(), Failure> {
+    let quiet = global.json;
+    let listener = listen(&mut settings, demo.listen.listen.is_some(), quiet).await?;
+    let logs = connect::logs(&settings, LogTarget::Stdout);
+    let server = Server::start(settings.clone(), listener, logs.clone()).await?;
+    server.announce(global.json)?;
+    let host = server.runner.host.clone();
+    let (url, duration) = (server.url.clone(), demo.duration);
+    let progress = Progress::new(quiet || (logs == LogTarget::Stdout && std::io::stdout().is_terminal()));
+
+    progress.say("registering the example plugins");
+    let registering = host.clone();
+    let registered = tokio::task::spawn_blocking(move || examples::register(&registering)).await;
+    registered.map_err(|_| Failure::internal("registering the example plugins panicked"))??;
+    server.deploy().await?;
+    let upstream = upstream::start().await?;
+
+    let stop = async move {
+        match duration {
+            Some(duration) => tokio::select! {
+                () = stop_signal() => {}
+                () = tokio::time::sleep(duration) => {}
+            },
+            None => stop_signal().await,
+        }
+    };
+    let (stopped, mut stopping) = tokio::sync::watch::channel(false);
+    let serving = tokio::spawn(server.run(async move {
+        stop.await;
+        let _ = stopped.send(true);
+    }));
+    let calls = async {
+        let mut traffic = Traffic::new(demo.seed, upstream);
+        burst(&host, &mut traffic, &progress).await;
+        progress.end();
+        if !quiet {
+            output::note(&banner(&url, &settings, &logs));
+        }
+        if !demo.no_open {
+            open_browser(&url);
+        }
+        heartbeat(&host, &mut traffic).await;
+    };
+    tokio::select! {
+        () = calls => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    serving.await.map_err(|_| Failure::internal("the server panicked"))?
+}
+
+/// The wanted port or, if nobody asked for a certain one, the next that is free.
+async fn listen(settings: &mut Settings, asked: bool, quiet: bool) -> Result<TcpListener, Failure> {
+    let first = bind(settings).await;
+    let (Err(failure), false) = (&first, asked || !settings.listen.is_loopback()) else { return first };
+    let usual = settings.listen.port();
+    for port in (1..=PORTS_TRIED).filter_map(|step| usual.checked_add(step)) {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if let (Ok(listener), Ok(listen)) =
+            (TcpListener::bind(address).await, ListenAddress::parse(&address.to_string()))
+        {
+            if !quiet {
+                output::note(&format!("port {usual} is taken: serving on {port} instead"));
+            }
+            settings.listen = listen;
+            return Ok(listener);
+        }
+    }
+    Err(Failure::internal(failure.to_string()))
+}
+
+/// A first load of all kinds of calls.
+async fn burst(host: &Arc<Host>, traffic: &mut Traffic, progress: &Progress) {
+    progress.count(u64::from(BURST), "making the first calls");
+    let mut running = JoinSet::new();
+    for _ in 0..BURST {
+        if running.len() >= BURST_AT_ONCE {
+            running.join_next().await;
+            progress.step();
+        }
+        running.spawn(call(host.clone(), traffic.next()));
+    }
+    while running.join_next().await.is_some() {
+        progress.step();
+    }
+}
+
+async fn heartbeat(host: &Arc<Host>, traffic: &mut Traffic) {
+    let mut ticks = tokio::time::interval(HEARTBEAT);
+    loop {
+        ticks.tick().await;
+        call(host.clone(), traffic.next()).await;
+    }
+}
+
+fn call(host: Arc<Host>, planned: Planned) -> impl Future<Output = ()> + Send {
+    let invocation = Invocation {
+        plugin: planned.plugin.into(),
+        version: None,
+        action: DEFAULT_ACTION.into(),
+        input: serde_json::value::to_raw_value(&planned.input).expect("a JSON value is JSON").into(),
+        timeout: None,
+        parent: None,
+        origin: Origin::Local,
+    };
+    async move {
+        // How it ended is seen where everything is seen.
+        let _ = host.invoke(invocation, Output::whole()).await;
+    }
+}
+
+fn banner(url: &str, settings: &Settings, logs: &LogTarget) -> String {
+    let style = Style::stderr();
+    let program = std::env::current_exe().map_or_else(|_| "spanglass".to_owned(), |path| path.display().to_string());
+    let data_dir = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
+    let usual = data_dir == std::path::absolute(Path::new(crate::config::DATA_DIR_DEFAULT)).unwrap_or_default();
+    let folder = if usual { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
+    let logs = match logs {
+        LogTarget::Stdout => "standard output, a JSON object a line".to_owned(),
+        LogTarget::Stderr => "standard error, a JSON object a line".to_owned(),
+        LogTarget::Path(path) => path.display().to_string(),
+        LogTarget::Off => "off".to_owned(),
+    };
+    let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let telemetry = endpoint.map_or_else(
+        || "kept in the data folder only; set OTEL_EXPORTER_OTLP_ENDPOINT to send it on".to_owned(),
+        |endpoint| format!("kept in the data folder and sent to {endpoint}"),
+    );
+    let facts = [
+        ("url", format!("{url}   (metrics: {url}/metrics, routes: {url}/openapi.json)")),
+        ("data", format!("{}   (persists; delete it to start anew)", data_dir.display())),
+        ("logs", logs),
+        ("telemetry", telemetry),
+        ("sandbox", "S0: plugins run without isolation for now, as the user that you are".to_owned()),
+        ("calls", format!("{BURST} made; one more every {} s until Ctrl-C", HEARTBEAT.as_secs())),
+    ];
+    let next = [
+        format!("{program}{folder} invoke fraud-score -f amount=950 -f country=FR -f channel=web -f hour=3 -f account_age_days=2 --watch"),
+        format!("{program}{folder} trace list"),
+        format!("{program}{folder} logs -f"),
+        format!("{program}{folder} plugin list"),
+    ];
+    let mut text = format!("\n{}\n", style.paint(Paint::Strong, "spanglass demo"));
+    for (what, value) in facts {
+        text += &format!("  {} {value}\n", style.paint(Paint::Accent, &format!("{what:<9}")));
+    }
+    text += &format!("\n{}\n", style.paint(Paint::Strong, "next, in another terminal"));
+    for line in next {
+        text += &format!("  {line}\n");
+    }
+    text
+}
+
+/// Only where a person sits in front of it.
+fn open_browser(url: &str) {
+    let display = ["DISPLAY", "WAYLAND_DISPLAY"].into_iter().any(|name| std::env::var_os(name).is_some());
+    if display && std::io::stderr().is_terminal() {
+        // A machine without xdg-open has the URL in the banner.
+        let _ = std::process::Command::new("xdg-open")
+            .arg(url)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+    }
+}
+
+/// What is going on, on standard error: a bar on a terminal, lines elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    hidden: bool,
+}
+
+impl Progress {
+    fn new(hidden: bool) -> Progress {
+        let bar = (!hidden && std::io::stderr().is_terminal()).then(ProgressBar::no_length);
+        Progress { bar, hidden }
+    }
+
+    fn say(&self, what: &'static str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"));
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bar.set_message(what);
+            }
+            None if !self.hidden => output::note(what),
+            None => {}
+        }
+    }
+
+    fn count(&self, length: u64, what: &'static str) {
+        self.say(what);
+        if let Some(bar) = &self.bar {
+            let template = "{spinner} {msg} {wide_bar:.cyan} {pos}/{len}";
+            bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
+            bar.set_length(length);
+        }
+    }
+
+    fn step(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

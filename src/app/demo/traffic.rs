@@ -1,0 +1,121 @@
+//! Which calls the demo makes: drawn from a seed, so that two demos with the same one make the same calls.
+
+use serde_json::{Value, json};
+
+/// One call to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    pub plugin: &'static str,
+    pub input: Value,
+}
+
+pub struct Traffic {
+    random: fastrand::Rng,
+    upstream: String,
+}
+
+/// Plugins and their shares of the calls, in percent.
+const MIX: [(&str, u32); 7] = [
+    ("fraud-score", 34),
+    ("text-stats", 26),
+    ("http-request", 16),
+    ("csv-profile", 10),
+    ("flaky", 6),
+    ("slow", 5),
+    ("crashy", 3),
+];
+
+const SENTENCES: [&str; 5] = [
+    "A span is one step of a trace.",
+    "Every call has one trace, and every trace has one call.",
+    "What the plugin prints is a log line of its call!",
+    "Is it slow, wrong or hostile? The trace knows.",
+    "Queues are bounded, and they count what they drop.",
+];
+
+impl Traffic {
+    /// `upstream` is the base address of the service that `http-request` calls.
+    pub fn new(seed: u64, upstream: String) -> Traffic {
+        Traffic { random: fastrand::Rng::with_seed(seed), upstream }
+    }
+
+    pub fn next(&mut self) -> Planned {
+        let total: u32 = MIX.iter().map(|(_, share)| share).sum();
+        let mut draw = self.random.u32(..total);
+        let mut plugin = MIX[0].0;
+        for (name, share) in MIX {
+            plugin = name;
+            if draw < share {
+                break;
+            }
+            draw -= share;
+        }
+        Planned { plugin, input: self.input_for(plugin) }
+    }
+
+    fn input_for(&mut self, plugin: &str) -> Value {
+        match plugin {
+            "fraud-score" => self.payment(),
+            "text-stats" => {
+                let sentences = self.random.usize(1..=4);
+                let text: Vec<&str> = (0..sentences).map(|_| self.pick(&SENTENCES)).collect();
+                json!({"text": text.join(" ")})
+            }
+            "http-request" => {
+                let path = self.pick(&["/status", "/status", "/orders/7", "/slow", "/unsteady", "/nowhere"]);
+                json!({"url": format!("{}{path}", self.upstream)})
+            }
+            "csv-profile" => self.table(),
+            "flaky" => json!({"seed": self.random.u32(..1_000)}),
+            "slow" => json!({"seed": self.random.u32(..1_000)}),
+            _ => json!({"how": self.pick(&["fine", "fine", "exception", "os-exit", "nan", "politely"])}),
+        }
+    }
+
+    fn payment(&mut self) -> Value {
+        let night = self.random.u32(..10) == 0;
+        let amount = (self.random.f64() * self.random.f64() * 120_000.0).round() / 100.0;
+        json!({
+            "amount": amount,
+            "country": self.pick(&["FR", "DE", "ES", "NL", "IT", "BR"]),
+            "channel": self.pick(&["web", "app", "pos", "phone"]),
+            "hour": if night { self.random.u32(0..6) } else { self.random.u32(7..23) },
+            "account_age_days": self.random.u32(..2_000),
+            "card_country": self.pick(&["FR", "DE", "ES", "NL", "IT"]),
+            "card_number": format!("4{:015}", self.random.u64(..1_000_000_000_000_000)),
+        })
+    }
+
+    fn table(&mut self) -> Value {
+        let rows = self.random.usize(3..40);
+        let mut csv = String::from("country,amount,paid_at\n");
+        for row in 0..rows {
+            let country = self.pick(&["FR", "DE", "ES", ""]);
+            let amount = self.random.u32(1..500);
+            csv += &format!("{country},{amount},2026-01-{:02}\n", row % 28 + 1);
+        }
+        json!({"csv": csv})
+    }
+
+    fn pick(&mut self, choices: &[&'static str]) -> &'static str {
+        choices[self.random.usize(..choices.len())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_calls_and_every_plugin_gets_some() {
+        let calls = |seed| {
+            let mut traffic = Traffic::new(seed, "http://127.0.0.1:1".into());
+            (0..200).map(|_| traffic.next()).collect::<Vec<_>>()
+        };
+        assert_eq!(calls(7), calls(7));
+        assert_ne!(calls(7), calls(8));
+        for (plugin, _) in MIX {
+            assert!(calls(7).iter().any(|call| call.plugin == plugin), "{plugin}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `plugin new`: the files of a first plugin, which work as they are.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::model::name::PluginName;
+
+use super::error::PackageError;
+use super::manifest::RuntimeKind;
+
+/// One file of a new plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScaffoldFile {
+    /// Relative to the plugin's folder.
+    pub path: &'static str,
+    pub content: String,
+}
+
+/// The files of a new plugin.
+pub fn files(name: &PluginName, runtime: RuntimeKind) -> Vec<ScaffoldFile> {
+    match runtime {
+        RuntimeKind::Python => vec![
+            ScaffoldFile { path: "manifest.yaml", content: PYTHON_MANIFEST.replace("{name}", name.as_str()) },
+            ScaffoldFile { path: "executor.py", content: PYTHON_EXECUTOR.to_owned() },
+            ScaffoldFile { path: "README.md", content: PYTHON_README.replace("{name}", name.as_str()) },
+        ],
+    }
+}
+
+/// Writes a new plugin into the folder `parent/NAME` and returns that folder and its files.
+///
+/// # Errors
+/// [`PackageError::Exists`] if the folder is there already and not empty; nothing is overwritten then.
+pub fn write(
+    parent: &Path,
+    name: &PluginName,
+    runtime: RuntimeKind,
+) -> Result<(PathBuf, Vec<PathBuf>), PackageError> {
+    let folder = parent.join(name.as_str());
+    fs::create_dir_all(&folder).map_err(PackageError::writing(&folder))?;
+    let occupied = fs::read_dir(&folder).map_err(PackageError::reading(&folder))?.next().is_some();
+    if occupied {
+        return Err(PackageError::Exists { path: folder });
+    }
+    let mut written = Vec::new();
+    for file in files(name, runtime) {
+        let path = folder.join(file.path);
+        let mut target = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(PackageError::writing(&path))?;
+        target.write_all(file.content.as_bytes()).map_err(PackageError::writing(&path))?;
+        written.push(path);
+    }
+    Ok((folder, written))
+}
+
+const PYTHON_MANIFEST: &str = "\
+# For completion in editors run `spanglass plugin schema > ../manifest.schema.json` and begin this file with
+# the line `# yaml-language-server: $schema=../manifest.schema.json`.
+name: {name}
+version: 0.1.0
+description: Greets people
+runtime: python
+entrypoint: executor.py:invoke
+
+# Field -> type. `?` makes a field optional, `[]` a list.
+input: {who: string, times: integer?}
+output: {greeting: string}
+
+limits: {timeout: 10s}
+
+# `spanglass plugin test` runs these.
+examples:
+  - name: one
+    input: {who: Ada}
+    expect: {output: {greeting: Hello Ada!}}
+  - name: three
+    input: {who: Grace, times: 3}
+    expect: {output: {greeting: Hello Grace! Hello Grace! Hello Grace!}}
+  - name: nobody
+    input: {}
+    expect: {error: {kind: invalid_input}}
+";
+
+const PYTHON_EXECUTOR: &str = r#"def invoke(input_data: dict, ctx) -> dict:
+    """Gets the input, which fits `input` of manifest.yaml; returns the output."""
+    who = input_data["who"]
+    times = input_data.get("times") or 1
+    ctx.log.info("greeting", who=who, times=times)
+    return {"greeting": " ".join([f"Hello {who}!"] * times)}
+"#;
+
+const PYTHON_README: &str = "\
+# {name}
+
+```
+spanglass plugin validate .
+spanglass plugin test .
+spanglass plugin register .
+spanglass invoke {name} -f who=Ada
+```
+
+`executor.py` holds the code, `manifest.yaml` what goes in and comes out, limits and examples.
+";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::package::Package;
+    use crate::package::manifest::ExpectShape;
+    use crate::package::schema::Schema;
+
+    fn greet() -> PluginName {
+        PluginName::parse("greet").unwrap()
+    }
+
+    #[test]
+    fn a_new_plugin_is_valid_and_says_nothing_odd() {
+        let parent = TempDir::new().unwrap();
+        let (folder, files) = write(parent.path(), &greet(), RuntimeKind::Python).unwrap();
+        assert_eq!(files.len(), 3);
+        let package = Package::load(&folder).unwrap();
+        assert_eq!(package.manifest.name, greet());
+        assert!(package.diagnostics.is_empty(), "{:?}", package.diagnostics);
+        let output = Schema::compile(Arc::clone(package.manifest.output_schema.as_ref().unwrap())).unwrap();
+        for example in &package.manifest.examples {
+            if let Some(ExpectShape::Output(value)) = example.expect.as_ref().map(|expect| &expect.shape) {
+                assert_eq!(output.check(value), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let parent = TempDir::new().unwrap();
+        fs::create_dir(parent.path().join("greet")).unwrap();
+        fs::write(parent.path().join("greet/notes.txt"), "mine").unwrap();
+        let error = write(parent.path(), &greet(), RuntimeKind::Python).unwrap_err();
+        assert!(matches!(error, PackageError::Exists { .. }));
+        assert_eq!(fs::read_dir(parent.path().join("greet")).unwrap().count(), 1);
+    }
+}
