@@ -116,7 +116,8 @@ impl Problem {
             members.insert("help".into(), help.as_str().into());
         }
         if let Some(wait) = error.retry_after {
-            members.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+            members
+                .insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
         }
         if !error.fields.is_empty() {
             let field = |field: &crate::model::error::FieldError| json!({"pointer": field.pointer, "message": field.message});
@@ -173,9 +174,10 @@ pub async fn no_such_route(uri: Uri) -> Problem {
 
 pub async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
-    let problem: Problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
-        .help("GET /openapi.json lists the routes and their methods")
-        .into();
+    let problem: Problem =
+        InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
+            .help("GET /openapi.json lists the routes and their methods")
+            .into();
     let mut response = problem.into_response();
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response

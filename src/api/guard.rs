@@ -46,11 +46,16 @@ impl Guard {
         });
         let known = |token: &str| {
             // Every token is compared, whatever came before: the time tells nothing.
-            self.tokens.iter().fold(false, |found, known| found | bool::from(known.as_bytes().ct_eq(token.as_bytes())))
+            self.tokens
+                .iter()
+                .fold(false, |found, known| found | bool::from(known.as_bytes().ct_eq(token.as_bytes())))
         };
         match token {
             Some(token) if known(token) => Ok(()),
-            Some(_) => Err(InvokeError::new(ErrorKind::Unauthenticated, "the token is not one that this server knows")),
+            Some(_) => Err(InvokeError::new(
+                ErrorKind::Unauthenticated,
+                "the token is not one that this server knows",
+            )),
             None => Err(InvokeError::new(ErrorKind::Unauthenticated, "this server wants a token")
                 .help("send 'Authorization: Bearer TOKEN'; command-line clients take it from --token-file")),
         }
@@ -68,7 +73,9 @@ impl Guard {
             let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             if !authority.is_some_and(|authority| self.allows(authority)) {
                 let message = format!("requests from the origin {origin:?} are not accepted");
-                return Err(InvokeError::new(ErrorKind::Forbidden, message).help("add its name to allowed_hosts"));
+                return Err(
+                    InvokeError::new(ErrorKind::Forbidden, message).help("add its name to allowed_hosts")
+                );
             }
         }
         Ok(())

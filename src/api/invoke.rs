@@ -164,7 +164,10 @@ fn encode(completed: &Completed) -> Response {
         Err(problem) => problem.into_response(),
     };
     let meta = &completed.meta;
-    trace_headers::set(&mut response, &format_traceparent(meta.trace_id, meta.root_span_id, meta.trace_flags));
+    trace_headers::set(
+        &mut response,
+        &format_traceparent(meta.trace_id, meta.root_span_id, meta.trace_flags),
+    );
     response
 }
 
@@ -173,8 +176,14 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
     let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("mode="));
     let mode = match asked {
         Some(mode) => mode,
-        None if super::header(headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async")) => "async",
-        None if super::header(headers, "accept").is_some_and(|accept| accept.contains("text/event-stream")) => "stream",
+        None if super::header(headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async")) => {
+            "async"
+        }
+        None if super::header(headers, "accept")
+            .is_some_and(|accept| accept.contains("text/event-stream")) =>
+        {
+            "stream"
+        }
         None => "sync",
     };
     match mode {
@@ -188,14 +197,16 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
 }
 
 async fn read(api: &Api, name: &str, body: Body) -> Result<axum::body::Bytes, InvokeError> {
-    let limit = api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
+    let limit =
+        api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
     // An unknown plugin's input is read as well, within the usual bound, so that the answer is `not_found`.
     read_up_to(limit.unwrap_or(Limits::default().input_bytes_max) + ENVELOPE_BYTES_MAX, body).await
 }
 
 async fn read_up_to(bytes_max: u64, body: Body) -> Result<axum::body::Bytes, InvokeError> {
     to_bytes(body, usize::try_from(bytes_max).unwrap_or(usize::MAX)).await.map_err(|error| {
-        let over = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
+        let over = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit"));
         if over || error.to_string().contains("length limit") {
             let message = format!("the request has more than {}", units::format_bytes(bytes_max));
             InvokeError::new(ErrorKind::InputTooLarge, message)
@@ -208,12 +219,10 @@ async fn read_up_to(bytes_max: u64, body: Body) -> Result<axum::body::Bytes, Inv
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let place = FieldError {
-            pointer: String::new(),
-            message: format!("{error}"),
-        };
-        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("the request is not as it should be: {error}"))
-            .help("GET /openapi.json describes the request");
+        let place = FieldError { pointer: String::new(), message: format!("{error}") };
+        let mut invalid =
+            InvokeError::new(ErrorKind::InvalidInput, format!("the request is not as it should be: {error}"))
+                .help("GET /openapi.json describes the request");
         invalid.fields.push(place);
         invalid
     })
@@ -221,7 +230,8 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
 
 fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
     crate::registry::split::parse_range(text).map_err(|error| {
-        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("{text:?} is no version range: {error}"));
+        let mut invalid =
+            InvokeError::new(ErrorKind::InvalidInput, format!("{text:?} is no version range: {error}"));
         invalid.fields.push(FieldError { pointer: "/version".into(), message: error.to_string() });
         invalid
     })
@@ -229,7 +239,8 @@ fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
 
 fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
     units::parse_duration(text).map_err(|error| {
-        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, format!("the timeout is not valid: {error}"));
+        let mut invalid =
+            InvokeError::new(ErrorKind::InvalidInput, format!("the timeout is not valid: {error}"));
         invalid.fields.push(FieldError { pointer: "/timeout".into(), message: error.to_string() });
         invalid
     })

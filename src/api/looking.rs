@@ -59,12 +59,18 @@ impl From<store::Error> for Problem {
     }
 }
 
-pub async fn invocations(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+pub async fn invocations(
+    State(looking): State<Looking>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<impl Serialize>, Problem> {
     let filter = invocation_filter(query.as_deref())?;
     looking.read(move |reader| reader.invocations(&filter)).await
 }
 
-pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn invocation(
+    State(looking): State<Looking>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let id = InvocationId::parse(&id)
         .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
     // Looked at first: a call that ends meanwhile is then found in the ledger.
@@ -72,30 +78,45 @@ pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) 
         return Ok(Json(active_json(&active)));
     }
     let Json(found) = looking.read(move |reader| reader.invocation(id)).await?;
-    let found = found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))?;
+    let found =
+        found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))?;
     Ok(Json(serde_json::to_value(found).map_err(|error| Problem::internal(error.to_string()))?))
 }
 
-pub async fn traces(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+pub async fn traces(
+    State(looking): State<Looking>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<impl Serialize>, Problem> {
     let filter = invocation_filter(query.as_deref())?;
     looking.read(move |reader| reader.traces(&filter)).await
 }
 
-pub async fn trace(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Json<impl Serialize>, Problem> {
-    let id = TraceId::parse(&id)
-        .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case"))?;
+pub async fn trace(
+    State(looking): State<Looking>,
+    Path(id): Path<String>,
+) -> Result<Json<impl Serialize>, Problem> {
+    let id = TraceId::parse(&id).ok_or_else(|| {
+        Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case")
+    })?;
     let Json(found) = looking.read(move |reader| reader.trace(id)).await?;
     found.map(Json).ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
 }
 
-pub async fn logs(State(looking): State<Looking>, RawQuery(query): RawQuery) -> Result<Json<impl Serialize>, Problem> {
+pub async fn logs(
+    State(looking): State<Looking>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<impl Serialize>, Problem> {
     let mut query = Query::new(query.as_deref());
     let filter = LogFilter {
         plugin: query.text("plugin"),
-        trace_id: query.parsed("trace", |text| TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())),
-        invocation_id: query.parsed("invocation", |text| InvocationId::parse(text).ok_or_else(|| "not a UUID".into())),
+        trace_id: query.parsed("trace", |text| {
+            TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())
+        }),
+        invocation_id: query
+            .parsed("invocation", |text| InvocationId::parse(text).ok_or_else(|| "not a UUID".into())),
         level: query.parsed("level", |text| {
-            Severity::parse(text).ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
+            Severity::parse(text)
+                .ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
         }),
         since: query.time("since"),
         until: query.time("until"),
@@ -117,7 +138,9 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
             let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
             known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
         }),
-        kind: query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))),
+        kind: query.parsed("kind", |text| {
+            ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))
+        }),
         since: query.time("since"),
         until: query.time("until"),
         q: query.text("q"),

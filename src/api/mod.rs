@@ -25,8 +25,8 @@ mod trace_headers;
 
 pub use error::{Problem, status_of};
 pub use guard::Guard;
-pub use looking::Looking;
 pub use invoke::{Success, meta_json};
+pub use looking::Looking;
 pub use plugins::plugin_json;
 
 /// What the handlers share.
@@ -98,12 +98,18 @@ fn header<'r>(request: &'r http::HeaderMap, name: &str) -> Option<&'r str> {
 /// The trace that a request continues.
 fn trace_context(headers: &http::HeaderMap) -> Option<crate::model::trace_context::TraceContext> {
     let all = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    crate::model::trace_context::TraceContext::from_headers(all("traceparent"), all("tracestate"), all("baggage"))
+    crate::model::trace_context::TraceContext::from_headers(
+        all("traceparent"),
+        all("tracestate"),
+        all("baggage"),
+    )
 }
 
 /// Runs blocking work (queries, packages) off the threads that serve calls.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal("the work behind the request panicked"))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Problem::internal("the work behind the request panicked"))
 }
 
 /// Marks a request's path for guards without a route table of their own.

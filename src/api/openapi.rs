@@ -26,12 +26,16 @@ mod tests {
     #[test]
     fn it_lists_exactly_the_routes_of_the_table() {
         let table = include_str!("mod.rs");
-        let (v1, rest) = table.split_once("let v1 =").and_then(|(_, rest)| rest.split_once(".nest(")).unwrap();
+        let (v1, rest) =
+            table.split_once("let v1 =").and_then(|(_, rest)| rest.split_once(".nest(")).unwrap();
         let (rest, ledger) = rest.split_once("fn ledger_routes").unwrap();
         let routes = |text: &str, prefix: &str| -> Vec<String> {
-            text.split(".route(\"").skip(1).map(|rest| format!("{prefix}{}", rest.split('"').next().unwrap())).collect()
+            text.split(".route(\"")
+                .skip(1)
+                .map(|rest| format!("{prefix}{}", rest.split('"').next().unwrap()))
+                .collect()
         };
-        let table: BTreeSet<String> = 
+        let table: BTreeSet<String> =
             [routes(v1, "/v1"), routes(ledger, "/v1"), routes(rest, "")].into_iter().flatten().collect();
         let described: BTreeSet<String> = document()["paths"].as_object().unwrap().keys().cloned().collect();
         assert!(table.len() > 15, "{table:?}");

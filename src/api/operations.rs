@@ -24,9 +24,15 @@ pub async fn readyz(State(api): State<Api>) -> Response {
 pub async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let accept = super::header(&headers, "accept").map(str::to_owned);
     let host = api.host.clone();
-    let exposition = super::blocking(move || host.telemetry().scrape(accept.as_deref())).await;
+    let exposition = super::blocking(move || {
+        host.measure();
+        host.telemetry().scrape(accept.as_deref())
+    })
+    .await;
     match exposition {
-        Ok(exposition) => ([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response(),
+        Ok(exposition) => {
+            ([(header::CONTENT_TYPE, exposition.content_type)], exposition.body).into_response()
+        }
         Err(problem) => problem.into_response(),
     }
 }

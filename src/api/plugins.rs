@@ -25,16 +25,20 @@ pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<J
     let mut query = Query::new(query.as_deref());
     let (limit, after, text) = (query.limit(), query.text("cursor"), query.text("q"));
     query.end()?;
-    let mut names: Vec<Arc<str>> = api.host.registry().all().iter().map(|live| live.manifest.name.shared()).collect();
+    let mut names: Vec<Arc<str>> =
+        api.host.registry().all().iter().map(|live| live.manifest.name.shared()).collect();
     names.dedup();
     let fits = |name: &&Arc<str>| after.as_deref().is_none_or(|after| &***name > after);
     let mut items: Vec<Value> = Vec::new();
     let mut next = None;
     for name in names.iter().filter(fits) {
-        let Some(item) = plugin_json(&api.host.registry().versions(name), current(&api, name).as_deref(), false) else {
+        let Some(item) =
+            plugin_json(&api.host.registry().versions(name), current(&api, name).as_deref(), false)
+        else {
             continue;
         };
-        let holds = |member: &str, text: &str| item[member].as_str().is_some_and(|value| value.contains(text));
+        let holds =
+            |member: &str, text: &str| item[member].as_str().is_some_and(|value| value.contains(text));
         if text.as_deref().is_some_and(|text| !holds("name", text) && !holds("description", text)) {
             continue;
         }
@@ -81,7 +85,8 @@ pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Pr
     let deployment = &registered.deployment;
     let mut document = head_json(deployment);
     document["created"] = registered.created.into();
-    let location = format!("/v1/plugins/{}/versions/{}", deployment.manifest.name, deployment.manifest.version);
+    let location =
+        format!("/v1/plugins/{}/versions/{}", deployment.manifest.name, deployment.manifest.version);
     Ok((status, [(header::LOCATION, location)], Json(document)).into_response())
 }
 
@@ -134,7 +139,8 @@ pub fn plugin_json(versions: &[Arc<Deployment>], current: Option<&Deployment>, w
     let shown = current.or_else(|| versions.first().map(|newest| &**newest))?;
     let mut document = version_json(shown, whole);
     document["version"] = current.map_or(Value::Null, |current| current.manifest.version.to_string().into());
-    document["versions"] = versions.iter().map(|live| Value::from(live.manifest.version.to_string())).collect();
+    document["versions"] =
+        versions.iter().map(|live| Value::from(live.manifest.version.to_string())).collect();
     Some(document)
 }
 
@@ -162,15 +168,17 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
     members.insert("runtime".into(), manifest.runtime.as_str().into());
     members.insert("description".into(), manifest.description.clone().into());
     members.insert("owner".into(), manifest.owner.clone().into());
-    members.insert("registered_at".into(), humantime::format_rfc3339_millis(registered_at).to_string().into());
+    members
+        .insert("registered_at".into(), humantime::format_rfc3339_millis(registered_at).to_string().into());
     members.insert("actions".into(), manifest.action_names().map(Value::from).collect());
     if whole {
         let schema = |schema: &Option<Arc<Value>>| schema.as_deref().cloned().unwrap_or(Value::Null);
         members.insert("input_schema".into(), schema(&manifest.input_schema));
         members.insert("output_schema".into(), schema(&manifest.output_schema));
-        let examples = manifest.examples.iter().map(|example| {
-            json!({"name": example.name, "action": example.action, "input": &*example.input})
-        });
+        let examples = manifest
+            .examples
+            .iter()
+            .map(|example| json!({"name": example.name, "action": example.action, "input": &*example.input}));
         members.insert("examples".into(), examples.collect());
         let limits = &manifest.limits;
         let limits = json!({
@@ -202,7 +210,8 @@ fn find(api: &Api, name: &str, version: &str) -> Result<Arc<Deployment>, Problem
 }
 
 fn unknown(name: &str, version: Option<&Version>) -> Problem {
-    let what = version.map_or_else(|| format!("plugin {name:?}"), |version| format!("version {version} of {name:?}"));
+    let what = version
+        .map_or_else(|| format!("plugin {name:?}"), |version| format!("version {version} of {name:?}"));
     let error = InvokeError::new(ErrorKind::NotFound, format!("there is no {what}"));
     error.help("GET /v1/plugins lists the registered ones").into()
 }

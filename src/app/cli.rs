@@ -64,9 +64,7 @@ pub enum Command {
     /// Check this machine and the data folder
     Doctor,
     /// Print a completion script for a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
 }
 
 #[derive(Debug, Args)]

@@ -73,13 +73,15 @@ mod tests {
     async fn events_come_out_whole_however_they_are_cut() {
         let text = ": hello\n\nevent: chunk\ndata: {\"a\":\ndata: 1}\n\nevent: end\r\ndata: {}\r\n\r\n";
         for size in 1..text.len() {
-            let parts: Vec<_> = text.as_bytes().chunks(size).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+            let parts: Vec<_> =
+                text.as_bytes().chunks(size).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
             let mut events = EventReader::new(stream::iter(parts).boxed());
             let mut seen = Vec::new();
             while let Some(event) = events.next().await.unwrap() {
                 seen.push((event.name, event.data));
             }
-            let expected = [("chunk".to_owned(), "{\"a\":\n1}".to_owned()), ("end".to_owned(), "{}".to_owned())];
+            let expected =
+                [("chunk".to_owned(), "{\"a\":\n1}".to_owned()), ("end".to_owned(), "{}".to_owned())];
             assert_eq!(seen, expected);
         }
     }

@@ -64,7 +64,12 @@ enum Mistakes {
 
 impl Failure {
     fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
-        Failure { exit, document: json!({"code": code, "detail": message.into()}), mistakes: None, silent: false }
+        Failure {
+            exit,
+            document: json!({"code": code, "detail": message.into()}),
+            mistakes: None,
+            silent: false,
+        }
     }
 
     /// Only the exit code is left to give: the command has printed what there is to know.
@@ -121,7 +126,12 @@ impl Failure {
     /// The configuration is not valid.
     pub fn config(error: ConfigError) -> Failure {
         let ConfigError(report) = error;
-        Failure { exit: EXIT_INVALID, document: report.to_json(), mistakes: Some(Mistakes::Config(report)), silent: false }
+        Failure {
+            exit: EXIT_INVALID,
+            document: report.to_json(),
+            mistakes: Some(Mistakes::Config(report)),
+            silent: false,
+        }
     }
 
     /// The reader of standard output has gone: nothing more is to be said.

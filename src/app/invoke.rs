@@ -66,7 +66,8 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
     let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
     let body = Bytes::from(request.body.to_string());
     let answer = target.send(Method::POST, &path, Some(body)).await?;
-    let trace_id = answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
+    let trace_id =
+        answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
     let ended = if request.stream && answer.status.is_success() {
         print_stream(answer, json).await
     } else {
@@ -84,8 +85,9 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
 async fn print_reply(answer: Answer, json: bool) -> Result<(), Failure> {
     let (status, bytes) = answer.bytes().await?;
     if !status.is_success() {
-        let document: Value = serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::internal(format!("the server answered {status} with something that is not JSON")))?;
+        let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            Failure::internal(format!("the server answered {status} with something that is not JSON"))
+        })?;
         return Err(Failure::problem(document));
     }
     if json {

@@ -82,7 +82,9 @@ fn settings(flags: Flags, json: bool) -> Result<Settings, Failure> {
         Ok((settings, report)) => {
             if !json && !report.is_empty() {
                 let style = Style::stderr();
-                output::note(report.render(diagnostic::Style { color: style.color, width: style.width }).trim_end());
+                output::note(
+                    report.render(diagnostic::Style { color: style.color, width: style.width }).trim_end(),
+                );
             }
             Ok(settings)
         }

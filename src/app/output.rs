@@ -85,7 +85,9 @@ impl Style {
 
     pub fn paint<'t>(&self, paint: Paint, text: &'t str) -> Cow<'t, str> {
         match paint.code() {
-            Some(code) if self.color && !text.is_empty() => format!("{ESCAPE}[{code}m{text}{ESCAPE}[0m").into(),
+            Some(code) if self.color && !text.is_empty() => {
+                format!("{ESCAPE}[{code}m{text}{ESCAPE}[0m").into()
+            }
             _ => text.into(),
         }
     }
@@ -279,7 +281,8 @@ mod tests {
     use super::*;
 
     fn style(variables: &[(&str, &str)], terminal: bool) -> Style {
-        let get = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let get =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         decide(&get, terminal, terminal.then_some(120))
     }
 

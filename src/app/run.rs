@@ -23,7 +23,13 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     let input = match whole_input(&run.input)? {
         Some(input) => serde_json::to_value(input).map_err(|error| Failure::usage(error.to_string()))?,
         // As text: the worker knows the function's annotations.
-        None => run.input.fields.iter().map(|(key, text)| (key.clone(), text.clone().into())).collect::<Map<_, _>>().into(),
+        None => run
+            .input
+            .fields
+            .iter()
+            .map(|(key, text)| (key.clone(), text.clone().into()))
+            .collect::<Map<_, _>>()
+            .into(),
     };
     let logs = super::connect::logs(settings, LogTarget::Off);
     let runner = Runner::start(settings, Options::new(Keep::Ledger, logs))?;
@@ -34,7 +40,8 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     let name = manifest.name.to_string();
     runner.host.deploy_transient(manifest, script.folder, Convention::Function)?;
     let target = Target::Local(Box::new(Local::of(runner)));
-    let request = Request { plugin: name, body: json!({"input": input}), stream: run.stream, watch: run.watch };
+    let request =
+        Request { plugin: name, body: json!({"input": input}), stream: run.stream, watch: run.watch };
     let called = send(&target, &request, global.json).await;
     target.finish().await;
     called
@@ -62,7 +69,8 @@ impl Script {
             return Err(Failure::usage(format!("{path} is not a Python file"))
                 .help("spanglass run takes a .py file; a folder with a manifest is a plugin: spanglass plugin register"));
         }
-        let (Some(folder), Some(file)) = (whole.parent(), whole.file_name().and_then(|file| file.to_str())) else {
+        let (Some(folder), Some(file)) = (whole.parent(), whole.file_name().and_then(|file| file.to_str()))
+        else {
             return Err(Failure::usage(format!("{path} has a name that cannot be used")));
         };
         Ok(Script { folder: folder.to_owned(), file: file.to_owned(), function })

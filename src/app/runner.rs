@@ -137,7 +137,8 @@ fn python(data_dir: &Path, telemetry: &Telemetry) -> Result<PythonRuntime, Failu
             let manifest = &spec.manifest;
             let actions: Vec<&str> = manifest.action_names().collect();
             let version = manifest.version.to_string();
-            let series = telemetry.plugin(manifest.name.as_str(), &version, manifest.runtime.as_str(), &actions);
+            let series =
+                telemetry.plugin(manifest.name.as_str(), &version, manifest.runtime.as_str(), &actions);
             telemetry.guest_log(&series, log);
         }),
     }))

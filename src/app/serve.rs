@@ -38,8 +38,13 @@ pub struct Server {
 
 impl Server {
     /// Binds first: a port that is taken is found out before anything is started.
-    pub async fn start(settings: Settings, listener: TcpListener, logs: LogTarget) -> Result<Server, Failure> {
-        let address = listener.local_addr().map_err(|error| Failure::internal(format!("the socket: {error}")))?;
+    pub async fn start(
+        settings: Settings,
+        listener: TcpListener,
+        logs: LogTarget,
+    ) -> Result<Server, Failure> {
+        let address =
+            listener.local_addr().map_err(|error| Failure::internal(format!("the socket: {error}")))?;
         let url = format!("http://{}", shown(address));
         let runner = Runner::start(&settings, Options::new(Keep::Everything, logs))?;
         let server = Server { url, runner, listener, settings, started: Instant::now() };
@@ -124,7 +129,11 @@ pub async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
     let listen = settings.listen.as_str();
     let cannot = |error: std::io::Error| {
         let help = "another server may have the port: '--listen 127.0.0.1:0' picks a free one";
-        Failure::of_kind(crate::model::kind::ErrorKind::Conflict, format!("cannot listen on {listen}: {error}")).help(help)
+        Failure::of_kind(
+            crate::model::kind::ErrorKind::Conflict,
+            format!("cannot listen on {listen}: {error}"),
+        )
+        .help(help)
     };
     let addresses = settings.listen.resolve().map_err(cannot)?;
     TcpListener::bind(&addresses[..]).await.map_err(cannot)
@@ -133,7 +142,8 @@ pub async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
 /// Ready at the first SIGINT or SIGTERM.
 pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
@@ -183,7 +193,8 @@ fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Fail
 fn shown(address: SocketAddr) -> SocketAddr {
     let mut shown = address;
     if address.ip().is_unspecified() {
-        let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        let loopback =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
         shown.set_ip(loopback);
     }
     shown
@@ -195,7 +206,12 @@ fn write_server_file(data_dir: &Path, url: &str) -> Result<(), Failure> {
     let path = data_dir.join(ServerFile::NAME);
     let temporary = path.with_extension("json.new");
     let write = || {
-        let mut out = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut out = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
         serde_json::to_writer(&mut out, &file)?;
         out.write_all(b"\n")?;
         std::fs::rename(&temporary, &path)

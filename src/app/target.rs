@@ -99,7 +99,12 @@ impl Remote {
     }
 }
 
-async fn answer_of(router: Router, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
+async fn answer_of(
+    router: Router,
+    method: Method,
+    path: &str,
+    body: Option<Bytes>,
+) -> Result<Answer, Failure> {
     let request = Request::builder()
         .method(method)
         .uri(path)

@@ -52,8 +52,12 @@ struct Columns {
 
 impl Columns {
     fn of(rows: &[Row], style: &Style, branch: usize, name_max: usize) -> Columns {
-        let spans = || rows.iter().filter_map(|row| if let What::Span(span) = &row.what { Some((row, span)) } else { None });
-        let names = spans().map(|(row, span)| row.rails.len() * branch + glyph(span, style).len() + width(&span.label));
+        let spans = || {
+            rows.iter()
+                .filter_map(|row| if let What::Span(span) = &row.what { Some((row, span)) } else { None })
+        };
+        let names = spans()
+            .map(|(row, span)| row.rails.len() * branch + glyph(span, style).len() + width(&span.label));
         let name = names.max().unwrap_or(0).clamp(NAME_MIN, name_max);
         let longest = spans().map(|(_, span)| notes_width(span)).max().unwrap_or(0);
         let notes = if style.width >= WIDE { longest.min(style.width / 4) + 2 } else { 0 };
@@ -99,12 +103,20 @@ impl Picture<'_> {
         let room = self.columns.name.saturating_sub(line.columns() + mark.len());
         line.push(style, paint, mark.text());
         line.push(style, label_paint(span), &style.fit(&span.label, room)).pad_to(self.columns.name + 1);
-        line.push(style, paint, &span.line.bar(span.start, span.end, self.columns.bar, Ink::Solid, style.unicode));
+        line.push(
+            style,
+            paint,
+            &span.line.bar(span.start, span.end, self.columns.bar, Ink::Solid, style.unicode),
+        );
         self.duration(&mut line, span.end.saturating_sub(span.start));
         let fits = !style.terminal || line.columns() + 2 + notes_width(span) <= style.width;
         if fits {
             for (place, (paint, note)) in span.notes.iter().enumerate() {
-                line.push(style, Paint::Plain, if place == 0 { "  " } else { " " }).push(style, *paint, &style.ascii(note.clone()));
+                line.push(style, Paint::Plain, if place == 0 { "  " } else { " " }).push(
+                    style,
+                    *paint,
+                    &style.ascii(note.clone()),
+                );
             }
         }
         line.finish(out);

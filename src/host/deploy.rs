@@ -123,18 +123,22 @@ impl Host {
     fn register_package(&self, package: &Package) -> Result<Registered, RegisterError> {
         let manifest = &package.manifest;
         self.accept(manifest)?;
-        let store = self.store.as_ref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))?;
+        let store =
+            self.store.as_ref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))?;
         let digest = Digest::parse(&package.digest)?;
         // The zip is kept as we would write it, so that the same content always has the same bytes.
-        let mut zip = tempfile::NamedTempFile::new_in(store.folder().path())
-            .map_err(|error| refused(ErrorKind::Internal, format!("the package cannot be written: {error}")))?;
+        let mut zip = tempfile::NamedTempFile::new_in(store.folder().path()).map_err(|error| {
+            refused(ErrorKind::Internal, format!("the package cannot be written: {error}"))
+        })?;
         package.write_zip(zip.as_file_mut())?;
-        let put = store.put_package(&digest, ZipSource::File(zip.path()), |folder| package.unpack_into(folder));
+        let put =
+            store.put_package(&digest, ZipSource::File(zip.path()), |folder| package.unpack_into(folder));
         let stored = put.map_err(|error| match error {
             PutError::Store(error) => RegisterError::Store(error),
             PutError::Unpack(error) => RegisterError::Package(error),
         })?;
-        let registered = store.register(&manifest.name, &manifest.version, &digest, &package.manifest_text)?;
+        let registered =
+            store.register(&manifest.name, &manifest.version, &digest, &package.manifest_text)?;
         if let Some(live) = self.registry.get(manifest.name.as_str(), &manifest.version)
             && !registered.created
             && matches!(live.body, Body::Running(_))
@@ -158,7 +162,11 @@ impl Host {
         let mut restored = 0;
         for registration in registrations.into_iter().filter(|registration| registration.enabled) {
             let Some(stored) = store.package(&registration.digest) else {
-                self.report_lost(registration.name.as_str(), &registration.version.to_string(), "its package is gone");
+                self.report_lost(
+                    registration.name.as_str(),
+                    &registration.version.to_string(),
+                    "its package is gone",
+                );
                 continue;
             };
             match Package::load(&stored.folder) {
@@ -226,7 +234,8 @@ impl Host {
         let gone = || refused(ErrorKind::NotFound, "the package is not kept here");
         let store = self.store.as_ref().ok_or_else(gone)?;
         let stored = store.package(&Digest::parse(digest)?).ok_or_else(gone)?;
-        std::fs::read(&stored.zip).map_err(|error| refused(ErrorKind::Internal, format!("the package: {error}")))
+        std::fs::read(&stored.zip)
+            .map_err(|error| refused(ErrorKind::Internal, format!("the package: {error}")))
     }
 
     /// Refuses what this host cannot keep its promise about.
@@ -247,14 +256,17 @@ impl Host {
         let name = source.manifest.name.clone();
         let version = source.manifest.version.to_string();
         let actions: Vec<&str> = source.manifest.action_names().collect();
-        let series = self.telemetry.plugin(name.as_str(), &version, source.manifest.runtime.as_str(), &actions);
+        let series =
+            self.telemetry.plugin(name.as_str(), &version, source.manifest.runtime.as_str(), &actions);
         let settings = self.settings.plugins.get(name.as_str()).cloned().unwrap_or_default();
         let mut manifest = source.manifest.clone();
         settings.limits.apply(&mut manifest.limits);
         let manifest = Arc::new(manifest);
-        let body = match self.build(&source, &settings, &manifest, &series) {
-            Ok(running) => Body::Running(running),
-            Err(cause) => Body::Failed(Lifecycle::Failed { stage: Stage::Start, cause }),
+        let body = if settings.enabled {
+            self.build(&source, &settings, &manifest, &series)
+                .map_or_else(|cause| Body::Failed { stage: Stage::Start, cause }, Body::Running)
+        } else {
+            Body::Disabled
         };
         let deployment = Arc::new(Deployment {
             manifest,
@@ -265,10 +277,18 @@ impl Host {
         });
         let mut from = Lifecycle::Initialized;
         for to in [Lifecycle::Registered, deployment.state()] {
+            if to == from {
+                continue;
+            }
             let cause = to.to_string();
             let cause = matches!(to, Lifecycle::Failed { .. }).then_some(cause.as_str());
             let series = &deployment.series;
-            self.telemetry.emit(LifecycleChanged { series, from: Some(label_of(&from)), to: label_of(&to), cause });
+            self.telemetry.emit(LifecycleChanged {
+                series,
+                from: Some(label_of(&from)),
+                to: label_of(&to),
+                cause,
+            });
             from = to;
         }
         if let Some(replaced) = self.registry.insert(deployment.clone()) {
@@ -288,9 +308,6 @@ impl Host {
         manifest: &Arc<Manifest>,
         series: &Arc<crate::telemetry::PluginSeries>,
     ) -> Result<Running, String> {
-        if !settings.enabled {
-            return Err(format!("plugins.{}.enabled is false", manifest.name));
-        }
         let kind = manifest.runtime.as_str();
         let runtime = self.runtimes.iter().find(|runtime| runtime.name() == kind);
         let runtime = runtime.ok_or_else(|| format!("this build has no runtime {kind}"))?;
@@ -304,7 +321,8 @@ impl Host {
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
         let observer = Observer::new(self.telemetry.clone(), series.clone());
         let limits = &manifest.limits;
-        let pool = Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
+        let pool =
+            Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
         let capture = &self.settings.capture;
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,
@@ -341,7 +359,9 @@ fn config_of(manifest: &Manifest, settings: &PluginSettings) -> Result<Map<Strin
     config.extend(settings.config.clone());
     if let Some(schema) = compile(manifest.config_schema.as_ref())? {
         schema.check(&Value::Object(config.clone())).map_err(|fields| {
-            let first = fields.first().map_or_else(String::new, |field| format!("{}: {}", field.pointer, field.message));
+            let first = fields
+                .first()
+                .map_or_else(String::new, |field| format!("{}: {}", field.pointer, field.message));
             format!("its config does not fit config_schema: {first}")
         })?;
     }
@@ -355,7 +375,12 @@ fn secrets_of(
     let read = |name: &String| {
         let value = match sources.get(name) {
             Some(source) => read_secret(name, source)?,
-            None => return Err(format!("the secret {name} is missing: set plugins.{}.secrets.{name}", manifest.name)),
+            None => {
+                return Err(format!(
+                    "the secret {name} is missing: set plugins.{}.secrets.{name}",
+                    manifest.name
+                ));
+            }
         };
         Ok((name.clone(), value))
     };
@@ -371,7 +396,9 @@ pub fn read_secret(name: &str, source: &SecretSource) -> Result<Secret, String> 
             Ok(Secret::new(&value))
         }
         SecretSource::File(path) => {
-            let missing = |error: &dyn std::fmt::Display| format!("the secret {name} is missing: {}: {error}", path.display());
+            let missing = |error: &dyn std::fmt::Display| {
+                format!("the secret {name} is missing: {}: {error}", path.display())
+            };
             let size = std::fs::metadata(path).map_err(|error| missing(&error))?.len();
             if size > SECRET_BYTES_MAX {
                 return Err(missing(&format!("the file has more than {SECRET_BYTES_MAX} bytes")));

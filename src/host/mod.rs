@@ -5,8 +5,8 @@
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -62,7 +62,10 @@ pub struct Parts {
 impl Host {
     pub fn new(parts: Parts) -> Host {
         let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
-        let ranges = settings.plugins.iter().filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
+        let ranges = settings
+            .plugins
+            .iter()
+            .filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
         let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
         let ready = AtomicBool::new(false);
         Host { telemetry, registry, store, ledger, runtimes, services, settings, ready }
@@ -75,12 +78,23 @@ impl Host {
 
     /// Gives a call its ids and begins to record it.
     pub fn begin(self: &Arc<Self>, invocation: Invocation) -> Begun {
-        let recording = self.record(&invocation.plugin, &invocation.action, invocation.parent.as_ref(), invocation.origin);
+        let recording = self.record(
+            &invocation.plugin,
+            &invocation.action,
+            invocation.parent.as_ref(),
+            invocation.origin,
+        );
         Begun { host: self.clone(), invocation, recording }
     }
 
     /// A call that ends before it could be read: recorded like any other, so that it can be found.
-    pub fn refuse(&self, plugin: &str, parent: Option<&TraceContext>, origin: Origin, error: InvokeError) -> Completed {
+    pub fn refuse(
+        &self,
+        plugin: &str,
+        parent: Option<&TraceContext>,
+        origin: Origin,
+        error: InvokeError,
+    ) -> Completed {
         let action: Arc<str> = crate::model::invocation::DEFAULT_ACTION.into();
         let mut recording = self.record(&plugin.into(), &action, parent, origin);
         if let Ok(deployment) = self.registry.route(plugin, None) {
@@ -109,6 +123,13 @@ impl Host {
         self.ledger.as_ref().is_none_or(|ledger| ledger.flush(timeout)) && telemetry
     }
 
+    /// Brings the gauges up to date that nothing else sets. Before a scrape.
+    pub fn measure(&self) {
+        if let Some(available) = self.store.as_ref().and_then(|store| store.folder().available_bytes().ok()) {
+            self.telemetry.metrics().set_data_dir_available(available);
+        }
+    }
+
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -131,7 +152,13 @@ impl Host {
         futures_util::future::join_all(stops).await;
     }
 
-    fn record(&self, plugin: &Arc<str>, action: &Arc<str>, parent: Option<&TraceContext>, origin: Origin) -> Recording {
+    fn record(
+        &self,
+        plugin: &Arc<str>,
+        action: &Arc<str>,
+        parent: Option<&TraceContext>,
+        origin: Origin,
+    ) -> Recording {
         let bounded = |text: &Arc<str>| match crate::model::text::truncate(text, ASKED_NAME_BYTES_MAX) {
             kept if kept.len() < text.len() => kept.into(),
             _ => text.clone(),
@@ -149,7 +176,8 @@ impl Host {
         let deployment = self.registry.route(&invocation.plugin, invocation.version.as_ref())?;
         if deployment.manifest.entrypoint_of(&invocation.action).is_none() {
             let actions = deployment.manifest.action_names().collect::<Vec<_>>().join(", ");
-            let message = format!("{} has no action {:?}; it has: {actions}", invocation.plugin, &*invocation.action);
+            let message =
+                format!("{} has no action {:?}; it has: {actions}", invocation.plugin, &*invocation.action);
             return Err(InvokeError::new(ErrorKind::NotFound, message));
         }
         Ok(deployment)
@@ -184,8 +212,9 @@ impl Begun {
         recording.bind(deployment.series.clone());
         let running = match &deployment.body {
             Body::Running(running) => running,
-            Body::Failed(state) => {
-                let error = InvokeError::new(ErrorKind::Unavailable, format!("{} is {state}", invocation.plugin));
+            Body::Disabled | Body::Failed { .. } => {
+                let (plugin, state) = (&invocation.plugin, deployment.state());
+                let error = InvokeError::new(ErrorKind::Unavailable, format!("{plugin} is {state}"));
                 return close(recording, Err(error), Usage::default());
             }
         };
@@ -219,7 +248,11 @@ fn body(reply: Reply, output: Output) -> Option<Arc<RawValue>> {
 }
 
 /// The one ending.
-fn close(recording: Recording, result: Result<Option<Arc<RawValue>>, InvokeError>, usage: Usage) -> Completed {
+fn close(
+    recording: Recording,
+    result: Result<Option<Arc<RawValue>>, InvokeError>,
+    usage: Usage,
+) -> Completed {
     let (invocation_id, trace_id) = (recording.invocation_id(), recording.trace_id());
     let (root_span_id, trace_flags) = (recording.span_id(recording.root()), recording.flags());
     let ending = match &result {

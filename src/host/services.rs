@@ -84,7 +84,10 @@ async fn request_with_retries(client: &Client, request: HttpRequest, context: &G
         let again = try_number < RETRIES && checked.may_repeat(&tried);
         let asked = tried.as_ref().ok().and_then(|answer| answer.retry_after);
         let pause = asked.unwrap_or(wait);
-        if !again || pause > RETRY_WAIT_MAX || pause >= until.saturating_duration_since(tokio::time::Instant::now()) {
+        if !again
+            || pause > RETRY_WAIT_MAX
+            || pause >= until.saturating_duration_since(tokio::time::Instant::now())
+        {
             let output = tried.map(Answered::into_json).map_err(|error| error.seen_by_guest);
             return GuestAnswer { output, spans };
         }
@@ -237,7 +240,11 @@ struct TryError {
 impl TryError {
     fn timeout(bound: Duration) -> TryError {
         let message = format!("no answer within {}", crate::model::units::format_duration(bound));
-        TryError { seen_by_guest: GuestCallError { kind: "timeout", message }, nothing_sent: false, transient: true }
+        TryError {
+            seen_by_guest: GuestCallError { kind: "timeout", message },
+            nothing_sent: false,
+            transient: true,
+        }
     }
 
     fn too_large() -> TryError {

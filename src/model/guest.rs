@@ -20,7 +20,8 @@ pub enum LogStream {
 }
 
 impl LogStream {
-    pub const ALL: &'static [LogStream] = &[LogStream::Host, LogStream::Stdout, LogStream::Stderr, LogStream::Sdk];
+    pub const ALL: &'static [LogStream] =
+        &[LogStream::Host, LogStream::Stdout, LogStream::Stderr, LogStream::Sdk];
 
     pub const fn as_str(self) -> &'static str {
         match self {

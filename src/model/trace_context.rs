@@ -99,7 +99,8 @@ fn join_tracestate<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Arc
 fn is_tracestate_key(key: &str) -> bool {
     let simple = |part: &str, longest: usize, digit_first: bool| {
         let mut bytes = part.bytes();
-        let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || (digit_first && b.is_ascii_digit()));
+        let first =
+            bytes.next().is_some_and(|b| b.is_ascii_lowercase() || (digit_first && b.is_ascii_digit()));
         first
             && part.len() <= longest
             && bytes.all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/'))
@@ -117,7 +118,9 @@ fn is_tracestate_value(value: &str) -> bool {
 
 fn join_bounded<'a>(headers: impl IntoIterator<Item = &'a str>, bytes_max: usize) -> Option<Arc<str>> {
     let joined = headers.into_iter().map(str::trim).filter(|h| !h.is_empty()).collect::<Vec<_>>().join(",");
-    let fits = !joined.is_empty() && joined.len() <= bytes_max && joined.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    let fits = !joined.is_empty()
+        && joined.len() <= bytes_max
+        && joined.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     fits.then(|| joined.into())
 }
 
@@ -140,7 +143,9 @@ mod tests {
     #[test]
     fn broken_traceparents_start_a_new_trace() {
         let cases = [
-            "", "00", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",

@@ -38,7 +38,9 @@ impl Policy for Admission {
                 let (running, waiting) = (self.running_max, self.waiting_max);
                 let message = format!("{running} calls run and {waiting} wait already");
                 let help = "try again later, or raise limits.concurrency or limits.queue of the plugin";
-                return Err(InvokeError::new(ErrorKind::Overloaded, message).help(help).retry_after(RETRY_AFTER));
+                return Err(InvokeError::new(ErrorKind::Overloaded, message)
+                    .help(help)
+                    .retry_after(RETRY_AFTER));
             };
             next.run(call).await
         })

@@ -9,8 +9,8 @@ use crate::model::error::InvokeError;
 use crate::model::kind::{Blame, ErrorKind};
 use crate::model::limits::BreakerSettings;
 use crate::model::units::format_duration;
-use crate::telemetry::events::{CircuitClosed, CircuitHalfOpened, CircuitOpened};
 use crate::telemetry::PluginSeries;
+use crate::telemetry::events::{CircuitClosed, CircuitHalfOpened, CircuitOpened};
 
 /// The window is counted in so many slices; a slice is forgotten as a whole.
 const SLICES: usize = 10;

@@ -146,6 +146,9 @@ mod tests {
     async fn what_takes_too_long_is_a_timeout_that_names_the_limit() {
         let deadline = Deadline::after(Duration::from_millis(200));
         let error = within(&deadline, None, pending::<Result<(), _>>()).await.unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Timeout, "the call was not over after 200ms"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Timeout, "the call was not over after 200ms")
+        );
     }
 }

@@ -50,7 +50,11 @@ impl Execute {
 }
 
 impl Policy for Execute {
-    fn handle<'a>(&'a self, call: &'a mut Call, _next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
+    fn handle<'a>(
+        &'a self,
+        call: &'a mut Call,
+        _next: Next<'a>,
+    ) -> BoxFuture<'a, Result<Reply, InvokeError>> {
         Box::pin(async move {
             let mut lease = self.instance(call).await?;
             let span = call.recording.open(span::EXECUTE, call.attempt_span());

@@ -22,7 +22,8 @@ impl Retry {
         if !may_help || attempt >= self.settings.attempts_max || call.output.has_begun() {
             return None;
         }
-        let wait = backoff(&self.settings, attempt, fastrand::f64()).max(error.retry_after.unwrap_or_default());
+        let wait =
+            backoff(&self.settings, attempt, fastrand::f64()).max(error.retry_after.unwrap_or_default());
         (wait < call.deadline.left()).then_some(wait)
     }
 }

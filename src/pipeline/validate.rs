@@ -71,7 +71,8 @@ impl Call {
     /// Takes one chunk of a streamed output from the plugin: checked, kept, passed on.
     pub(super) async fn take_chunk(&mut self, part: Arc<RawValue>) -> Result<(), InvokeError> {
         let plugin = self.plugin.clone();
-        let value = check(plugin.output_schema.as_ref(), &part, ErrorKind::InvalidOutput, "a chunk of the output")?;
+        let value =
+            check(plugin.output_schema.as_ref(), &part, ErrorKind::InvalidOutput, "a chunk of the output")?;
         let chunk = captured(&plugin, plugin.output_schema.as_ref(), value.as_ref(), &part);
         self.kept_chunks.keep(&chunk, plugin.capture_bytes_max);
         self.output.push(part).await
@@ -95,7 +96,8 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
         }
         return Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"));
     }
-    let parsed = parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
+    let parsed =
+        parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
     call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
     fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")
 }
@@ -140,7 +142,12 @@ fn parse_for(schema: Option<&Schema>, json: &RawValue) -> Result<Option<Value>, 
     schema.map(|_| serde_json::from_str(json.get())).transpose()
 }
 
-fn fit(schema: Option<&Schema>, value: Option<&Value>, kind: ErrorKind, what: &str) -> Result<(), InvokeError> {
+fn fit(
+    schema: Option<&Schema>,
+    value: Option<&Value>,
+    kind: ErrorKind,
+    what: &str,
+) -> Result<(), InvokeError> {
     let (Some(schema), Some(value)) = (schema, value) else { return Ok(()) };
     schema.check(value).map_err(|fields| {
         let first = fields.first().map_or_else(String::new, |field| {
@@ -159,8 +166,14 @@ fn invalid(kind: ErrorKind, what: &str, error: &serde_json::Error) -> InvokeErro
 }
 
 /// What the ledger keeps of a document.
-fn captured(plugin: &CalledPlugin, schema: Option<&Schema>, value: Option<&Value>, json: &RawValue) -> Captured {
-    let redacted = schema.zip(value).and_then(|(schema, value)| schema.redact(value)).map(|value| value.to_string());
+fn captured(
+    plugin: &CalledPlugin,
+    schema: Option<&Schema>,
+    value: Option<&Value>,
+    json: &RawValue,
+) -> Captured {
+    let redacted =
+        schema.zip(value).and_then(|(schema, value)| schema.redact(value)).map(|value| value.to_string());
     let text = redacted.as_deref().unwrap_or_else(|| json.get());
     let kept = truncate(text, plugin.capture_bytes_max);
     Captured { json: kept.to_owned(), truncated: kept.len() < text.len(), redacted: redacted.is_some() }

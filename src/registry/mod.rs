@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use semver::{Version, VersionReq};
 
 use crate::model::error::InvokeError;
-use crate::model::lifecycle::Lifecycle;
+use crate::model::lifecycle::{Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::{CalledPlugin, Stack};
 use crate::runtimes::pool::Pool;
@@ -31,8 +31,13 @@ pub struct Deployment {
 /// What a deployment is able to do.
 pub enum Body {
     Running(Running),
+    /// The operator wants no calls for it.
+    Disabled,
     /// It cannot be called, and why.
-    Failed(Lifecycle),
+    Failed {
+        stage: Stage,
+        cause: String,
+    },
 }
 
 /// Everything that a call needs, built once.
@@ -46,7 +51,8 @@ impl Deployment {
     pub fn state(&self) -> Lifecycle {
         match &self.body {
             Body::Running(_) => Lifecycle::Running,
-            Body::Failed(state) => state.clone(),
+            Body::Disabled => Lifecycle::Registered,
+            Body::Failed { stage, cause } => Lifecycle::Failed { stage: *stage, cause: cause.clone() },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use semver::VersionReq;
 
-use super::Deployment;
+use super::{Body, Deployment};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 
@@ -29,6 +29,9 @@ pub fn choose<'a, D: Borrow<Deployment>>(
     }
     let candidate = |deployment: &&D| {
         let deployment = (*deployment).borrow();
+        if matches!(deployment.body, Body::Disabled) {
+            return false;
+        }
         match (asked, allowed) {
             (Some(asked), None) => fits(Some(asked), deployment),
             (Some(asked), Some(allowed)) => fits(Some(asked), deployment) && fits(Some(allowed), deployment),

@@ -52,7 +52,8 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    pub const ALL: &'static [InstanceState] = &[InstanceState::Starting, InstanceState::Idle, InstanceState::Busy];
+    pub const ALL: &'static [InstanceState] =
+        &[InstanceState::Starting, InstanceState::Idle, InstanceState::Busy];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -153,7 +154,11 @@ pub struct Acquired {
 }
 
 impl Pool {
-    pub fn new(launcher: Arc<dyn Launcher>, settings: PoolSettings, observer: Arc<dyn PoolObserver>) -> Arc<Pool> {
+    pub fn new(
+        launcher: Arc<dyn Launcher>,
+        settings: PoolSettings,
+        observer: Arc<dyn PoolObserver>,
+    ) -> Arc<Pool> {
         let permits = usize::try_from(settings.instances_max.max(1)).unwrap_or(usize::MAX);
         Arc::new_cyclic(|own| Pool {
             launcher,
@@ -190,7 +195,13 @@ impl Pool {
     }
 
     fn lease(&self, instance: Box<dyn Instance>, permit: OwnedSemaphorePermit) -> Lease {
-        Lease { instance: Some(instance), pool: self.own.clone(), observer: self.observer.clone(), running: None, _permit: permit }
+        Lease {
+            instance: Some(instance),
+            pool: self.own.clone(),
+            observer: self.observer.clone(),
+            running: None,
+            _permit: permit,
+        }
     }
 
     fn take_idle(&self) -> Option<Box<dyn Instance>> {

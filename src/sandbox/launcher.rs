@@ -115,12 +115,15 @@ impl Supervisor {
         let (sender, started) = oneshot::channel();
         let seq = self.shared.expect_start(sender)?;
         let program = spec.argv.first().cloned().unwrap_or_default();
-        let message = wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
+        let message =
+            wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
         let descriptors =
             [spec.stdout.as_fd(), spec.stderr.as_fd(), spec.frames_in.as_fd(), spec.frames_out.as_fd()];
         self.shared.send(&message, &descriptors).await?;
         match started.await {
-            Ok(Ok(Started { pid, pidfd, exit })) => Ok(Child { pid, pidfd, exit, killed: false, supervisor: self.clone() }),
+            Ok(Ok(Started { pid, pidfd, exit })) => {
+                Ok(Child { pid, pidfd, exit, killed: false, supervisor: self.clone() })
+            }
             Ok(Err(cause)) => Err(Error::NotStarted { program, cause }),
             Err(_) => Err(Error::SupervisorGone),
         }
@@ -201,7 +204,8 @@ impl Shared {
         let mut book = self.book();
         match message {
             FromSupervisor::Started { seq, pid } => {
-                let (Some(waiting), Some(pidfd)) = (book.starting.remove(&seq), descriptors.into_iter().next())
+                let (Some(waiting), Some(pidfd)) =
+                    (book.starting.remove(&seq), descriptors.into_iter().next())
                 else {
                     return;
                 };

@@ -309,7 +309,8 @@ impl Event for InstanceExited<'_> {
     fn log(&self) -> LogRecord {
         let severity = match self.reason {
             ExitReason::Stopped | ExitReason::Idle | ExitReason::Recycled => Severity::Info,
-            ExitReason::Killed | ExitReason::Timeout
+            ExitReason::Killed
+            | ExitReason::Timeout
             | ExitReason::Crashed
             | ExitReason::MemoryExceeded
             | ExitReason::StartFailed => Severity::Warn,

@@ -13,7 +13,8 @@ struct Files;
 
 /// Registers all of them as anybody would: from folders. Blocks on the disk.
 pub fn register(host: &Host) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::internal(format!("the example plugins cannot be unpacked: {error}"));
+    let cannot =
+        |error: std::io::Error| Failure::internal(format!("the example plugins cannot be unpacked: {error}"));
     let folder = tempfile::tempdir().map_err(cannot)?;
     for name in Files::iter() {
         // Files beside the plugins' folders describe them to readers of the repository.

@@ -149,9 +149,11 @@ fn call(host: Arc<Host>, planned: Planned) -> impl Future<Output = ()> + Send {
 
 fn banner(url: &str, settings: &Settings, logs: &LogTarget) -> String {
     let style = Style::stderr();
-    let program = std::env::current_exe().map_or_else(|_| "spanglass".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "spanglass".to_owned(), |path| path.display().to_string());
     let data_dir = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
-    let usual = data_dir == std::path::absolute(Path::new(crate::config::DATA_DIR_DEFAULT)).unwrap_or_default();
+    let usual =
+        data_dir == std::path::absolute(Path::new(crate::config::DATA_DIR_DEFAULT)).unwrap_or_default();
     let folder = if usual { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
     let logs = match logs {
         LogTarget::Stdout => "standard output, a JSON object a line".to_owned(),
@@ -175,7 +177,9 @@ fn banner(url: &str, settings: &Settings, logs: &LogTarget) -> String {
         ("calls", format!("{BURST} made; one more every {} s until Ctrl-C", HEARTBEAT.as_secs())),
     ];
     let next = [
-        format!("{program}{folder} invoke fraud-score -f amount=950 -f country=FR -f channel=web -f hour=3 -f account_age_days=2 --watch"),
+        format!(
+            "{program}{folder} invoke fraud-score -f amount=950 -f country=FR -f channel=web -f hour=3 -f account_age_days=2 --watch"
+        ),
         format!("{program}{folder} trace list"),
         format!("{program}{folder} logs -f"),
         format!("{program}{folder} plugin list"),
@@ -220,7 +224,9 @@ impl Progress {
     fn say(&self, what: &'static str) {
         match &self.bar {
             Some(bar) => {
-                bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"));
+                bar.set_style(
+                    ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"),
+                );
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bar.set_message(what);
             }

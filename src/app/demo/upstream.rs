@@ -21,7 +21,10 @@ pub async fn start() -> Result<String, Failure> {
     let asked = Arc::new(AtomicU32::new(0));
     let routes = Router::new()
         .route("/status", get(async || "{\"healthy\": true}"))
-        .route("/orders/{id}", get(async |Path(id): Path<u32>| format!("{{\"id\": {id}, \"state\": \"paid\"}}")))
+        .route(
+            "/orders/{id}",
+            get(async |Path(id): Path<u32>| format!("{{\"id\": {id}, \"state\": \"paid\"}}")),
+        )
         .route("/slow", get(slow))
         .route("/unsteady", get(unsteady))
         .with_state(asked);

@@ -71,7 +71,9 @@ fn brief_value(value: &Value, characters_max: usize, out: &mut String) {
             *out += &Value::String(cut).to_string();
         }
         Value::Array(items) if items.len() > 3 => *out += &format!("[{} items]", count(items.len())),
-        Value::Object(members) if members.len() > 3 => *out += &format!("{{{} fields}}", count(members.len())),
+        Value::Object(members) if members.len() > 3 => {
+            *out += &format!("{{{} fields}}", count(members.len()))
+        }
         Value::Array(_) | Value::Object(_) => {
             let json = value.to_string();
             if json.len() <= characters_max { *out += &json } else { *out += "{...}" }
@@ -103,7 +105,12 @@ impl Writer<'_> {
             _ => return self.line(depth, before, &self.inline(value), after),
         };
         if depth >= DEPTH_MAX {
-            return self.line(depth, before, &format!("{open}{}{close}", self.style.glyph("…", "...")), after);
+            return self.line(
+                depth,
+                before,
+                &format!("{open}{}{close}", self.style.glyph("…", "...")),
+                after,
+            );
         }
         self.line(depth, before, open, "");
         match value {
@@ -120,7 +127,12 @@ impl Writer<'_> {
         self.line(depth, "", close, after);
     }
 
-    fn children<'v>(&mut self, depth: usize, length: usize, items: impl Iterator<Item = (String, &'v Value)>) {
+    fn children<'v>(
+        &mut self,
+        depth: usize,
+        length: usize,
+        items: impl Iterator<Item = (String, &'v Value)>,
+    ) {
         for (place, (before, item)) in items.enumerate() {
             if self.lines >= self.bounds.lines {
                 let more = format!("{} {} more", self.style.glyph("…", "..."), count(length - place));
@@ -254,7 +266,10 @@ mod tests {
     fn the_brief_form_tells_calls_apart() {
         let style = Style::plain(80);
         let input = json!({"amount": 42.5, "country": "FR", "id": "42", "note": "a b", "list": [1, 2, 3, 4], "on": true});
-        assert_eq!(brief(&input, &style, 200), r#"amount=42.5 country=FR id="42" note="a b" list=[4 items] on=true"#);
+        assert_eq!(
+            brief(&input, &style, 200),
+            r#"amount=42.5 country=FR id="42" note="a b" list=[4 items] on=true"#
+        );
         assert_eq!(brief(&input, &style, 12), "amount=42.5…");
         assert_eq!(brief(&json!({"text": "x".repeat(1_000_000)}), &style, 10), "text=xxxx…");
         assert_eq!(brief(&json!("a\u{1b}b"), &style, 50), r#""a\u001bb""#);

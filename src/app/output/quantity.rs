@@ -130,6 +130,9 @@ mod tests {
         assert_eq!(ago("2026-02-03T04:05:01Z", now), "5s ago");
         assert_eq!(ago("2026-02-03T01:05:06Z", now), "3h ago");
         assert_eq!(ago("soon\u{1b}", now), "soon\\u{1b}");
-        assert_eq!(clock("2026-02-03T04:05:06.789012345Z").unwrap(), ("2026-02-03".into(), "04:05:06.789".into()));
+        assert_eq!(
+            clock("2026-02-03T04:05:06.789012345Z").unwrap(),
+            ("2026-02-03".into(), "04:05:06.789".into())
+        );
     }
 }

@@ -73,7 +73,8 @@ impl Table {
             let mut line = Line::default();
             let mut start = 0;
             for ((column, cell), room) in self.columns.iter().zip(row).zip(&widths) {
-                let text = if column.elastic { style.fit(&cell.text, *room) } else { cell.text.as_str().into() };
+                let text =
+                    if column.elastic { style.fit(&cell.text, *room) } else { cell.text.as_str().into() };
                 let before = if column.right { room.saturating_sub(width(&text)) } else { 0 };
                 line.pad_to(start + before).push(style, cell.paint, &text);
                 start += room + GAP;
@@ -91,7 +92,8 @@ impl Table {
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
         let Some(elastic) = self.columns.iter().position(|column| column.elastic) else { return widths };
         let others: usize = widths.iter().sum::<usize>() - widths[elastic] + GAP * (widths.len() - 1);
-        let room = if style.terminal { style.width.saturating_sub(others).max(ELASTIC_MIN) } else { ELASTIC_MAX };
+        let room =
+            if style.terminal { style.width.saturating_sub(others).max(ELASTIC_MIN) } else { ELASTIC_MAX };
         widths[elastic] = widths[elastic].min(room);
         widths
     }
@@ -102,7 +104,8 @@ mod tests {
     use super::*;
 
     fn example() -> Table {
-        let mut table = Table::new(vec![Column::left("NAME"), Column::right("TIME"), Column::elastic("INPUT")]);
+        let mut table =
+            Table::new(vec![Column::left("NAME"), Column::right("TIME"), Column::elastic("INPUT")]);
         table.push(vec!["漢字".to_owned().into(), "1.2ms".to_owned().into(), "a=1 ".repeat(30).into()]);
         table.push(vec!["text-stats".to_owned().into(), "61µs".to_owned().into()]);
         table

@@ -33,8 +33,20 @@ impl Timeline {
                 _ if index >= cells => ' ',
                 _ if is_point(from, to, index, cells, unicode) => point(from - index as f64, unicode),
                 _ if right <= 0.0 || left >= 1.0 => ' ',
-                (_, Ink::Shade) => if unicode { '░' } else { '.' },
-                (false, _) => if right - left >= 0.5 { '=' } else { ' ' },
+                (_, Ink::Shade) => {
+                    if unicode {
+                        '░'
+                    } else {
+                        '.'
+                    }
+                }
+                (false, _) => {
+                    if right - left >= 0.5 {
+                        '='
+                    } else {
+                        ' '
+                    }
+                }
                 (true, _) => block(left, right),
             }
         };

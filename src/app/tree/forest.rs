@@ -77,8 +77,11 @@ impl<'t> Forest<'t> {
         let earliest = documents.iter().filter_map(|span| time(span.get("start")?)).min().unwrap_or(0);
         let mut spans: Vec<Span<'t>> = documents.iter().map(|span| Span::read(span, earliest)).collect();
         let ids = index(&spans);
-        let parents: Vec<Option<usize>> =
-            documents.iter().zip(&mut spans).map(|(document, span)| span.claim_parent(document, &ids)).collect();
+        let parents: Vec<Option<usize>> = documents
+            .iter()
+            .zip(&mut spans)
+            .map(|(document, span)| span.claim_parent(document, &ids))
+            .collect();
         let (roots, order) = connect(&mut spans, parents);
         count(&mut spans, &order);
         assign_roles(&mut spans, &order);
@@ -154,7 +157,9 @@ impl<'t> Span<'t> {
     /// The role by name, for a span that is none of a plugin's.
     fn host_role(&self) -> Role {
         match self.name {
-            name if name.starts_with(span::INVOKE_PREFIX) && self.attribute(attribute::OUTCOME).is_some() => Role::Invoke,
+            name if name.starts_with(span::INVOKE_PREFIX) && self.attribute(attribute::OUTCOME).is_some() => {
+                Role::Invoke
+            }
             span::ATTEMPT => Role::Attempt,
             span::QUEUE => Role::Queue,
             span::PREPARE => Role::Prepare,

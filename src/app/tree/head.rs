@@ -62,10 +62,13 @@ fn several(calls: &[&Span<'_>], top: &[&Span<'_>], style: &Style, out: &mut Stri
     let end = top.iter().map(|span| span.end).max().unwrap_or(0);
     let spent = style.ascii(nanoseconds(end.saturating_sub(start).unsigned_abs()));
     let failed = calls.iter().filter(|call| call.failed).count();
-    let number = |number: usize, what: &str| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
+    let number =
+        |number: usize, what: &str| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
     let mut pieces = match (calls, top) {
         ([], [only]) => vec![(Paint::Strong, printable(only.name)), (Paint::Plain, spent)],
-        ([], _) => vec![(Paint::Strong, number(top.len(), "operation")), (Paint::Plain, format!("within {spent}"))],
+        ([], _) => {
+            vec![(Paint::Strong, number(top.len(), "operation")), (Paint::Plain, format!("within {spent}"))]
+        }
         _ => vec![(Paint::Strong, number(calls.len(), "call")), (Paint::Plain, format!("within {spent}"))],
     };
     if failed > 0 {
@@ -87,10 +90,16 @@ fn facts(call: &Span<'_>) -> Pieces {
     for (key, word) in [(attribute::INPUT_BYTES, "in"), (attribute::OUTPUT_BYTES, "out")] {
         sizes.extend(number(key).filter(|size| *size > 0).map(|size| format!("{} {word}", bytes(size))));
     }
-    if let Some(seconds) = call.attribute(attribute::USAGE_CPU).and_then(Value::as_f64).filter(|cpu| *cpu > 0.0) {
+    if let Some(seconds) =
+        call.attribute(attribute::USAGE_CPU).and_then(Value::as_f64).filter(|cpu| *cpu > 0.0)
+    {
         sizes.push(format!("cpu {}", output::milliseconds(seconds * 1e3)));
     }
-    sizes.extend(number(attribute::USAGE_MEMORY_PEAK).filter(|peak| *peak > 0).map(|peak| format!("{} memory", bytes(peak))));
+    sizes.extend(
+        number(attribute::USAGE_MEMORY_PEAK)
+            .filter(|peak| *peak > 0)
+            .map(|peak| format!("{} memory", bytes(peak))),
+    );
     facts.extend(sizes.into_iter().map(|size| (Paint::Dim, size)));
     facts
 }

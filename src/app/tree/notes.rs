@@ -9,7 +9,8 @@ const LABEL_CHARACTERS_MAX: usize = 60;
 const PAIRS_MAX: usize = 4;
 const VALUE_CHARACTERS_MAX: usize = 40;
 /// Attributes that the tree shows in another way, or that say nothing to a reader of one trace.
-const SILENT: &[&str] = &["spanglass.", "sampling.", "process.", "code.", "exception.", "error.type", "gen_ai."];
+const SILENT: &[&str] =
+    &["spanglass.", "sampling.", "process.", "code.", "exception.", "error.type", "gen_ai."];
 
 pub fn label(span: &Span<'_>) -> String {
     let name: String = printable(span.name).chars().take(LABEL_CHARACTERS_MAX).collect();
@@ -42,7 +43,10 @@ pub fn notes(span: &Span<'_>, kind: Option<String>) -> Vec<(Paint, String)> {
 
 /// `key=value` of what the plugin itself has set.
 pub fn pairs(attributes: Option<&Map<String, Value>>) -> String {
-    let own = attributes.into_iter().flatten().filter(|(key, _)| !SILENT.iter().any(|silent| key.starts_with(silent)));
+    let own = attributes
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| !SILENT.iter().any(|silent| key.starts_with(silent)));
     let pair = |(key, value): (&String, &Value)| {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let cut: String = value.chars().take(VALUE_CHARACTERS_MAX).collect();

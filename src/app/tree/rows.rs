@@ -39,12 +39,19 @@ pub struct Row {
 pub enum What {
     Span(Box<SpanRow>),
     /// The wait between two attempts.
-    Backoff { start: i64, end: i64, line: Timeline },
+    Backoff {
+        start: i64,
+        end: i64,
+        line: Timeline,
+    },
     Text(Text),
     /// Spans that are not shown.
     More(String),
     /// A new timeline begins, so long after the one before.
-    Axis { line: Timeline, after: Option<i64> },
+    Axis {
+        line: Timeline,
+        after: Option<i64>,
+    },
     /// A heading of lines that belong to no span.
     Heading(&'static str),
 }
@@ -73,7 +80,9 @@ pub struct Text {
 
 enum Item {
     Span(usize),
-    Backoff { end: i64 },
+    Backoff {
+        end: i64,
+    },
     Text(Text),
     /// Shown unless something below said the same.
     Error(Text),
@@ -223,11 +232,14 @@ impl Walk<'_, '_> {
     /// What hangs from a span, by time; its error is the last word.
     fn items(&self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
         let span = &self.forest.spans[place];
-        let mut texts: Vec<(i64, Text)> = span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
+        let mut texts: Vec<(i64, Text)> =
+            span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
         let mut items = Vec::new();
         for one in &span.events {
             match one.name {
-                event::INVOCATION_RETRIED => items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) })),
+                event::INVOCATION_RETRIED => {
+                    items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) }))
+                }
                 event::EXCEPTION => texts.extend(traceback(one).into_iter().map(|text| (one.at, text))),
                 _ => texts.push((one.at, event_line(one, line.start))),
             }
@@ -251,12 +263,18 @@ impl Walk<'_, '_> {
         let starts = children.iter().map(|child| &self.forest.spans[*child]);
         let next = starts.filter(|child| child.role == Role::Attempt).map(|child| child.start);
         let said = retried.attribute("backoff_ms").and_then(Value::as_f64).unwrap_or(0.0);
-        next.filter(|start| *start >= retried.at).min().unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
+        next.filter(|start| *start >= retried.at)
+            .min()
+            .unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
     }
 
     fn more(&mut self, children: &[usize], rails: &mut Vec<bool>) {
         let forest = self.forest;
-        let hidden: Vec<_> = children.iter().filter(|child| !self.visible[**child]).map(|child| &forest.spans[*child]).collect();
+        let hidden: Vec<_> = children
+            .iter()
+            .filter(|child| !self.visible[**child])
+            .map(|child| &forest.spans[*child])
+            .collect();
         if hidden.is_empty() {
             return;
         }
@@ -293,7 +311,9 @@ impl Walk<'_, '_> {
             let slack = root_span.end.saturating_sub(root_span.start);
             let (from, to) = (root_span.start.saturating_sub(slack), root_span.end.saturating_add(slack));
             include(span.start.clamp(from, to), span.end.clamp(from, to));
-            stack.extend(span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)));
+            stack.extend(
+                span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)),
+            );
         }
         line.unwrap_or(Timeline { start: 0, end: 0 })
     }
@@ -341,7 +361,9 @@ fn log_line(log: &Log<'_>, start: i64) -> Text {
 
 fn event_line(event: &Event<'_>, start: i64) -> Text {
     let offset = Some(offset(event.at, start));
-    if event.name == event::METRIC && let Some(name) = event.text(attribute::METRIC_NAME) {
+    if event.name == event::METRIC
+        && let Some(name) = event.text(attribute::METRIC_NAME)
+    {
         let value = event.attribute(attribute::METRIC_VALUE).unwrap_or(&Value::Null);
         let text = format!("{} = {value}", printable(name));
         return Text { tag: "metric".into(), paint: Paint::Plain, text, offset };
@@ -356,7 +378,11 @@ fn traceback(event: &Event<'_>) -> Vec<Text> {
     let whole = event.text(attribute::EXCEPTION_STACKTRACE).unwrap_or_default().trim_end();
     if whole.is_empty() {
         let part = |key| printable(event.text(key).unwrap_or_default());
-        return vec![line(format!("{}: {}", part(attribute::EXCEPTION_TYPE), part(attribute::EXCEPTION_MESSAGE)))];
+        return vec![line(format!(
+            "{}: {}",
+            part(attribute::EXCEPTION_TYPE),
+            part(attribute::EXCEPTION_MESSAGE)
+        ))];
     }
     let lines: Vec<&str> = whole.lines().collect();
     let skipped = lines.len().saturating_sub(TRACEBACK_LINES_MAX);

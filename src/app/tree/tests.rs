@@ -91,7 +91,11 @@ fn cold_success() -> Value {
     trace.set(score, "rules", 12).set(score, "model", "2026-01");
     let request = trace.span(Some(score), "GET", 74.0, 4.1);
     trace.spans[request - 1]["kind"] = "client".into();
-    trace.set(request, "http.response.status_code", 200).set(request, "url.full", "https://api.example.com/risk");
+    trace.set(request, "http.response.status_code", 200).set(
+        request,
+        "url.full",
+        "https://api.example.com/risk",
+    );
     trace.span(Some(call), "validate_output", 84.11, 0.08);
     trace.event(score, 79.0, "metric", json!({"metric.name": "rules_hit", "metric.value": 3}));
     trace.log(Some(execute), 71.9, "stdout", "INFO", "scoring 1 payment");
@@ -200,7 +204,8 @@ fn screen(width: usize) -> Style {
 
 /// Compares with a file beside this one; `SPANGLASS_UPDATE_SNAPSHOTS=1` writes it.
 fn assert_snapshot(name: &str, shown: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app/tree/snapshots").join(format!("{name}.txt"));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app/tree/snapshots").join(format!("{name}.txt"));
     if std::env::var_os("SPANGLASS_UPDATE_SNAPSHOTS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, shown).unwrap();
@@ -264,7 +269,9 @@ fn what_is_left_out_is_counted_and_the_failure_is_not_left_out() {
 
 #[test]
 fn a_document_of_another_shape_is_no_reason_to_panic() {
-    for document in [json!(null), json!([]), json!({"spans": 1}), json!({"spans": [1, null, {}, {"events": [3]}]})] {
+    for document in
+        [json!(null), json!([]), json!({"spans": 1}), json!({"spans": [1, null, {}, {"events": [3]}]})]
+    {
         assert!(!render_trace(&document, &screen(80)).is_empty());
     }
 }

@@ -49,7 +49,8 @@ impl PythonLauncher {
         if let Some(requirement) = &self.spec.manifest.requires.python {
             interpreter.check(requirement)?;
         }
-        let prepared = self.shared.worker_folder.get_or_try_init(|| async { assets::write(&settings.data_dir) });
+        let prepared =
+            self.shared.worker_folder.get_or_try_init(|| async { assets::write(&settings.data_dir) });
         let worker_folder = prepared.await.map_err(|error| unwritable(&settings.data_dir, &error))?;
         let (cwd, scratch) = self.working_folder()?;
         let stray_logs = settings.stray_logs.clone();

@@ -13,7 +13,9 @@ use crate::model::guest::{GuestEvent, GuestLog, GuestSpan, LogStream, Severity};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
-use crate::telemetry::{Begin, Captured, Ending, Finished, PluginSeries, Settings, Telemetry, ids};
+use crate::telemetry::{
+    Begin, Captured, Ending, Finished, Operation, OperationKind, PluginSeries, Settings, Telemetry, ids,
+};
 
 use super::*;
 

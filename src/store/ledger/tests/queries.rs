@@ -255,3 +255,21 @@ fn a_reader_needs_a_ledger_but_no_owner() {
     drop(Ledger::join(&folder, &LedgerSettings::default()).unwrap());
     assert!(reader.invocations(&InvocationFilter::default()).unwrap().items.is_empty());
 }
+
+#[test]
+fn a_span_of_the_control_plane_stands_in_its_trace() {
+    let scene = Scene::new();
+    let mut operation = Operation::start(&scene.telemetry, OperationKind::Register, None);
+    operation.set("digest", "sha256:1");
+    let context = operation.context().unwrap();
+    let mut child = Operation::start(&scene.telemetry, OperationKind::Storage, Some(&context));
+    child.fail(ErrorKind::Internal, "no room");
+    drop((child, operation));
+    scene.flush();
+    let trace = scene.reader.trace(context.trace_id).unwrap().unwrap();
+    let [parent, child] = &trace.spans[..] else { panic!("{trace:?}") };
+    assert_eq!((&parent.parent_span_id, parent.status), (&None, "unset"));
+    assert_eq!(parent.attributes["digest"], "sha256:1");
+    assert_eq!(child.parent_span_id.as_ref(), Some(&parent.span_id));
+    assert_eq!((child.status, child.status_message.as_deref()), ("error", Some("no room")));
+}
