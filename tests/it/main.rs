@@ -1,5 +1,8 @@
 //! The integration tests: one binary, so that the program is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
+mod contract;
 mod hostile;
 mod manifest;
 mod support;

@@ -236,7 +236,8 @@ impl Server {
         let mut found = vec![self.pid()];
         let mut at = 0;
         while at < found.len() {
-            found.extend(parents.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| *pid));
+            let parent = found[at];
+            found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
             at += 1;
         }
         found.split_off(1)
