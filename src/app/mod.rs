@@ -24,6 +24,7 @@ mod runner;
 mod serve;
 mod target;
 mod tree;
+mod trial;
 
 use cli::{Cli, Command};
 use failure::Failure;
