@@ -12,11 +12,15 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
-use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind};
+use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind, SandboxTier};
 use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
 use spanglass::runtimes::{
     BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
 };
+
+pub mod metrics;
+pub mod server;
+pub mod sink;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -223,6 +227,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         retry: RetrySettings::default(),
         breaker: BreakerSettings::default(),
         examples: Vec::new(),
+        sandbox_min_tier: SandboxTier::S0,
     }
 }
 
