@@ -42,8 +42,7 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     let target = Target::Local(Box::new(Local::of(runner)));
     // Who runs a single function wants to see what it did; a program that reads JSON has to ask for it.
     let watch = run.watch || !global.json;
-    let request =
-        Request { plugin: name, body: json!({"input": input}), stream: run.stream, watch };
+    let request = Request { plugin: name, body: json!({"input": input}), stream: run.stream, watch };
     let called = send(&target, &request, global.json).await;
     target.finish().await;
     called

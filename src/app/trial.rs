@@ -1,6 +1,7 @@
 //! A package tried out: deployed in this process only, with stubs in place of the network, for `plugin test`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -8,12 +9,17 @@ use super::failure::Failure;
 use super::runner::{Keep, Options, Runner};
 use crate::config::Settings;
 use crate::host::services::StubServices;
+use crate::model::ids::TraceId;
 use crate::model::invocation::{Completed, Invocation, Origin};
 use crate::package::Package;
 use crate::package::manifest::Example;
 use crate::pipeline::Output;
 use crate::runtimes::Convention;
+use crate::store::TraceView;
 use crate::telemetry::LogTarget;
+
+/// How long a look waits for what was recorded just before it.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 
 pub struct Trial {
     runner: Runner,
@@ -53,6 +59,12 @@ impl Trial {
             origin: Origin::Local,
         };
         self.runner.host.invoke(invocation, Output::whole()).await
+    }
+
+    /// What happened in a call that has ended. Blocks on the disk.
+    pub fn trace(&self, id: TraceId) -> Option<TraceView> {
+        self.runner.host.settle(SETTLE_MAX);
+        self.runner.looking().reader.trace(id).ok().flatten()
     }
 
     pub async fn finish(self) {

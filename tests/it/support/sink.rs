@@ -12,7 +12,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsS
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -120,7 +122,8 @@ impl Sink {
 
     /// Listens, at the same address as before.
     pub fn reopen(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(async {
             let start = std::time::Instant::now();
             loop {
@@ -181,8 +184,10 @@ impl Sink {
             logs.retain(|log| log.trace_id.as_deref() == Some(trace_id));
             logs
         };
-        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || of().len() >= count)
-            .await;
+        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || {
+            of().len() >= count
+        })
+        .await;
         of()
     }
 }
