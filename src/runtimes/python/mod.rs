@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use self::interpreter::Interpreter;
+pub use self::interpreter::Interpreter;
 use self::launcher::PythonLauncher;
 use super::{DeploymentSpec, Launcher, Runtime};
 use crate::model::error::InvokeError;
