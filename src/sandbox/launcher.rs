@@ -115,22 +115,17 @@ impl Supervisor {
         let (sender, started) = oneshot::channel();
         let seq = self.shared.expect_start(sender)?;
         let program = spec.argv.first().cloned().unwrap_or_default();
-        let message = wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
+        let message =
+            wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
         let descriptors =
             [spec.stdout.as_fd(), spec.stderr.as_fd(), spec.frames_in.as_fd(), spec.frames_out.as_fd()];
         self.shared.send(&message, &descriptors).await?;
         match started.await {
-            Ok(Ok(Started { pid, pidfd, exit })) => Ok(Child { pid, pidfd, exit, killed: false, supervisor: self.clone() }),
+            Ok(Ok(Started { pid, pidfd, exit })) => {
+                Ok(Child { pid, pidfd, exit, killed: false, _supervisor: self.clone() })
+            }
             Ok(Err(cause)) => Err(Error::NotStarted { program, cause }),
             Err(_) => Err(Error::SupervisorGone),
-        }
-    }
-
-    /// Has what dead workers left behind killed now, not at the next scan. Never waits.
-    pub fn sweep(&self) {
-        if let Ok(message) = wire::encode(&ToSupervisor::Sweep) {
-            // No room: the scan comes within 100 ms anyway.
-            let _ = self.shared.try_send(&message, &[]);
         }
     }
 
@@ -201,7 +196,8 @@ impl Shared {
         let mut book = self.book();
         match message {
             FromSupervisor::Started { seq, pid } => {
-                let (Some(waiting), Some(pidfd)) = (book.starting.remove(&seq), descriptors.into_iter().next())
+                let (Some(waiting), Some(pidfd)) =
+                    (book.starting.remove(&seq), descriptors.into_iter().next())
                 else {
                     return;
                 };
@@ -236,7 +232,8 @@ pub struct Child {
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
     killed: bool,
-    supervisor: Arc<Supervisor>,
+    /// The last child's handle ends the supervisor.
+    _supervisor: Arc<Supervisor>,
 }
 
 impl Child {
@@ -264,10 +261,6 @@ impl Child {
     /// Resolves once when the worker has ended; an error: its supervisor has gone, and the worker with it.
     pub fn exit(&mut self) -> &mut oneshot::Receiver<ExitStatus> {
         &mut self.exit
-    }
-
-    pub fn supervisor(&self) -> &Arc<Supervisor> {
-        &self.supervisor
     }
 }
 

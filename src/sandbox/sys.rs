@@ -51,7 +51,11 @@ fn close_range(flags: u32) -> io::Result<()> {
 
 /// Starts `command` in a process group of its own, with the two descriptors as 3 and 4. It dies with this
 /// process, even if this process is killed.
-pub fn spawn(command: &mut Command, frames_in: BorrowedFd<'_>, frames_out: BorrowedFd<'_>) -> io::Result<Child> {
+pub fn spawn(
+    command: &mut Command,
+    frames_in: BorrowedFd<'_>,
+    frames_out: BorrowedFd<'_>,
+) -> io::Result<Child> {
     let (frames_in, frames_out) = (frames_in.as_fd().as_raw_fd(), frames_out.as_fd().as_raw_fd());
     let parent = rustix::process::getpid();
     let prepare = move || {

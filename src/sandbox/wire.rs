@@ -26,17 +26,27 @@ pub enum ToSupervisor {
         env: Vec<(String, String)>,
         cwd: PathBuf,
     },
-    /// Kill now what workers have left behind.
-    Sweep,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum FromSupervisor {
     /// Carries the pidfd.
-    Started { seq: u64, pid: u32 },
-    Failed { seq: u64, error: String },
-    Exit { pid: u32, code: Option<i32>, signal: Option<i32>, cpu_us: u64, memory_peak_kib: u64 },
+    Started {
+        seq: u64,
+        pid: u32,
+    },
+    Failed {
+        seq: u64,
+        error: String,
+    },
+    Exit {
+        pid: u32,
+        code: Option<i32>,
+        signal: Option<i32>,
+        cpu_us: u64,
+        memory_peak_kib: u64,
+    },
 }
 
 pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
@@ -61,10 +71,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 }
 
 /// Receives one packet without waiting; `None`: the other side is gone.
-pub fn receive<'a>(
-    socket: impl AsFd,
-    buffer: &'a mut [u8],
-) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(&[u8], Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;

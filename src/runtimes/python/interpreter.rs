@@ -39,7 +39,8 @@ impl Interpreter {
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
         let found = lines.next().zip(lines.next().and_then(parse_version));
-        let Some((path, version)) = found.filter(|(path, _)| output.status.success() && !path.is_empty()) else {
+        let Some((path, version)) = found.filter(|(path, _)| output.status.success() && !path.is_empty())
+        else {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(missing(format!("it ended with {}: {}", output.status, said.trim())));
         };

@@ -84,7 +84,8 @@ pub struct ReplyError<'a> {
 pub fn encode(buffer: &mut Vec<u8>, frame: &ToWorker<'_>) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER_BYTES]);
-    serde_json::to_writer(&mut *buffer, frame).expect("frames have string keys, and a vector takes all bytes");
+    serde_json::to_writer(&mut *buffer, frame)
+        .expect("frames have string keys, and a vector takes all bytes");
     let length = u32::try_from(buffer.len() - start - HEADER_BYTES).expect("inputs and answers are bounded");
     buffer[start..start + HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
 }
@@ -446,20 +447,25 @@ mod tests {
     #[test]
     fn records_are_bounded_whatever_is_sent() {
         let long = "x".repeat(100_000);
-        let fields: Map<String, Value> = (0..500).map(|i| (format!("{i}{long}"), Value::from(long.clone()))).collect();
+        let fields: Map<String, Value> =
+            (0..500).map(|i| (format!("{i}{long}"), Value::from(long.clone()))).collect();
         let log = serde_json::json!({"body": long, "severity": "nonsense", "fields": fields});
         let log = serde_json::from_value::<LogFrame>(log).unwrap().into_log();
         assert_eq!(log.body.len(), TEXT_BYTES_MAX);
         assert_eq!(log.severity, Severity::Info);
         assert_eq!(log.fields.len(), FIELDS_MAX);
-        assert!(log.fields.iter().all(|(k, v)| k.len() <= NAME_BYTES_MAX && v.as_str().unwrap().len() <= TEXT_BYTES_MAX));
+        assert!(
+            log.fields
+                .iter()
+                .all(|(k, v)| k.len() <= NAME_BYTES_MAX && v.as_str().unwrap().len() <= TEXT_BYTES_MAX)
+        );
     }
 
     #[test]
     fn frames_carry_their_length() {
         let mut buffer = vec![7];
         encode(&mut buffer, &ToWorker::Shutdown { grace_ms: 5 });
-        assert_eq!(&buffer[1..5], 31_u32.to_le_bytes());
+        assert_eq!(&buffer[1..5], 29_u32.to_le_bytes());
         assert_eq!(&buffer[5..], br#"{"t":"shutdown","grace_ms":5}"#.as_slice());
     }
 }

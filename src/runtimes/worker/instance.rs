@@ -241,7 +241,9 @@ impl WorkerInstance {
                 Step::End(Err(failed(failure)))
             }
             "log" => {
-                let log = bounded(&mut call.logs, frames::LOGS_MAX, || serde_json::from_slice::<LogFrame>(bytes).ok());
+                let log = bounded(&mut call.logs, frames::LOGS_MAX, || {
+                    serde_json::from_slice::<LogFrame>(bytes).ok()
+                });
                 match log {
                     Some(log) => guest.log(log.into_log()),
                     None => guest.dropped(dropped::LOGS, 1),
@@ -264,8 +266,9 @@ impl WorkerInstance {
                 Step::Continue
             }
             "metric" => {
-                let metric =
-                    bounded(&mut call.metrics, frames::METRICS_MAX, || serde_json::from_slice::<MetricFrame>(bytes).ok());
+                let metric = bounded(&mut call.metrics, frames::METRICS_MAX, || {
+                    serde_json::from_slice::<MetricFrame>(bytes).ok()
+                });
                 match metric {
                     Some(metric) => guest.metric(metric.into_metric()),
                     None => guest.dropped(dropped::METRICS, 1),
@@ -388,7 +391,10 @@ impl Running {
             return Err(output_too_large(self.output_bytes, self.output_bytes_max));
         }
         if let Err(error) = frames::check_output(output) {
-            return Err(InvokeError::new(ErrorKind::InvalidOutput, format!("the output is not usable JSON: {error}")));
+            return Err(InvokeError::new(
+                ErrorKind::InvalidOutput,
+                format!("the output is not usable JSON: {error}"),
+            ));
         }
         Ok(Arc::from(output.to_owned()))
     }
@@ -465,11 +471,14 @@ fn failed(failure: FailureFrame) -> InvokeError {
 }
 
 /// `crashed`, with how the worker ended and the last lines of its stderr.
-pub(super) fn crash_error(who: &str, exit: Option<ExitStatus>, why: &str, stderr_tail: &[String]) -> InvokeError {
+pub(super) fn crash_error(
+    who: &str,
+    exit: Option<ExitStatus>,
+    why: &str,
+    stderr_tail: &[String],
+) -> InvokeError {
     let (what, type_name) = match exit {
-        _ if !why.is_empty() => {
-            (format!("{who} had to be killed: {why}"), "Killed".to_owned())
-        }
+        _ if !why.is_empty() => (format!("{who} had to be killed: {why}"), "Killed".to_owned()),
         Some(ExitStatus { signal: Some(signal), .. }) => {
             (format!("{who} was killed by {}", signal_name(signal)), signal_name(signal))
         }

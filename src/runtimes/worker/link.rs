@@ -246,7 +246,9 @@ impl Link {
     /// Reads exactly what lies in both pipes now: not more, so that somebody who prints without end cannot
     /// hold up the caller.
     pub fn drain_output(&self, mut take: impl FnMut(LogStream, &[u8])) {
-        for (name, pipe) in [(LogStream::Stdout, self.stdout.as_fd()), (LogStream::Stderr, self.stderr.as_fd())] {
+        for (name, pipe) in
+            [(LogStream::Stdout, self.stdout.as_fd()), (LogStream::Stderr, self.stderr.as_fd())]
+        {
             let mut left = rustix::io::ioctl_fionread(pipe).unwrap_or(0) as usize;
             if left == 0 {
                 continue;

@@ -59,7 +59,8 @@ pub async fn start(
         frames_out: ends.frames_out,
     });
     let child = child.await.map_err(|error| InvokeError::new(ErrorKind::Unavailable, error.to_string()))?;
-    link.frame_bytes_max = deployment.manifest.limits.output_bytes_max.saturating_add(frames::FRAME_HEADROOM_BYTES);
+    link.frame_bytes_max =
+        deployment.manifest.limits.output_bytes_max.saturating_add(frames::FRAME_HEADROOM_BYTES);
     hello(&mut link, &deployment)?;
     let mut instance = WorkerInstance::new(link, child, spec.stray, spec.scratch);
     let ready = instance.ready(log).await;
@@ -74,8 +75,10 @@ pub async fn start(
 
 fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError> {
     let manifest = &deployment.manifest;
-    let folder = deployment.folder.to_str().ok_or_else(|| {
-        let message = format!("the folder {} has a name that is not UTF-8", deployment.folder.display());
+    // The worker runs in another folder than we do.
+    let folder = std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
+    let folder = folder.to_str().ok_or_else(|| {
+        let message = format!("the folder {} has a name that is not UTF-8", folder.display());
         InvokeError::new(ErrorKind::Unavailable, message)
     })?;
     let entrypoints = manifest.action_names().filter_map(|name| Some((name, manifest.entrypoint_of(name)?)));
@@ -101,7 +104,10 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
 
 impl WorkerInstance {
     /// Waits for `ready`; `Some`: the worker says what is wrong with the plugin.
-    async fn ready(&mut self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Option<FailureFrame>, InvokeError> {
+    async fn ready(
+        &mut self,
+        log: &mut (dyn FnMut(GuestLog) + Send),
+    ) -> Result<Option<FailureFrame>, InvokeError> {
         let mut asks = Vec::new();
         let why = loop {
             match self.next(&mut asks).await {
@@ -111,7 +117,10 @@ impl WorkerInstance {
                 Next::Link(Event::Frame(range)) => match read_ready(self.link.frame(range), log) {
                     Ok(None) => {}
                     Ok(Some(ready)) if ready.error.is_none() && ready.v != PROTOCOL_VERSION => {
-                        break format!("it speaks version {} of the protocol, not {PROTOCOL_VERSION}", ready.v);
+                        break format!(
+                            "it speaks version {} of the protocol, not {PROTOCOL_VERSION}",
+                            ready.v
+                        );
                     }
                     Ok(Some(ready)) => return Ok(ready.error.map(FailureFrame::bounded)),
                     Err(why) => break why,
