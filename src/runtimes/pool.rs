@@ -254,9 +254,13 @@ impl Pool {
 
     fn back_off(&self, error: InvokeError) -> InvokeError {
         let mut state = self.state();
+        let now = Instant::now();
+        // Starts that fail side by side count as one.
+        if state.blocked.as_ref().is_none_or(|blocked| blocked.until <= now) {
+            state.failures = state.failures.saturating_add(1);
+        }
         let wait = backoff(state.failures, fastrand::f64());
-        state.failures = state.failures.saturating_add(1);
-        state.blocked = Some(Blocked { until: Instant::now() + wait, error: error.clone() });
+        state.blocked = Some(Blocked { until: now + wait, error: error.clone() });
         error.retry_after(wait)
     }
 
@@ -324,9 +328,10 @@ fn stopped() -> InvokeError {
     InvokeError::new(ErrorKind::Unavailable, "the plugin is being stopped")
 }
 
-/// The wait after one more failed start, when `failures` came before it. `random` is in 0..1.
+/// The wait after so many failed starts in a row. `random` is in 0..1.
 fn backoff(failures: u32, random: f64) -> Duration {
-    let whole = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(failures)).min(BACKOFF_CAP);
+    let doublings = failures.saturating_sub(1);
+    let whole = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_CAP);
     whole.mul_f64(0.5 + random / 2.0)
 }
 
@@ -421,6 +426,21 @@ impl Drop for Lease {
         match self.pool.upgrade() {
             Some(pool) => pool.give_back(instance, reason),
             None => self.observer.exited(ExitReason::Stopped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_up_to_its_cap_and_jitters_below() {
+        assert_eq!(backoff(1, 1.0), BACKOFF_BASE);
+        assert_eq!(backoff(1, 0.0), BACKOFF_BASE / 2);
+        assert_eq!(backoff(3, 1.0), BACKOFF_BASE * 4);
+        for failures in [20, 1000, u32::MAX] {
+            assert_eq!(backoff(failures, 1.0), BACKOFF_CAP);
         }
     }
 }

@@ -97,10 +97,14 @@ async fn a_worker_that_dies_in_a_call_is_replaced_at_once() {
     let (pool, observed) = pool(&plugin, |_| {});
     for _ in 0..3 {
         let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
-        let error = acquired.lease.call(request(json!({"die": true})), &mut TestGuest::default()).await.unwrap_err();
+        let error =
+            acquired.lease.call(request(json!({"die": true})), &mut TestGuest::default()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Crashed);
     }
-    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::Crashed; 3], cold_starts: 3, ..Counts::default() });
+    assert_eq!(
+        observed.now(),
+        Counts { exits: vec![ExitReason::Crashed; 3], cold_starts: 3, ..Counts::default() }
+    );
 
     // One that dies while idle is not handed out.
     let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
@@ -190,7 +194,10 @@ async fn idle_instances_end_and_with_them_every_process() {
     drop(first);
     drop(second);
     eventually("the older has ended", PATIENCE, || !alive(pids[0])).await;
-    assert_eq!(observed.now(), Counts { idle: 1, exits: vec![ExitReason::Idle], cold_starts: 2, ..Counts::default() });
+    assert_eq!(
+        observed.now(),
+        Counts { idle: 1, exits: vec![ExitReason::Idle], cold_starts: 2, ..Counts::default() }
+    );
     assert!(alive(pids[1]));
     let again = pool.acquire(&mut |_| {}).await.unwrap();
     assert_eq!((again.cold_start, again.lease.pid()), (None, Some(pids[1])));
