@@ -841,11 +841,11 @@ async fn a_stream_is_chunks_and_one_end() {
         ("kill", 2, Some("crashed"), 1),
         ("kill", 0, Some("crashed"), 3),
         ("wrong", 2, Some("invalid_output"), 1),
-        // Two chunks of 10 bytes and one of 700 fit; 90 do not, with it.
+        // A chunk has about 8 bytes, the last one 720; together 1024 are allowed.
         ("large", 2, None, 1),
         ("large", 90, Some("output_too_large"), 1),
         ("well", 90, None, 1),
-        ("well", 110, Some("output_too_large"), 1),
+        ("well", 140, Some("output_too_large"), 1),
     ];
     for (number, (end, chunks, kind, runs)) in cases.into_iter().enumerate() {
         println!("{end} after {chunks} chunks");
