@@ -9,7 +9,7 @@ use crate::model::units;
 
 /// Run other people's plugins and see every invocation as one trace.
 #[derive(Debug, Parser)]
-#[command(name = "spanglass", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "spanglass", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -217,9 +217,9 @@ pub struct ListFilter {
     /// Text to search for
     #[arg(short, long, value_name = "TEXT")]
     pub q: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 20)]
-    pub limit: usize,
+    /// At most so many, up to 1000
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
     /// Go on after a page, with the `next` that came with it
     #[arg(long)]
     pub cursor: Option<String>,
@@ -262,9 +262,9 @@ pub struct Logs {
     /// Text to search for
     #[arg(short, long, value_name = "TEXT")]
     pub q: Option<String>,
-    /// At most so many of the newest lines
-    #[arg(long, default_value_t = 50)]
-    pub tail: usize,
+    /// So many of the newest lines, at most 1000; with --follow 0 shows only new ones
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub tail: u16,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -275,5 +275,23 @@ fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_filter_by_version_is_not_a_question_for_the_version() {
+        let cli = Cli::try_parse_from(["spanglass", "invocation", "list", "--version", "1.0.0"]).unwrap();
+        let Command::Invocation(Invocation::List(filter)) = cli.command else { panic!("another command") };
+        assert_eq!(filter.version.as_deref(), Some("1.0.0"));
     }
 }

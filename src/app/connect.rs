@@ -10,6 +10,7 @@ use super::local::Local;
 use super::output;
 use super::target::{Remote, Target};
 use crate::config::{self, Settings};
+use crate::store::DataFolder;
 use crate::telemetry::LogTarget;
 
 /// `<data_dir>/server.json`.
@@ -48,6 +49,9 @@ pub fn connect(global: &Global, settings: &Settings, need: Need) -> Result<Targe
     let target = match (url, need) {
         (Some(url), _) => Target::Remote(Remote::new(&url, token)?),
         (None, Need::Host) => Target::Local(Box::new(Local::host(settings, logs(settings, LogTarget::Off))?)),
+        (None, Need::Ledger) if !DataFolder::new(&settings.data_dir).ledger().exists() => {
+            return Err(Failure::nothing_recorded(&settings.data_dir));
+        }
         (None, Need::Ledger) => Target::Local(Box::new(Local::ledger(settings))),
     };
     if !global.json {

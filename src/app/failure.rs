@@ -103,6 +103,13 @@ impl Failure {
             .help("is it running? 'spanglass serve' starts one; '--local' works without")
     }
 
+    /// There is no server to ask, and no ledger to read instead.
+    pub fn nothing_recorded(data_dir: &std::path::Path) -> Failure {
+        let folder = data_dir.display();
+        Failure::new(EXIT_UNREACHABLE, "unreachable", format!("no server is running for {folder}, and it has no ledger yet"))
+            .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
+    }
+
     pub fn diagnostics(diagnostics: Diagnostics) -> Failure {
         Failure {
             exit: EXIT_INVALID,
@@ -137,6 +144,12 @@ impl Failure {
     /// The reader of standard output has gone: nothing more is to be said.
     pub fn is_broken_pipe(&self) -> bool {
         self.silent && self.exit == 0
+    }
+
+    /// Whether asking again may help: nobody answers at the moment, or too much is under way.
+    pub fn may_pass(&self) -> bool {
+        let kind = self.document.get("kind").and_then(Value::as_str).and_then(ErrorKind::parse);
+        self.exit == EXIT_UNREACHABLE || matches!(kind, Some(ErrorKind::Overloaded | ErrorKind::Unavailable))
     }
 
     fn detail(&self) -> &str {

@@ -13,9 +13,11 @@ mod cli;
 mod connect;
 mod demo;
 mod events;
+mod examples;
 mod failure;
 mod invoke;
 mod local;
+mod look;
 mod output;
 mod run;
 mod runner;
@@ -69,6 +71,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Serve(serve) => serve::command(&global, serve, settings).await,
             Command::Run(run) => run::command(&global, run, &settings).await,
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
+            Command::Invocation(command) => look::invocation(&global, command, &settings).await,
+            Command::Trace(command) => look::trace(&global, command, &settings).await,
+            Command::Logs(command) => look::logs(&global, command, &settings).await,
             _ => Err(Failure::usage("this command is not there yet")),
         }
     })

@@ -26,6 +26,7 @@ const BAR_MIN: usize = 10;
 const BAR_MAX: usize = 64;
 /// Columns of the longest usual duration.
 const DURATION: usize = 8;
+const TAG_MAX: usize = 8;
 /// Where a person looks, a log line takes at most so many lines of the screen.
 const TEXT_LINES_MAX: usize = 3;
 
@@ -85,8 +86,9 @@ impl Picture<'_> {
             What::Text(text) => self.text(&row.rails, text, out),
             What::More(text) => {
                 let mut line = self.branches(&row.rails, true);
-                line.push(self.style, Paint::Dim, self.style.glyph("… ", "... "));
-                line.push(self.style, Paint::Dim, &self.style.ascii(text.clone())).finish_into(out);
+                let text = self.style.ascii(format!("… {text}"));
+                let room = self.style.width.saturating_sub(line.columns());
+                line.push(self.style, Paint::Dim, &self.style.fit(&text, room)).finish_into(out);
             }
             What::Axis { line, after } => self.axis(*line, *after, out),
             What::Heading(text) => {
@@ -162,7 +164,7 @@ impl Picture<'_> {
             line.push(style, Paint::Dim, &format!("+{} ", style.ascii(nanoseconds(offset))));
         }
         if !text.tag.is_empty() {
-            line.push(style, Paint::Dim, &text.tag).push(style, Paint::Plain, " ");
+            line.push(style, Paint::Dim, &style.fit(&text.tag, TAG_MAX)).push(style, Paint::Plain, " ");
         }
         let at = line.columns();
         let room = if style.terminal { style.width.saturating_sub(at).max(BAR_MIN) } else { usize::MAX };

@@ -770,13 +770,13 @@ async fn who_is_not_let_in_gets_a_problem_and_makes_no_invocation() {
         return;
     }
     let home = Home::new().plugin("echo", "", ECHO);
-    home.write("tokens", "first-token\nsecond-token\n");
+    home.write("tokens", "first-token-0123456789\nsecond-token-0123456789\n");
     let server = home.serve_with(&["--token-file", "tokens"]).await;
     let before = server.client.scrape().await;
-    let authorized = ("authorization", "Bearer first-token");
+    let authorized = ("authorization", "Bearer first-token-0123456789");
     let cases: [(&[(&str, &str)], u16, &str); 4] = [
         (&[], 401, "unauthenticated"),
-        (&[("authorization", "Bearer third-token")], 401, "unauthenticated"),
+        (&[("authorization", "Bearer third-token-0123456789")], 401, "unauthenticated"),
         (&[authorized, ("origin", "http://evil.example")], 403, "forbidden"),
         (&[authorized, ("host", "evil.example")], 403, "forbidden"),
     ];

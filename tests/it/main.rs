@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod contract;
+mod function;
 mod hostile;
 mod manifest;
+mod pool;
+mod supervision;
 mod support;
 mod worker;
+mod worker_faults;

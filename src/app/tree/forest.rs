@@ -85,6 +85,7 @@ impl<'t> Forest<'t> {
         let (roots, order) = connect(&mut spans, parents);
         count(&mut spans, &order);
         assign_roles(&mut spans, &order);
+        place_exceptions(&mut spans);
         let mut forest = Forest { spans, roots, loose_logs: Vec::new() };
         forest.attach_logs(trace, &ids, earliest);
         forest
@@ -262,6 +263,29 @@ fn assign_roles(spans: &mut [Span<'_>], order: &[usize]) {
                 let said = spans[child].attribute(attribute::ATTEMPT).and_then(Value::as_u64);
                 spans[child].number = Some(said.unwrap_or(attempts));
             }
+        }
+    }
+}
+
+/// What a plugin raised stands at the call; it is shown at the step that raised it, the last failed one.
+fn place_exceptions(spans: &mut [Span<'_>]) {
+    for place in 0..spans.len() {
+        if spans[place].role != Role::Invoke {
+            continue;
+        }
+        let mut step = place;
+        let failed = |spans: &[Span<'_>], child: &usize| {
+            spans[*child].failed && matches!(spans[*child].role, Role::Attempt | Role::Execute)
+        };
+        while let Some(child) = spans[step].children.iter().rfind(|child| failed(spans, child)) {
+            step = *child;
+        }
+        if step != place {
+            let raised = |event: &Event<'_>| event.name == event::EXCEPTION;
+            let (raised, others) = std::mem::take(&mut spans[place].events).into_iter().partition(raised);
+            spans[place].events = others;
+            let raised: Vec<Event<'_>> = raised;
+            spans[step].events.extend(raised);
         }
     }
 }

@@ -39,19 +39,12 @@ pub struct Row {
 pub enum What {
     Span(Box<SpanRow>),
     /// The wait between two attempts.
-    Backoff {
-        start: i64,
-        end: i64,
-        line: Timeline,
-    },
+    Backoff { start: i64, end: i64, line: Timeline },
     Text(Text),
     /// Spans that are not shown.
     More(String),
     /// A new timeline begins, so long after the one before.
-    Axis {
-        line: Timeline,
-        after: Option<i64>,
-    },
+    Axis { line: Timeline, after: Option<i64> },
     /// A heading of lines that belong to no span.
     Heading(&'static str),
 }
@@ -80,9 +73,7 @@ pub struct Text {
 
 enum Item {
     Span(usize),
-    Backoff {
-        end: i64,
-    },
+    Backoff { end: i64 },
     Text(Text),
     /// Shown unless something below said the same.
     Error(Text),
@@ -230,17 +221,23 @@ impl Walk<'_, '_> {
     }
 
     /// What hangs from a span, by time; its error is the last word.
-    fn items(&self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
+    fn items(&mut self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
         let span = &self.forest.spans[place];
-        let mut texts: Vec<(i64, Text)> =
-            span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
+        let mut texts: Vec<(i64, Text)> = span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
         let mut items = Vec::new();
         for one in &span.events {
             match one.name {
-                event::INVOCATION_RETRIED => {
-                    items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) }))
+                event::INVOCATION_RETRIED => items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) })),
+                event::EXCEPTION => {
+                    let lines = traceback(one);
+                    // The message of the span is the last line of it most of the time.
+                    let last = lines.last().map_or("", |line| &line.text);
+                    let message = printable(span.message.unwrap_or_default());
+                    if last.contains(&message) {
+                        self.said.insert(message);
+                    }
+                    texts.extend(lines.into_iter().map(|text| (one.at, text)));
                 }
-                event::EXCEPTION => texts.extend(traceback(one).into_iter().map(|text| (one.at, text))),
                 _ => texts.push((one.at, event_line(one, line.start))),
             }
         }
@@ -263,18 +260,12 @@ impl Walk<'_, '_> {
         let starts = children.iter().map(|child| &self.forest.spans[*child]);
         let next = starts.filter(|child| child.role == Role::Attempt).map(|child| child.start);
         let said = retried.attribute("backoff_ms").and_then(Value::as_f64).unwrap_or(0.0);
-        next.filter(|start| *start >= retried.at)
-            .min()
-            .unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
+        next.filter(|start| *start >= retried.at).min().unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
     }
 
     fn more(&mut self, children: &[usize], rails: &mut Vec<bool>) {
         let forest = self.forest;
-        let hidden: Vec<_> = children
-            .iter()
-            .filter(|child| !self.visible[**child])
-            .map(|child| &forest.spans[*child])
-            .collect();
+        let hidden: Vec<_> = children.iter().filter(|child| !self.visible[**child]).map(|child| &forest.spans[*child]).collect();
         if hidden.is_empty() {
             return;
         }
@@ -311,9 +302,7 @@ impl Walk<'_, '_> {
             let slack = root_span.end.saturating_sub(root_span.start);
             let (from, to) = (root_span.start.saturating_sub(slack), root_span.end.saturating_add(slack));
             include(span.start.clamp(from, to), span.end.clamp(from, to));
-            stack.extend(
-                span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)),
-            );
+            stack.extend(span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)));
         }
         line.unwrap_or(Timeline { start: 0, end: 0 })
     }
@@ -361,9 +350,7 @@ fn log_line(log: &Log<'_>, start: i64) -> Text {
 
 fn event_line(event: &Event<'_>, start: i64) -> Text {
     let offset = Some(offset(event.at, start));
-    if event.name == event::METRIC
-        && let Some(name) = event.text(attribute::METRIC_NAME)
-    {
+    if event.name == event::METRIC && let Some(name) = event.text(attribute::METRIC_NAME) {
         let value = event.attribute(attribute::METRIC_VALUE).unwrap_or(&Value::Null);
         let text = format!("{} = {value}", printable(name));
         return Text { tag: "metric".into(), paint: Paint::Plain, text, offset };
@@ -378,15 +365,14 @@ fn traceback(event: &Event<'_>) -> Vec<Text> {
     let whole = event.text(attribute::EXCEPTION_STACKTRACE).unwrap_or_default().trim_end();
     if whole.is_empty() {
         let part = |key| printable(event.text(key).unwrap_or_default());
-        return vec![line(format!(
-            "{}: {}",
-            part(attribute::EXCEPTION_TYPE),
-            part(attribute::EXCEPTION_MESSAGE)
-        ))];
+        return vec![line(format!("{}: {}", part(attribute::EXCEPTION_TYPE), part(attribute::EXCEPTION_MESSAGE)))];
     }
     let lines: Vec<&str> = whole.lines().collect();
     let skipped = lines.len().saturating_sub(TRACEBACK_LINES_MAX);
     let mut shown: Vec<Text> = lines[skipped..].iter().map(|text| line(printable(text))).collect();
+    if let Some(last) = shown.last_mut() {
+        last.paint = Paint::Bad;
+    }
     if skipped > 0 {
         shown.insert(0, line(format!("({} lines of the traceback before)", count(skipped))));
     }

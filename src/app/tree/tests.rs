@@ -113,7 +113,7 @@ fn failed_after_retries() -> Value {
     for (number, (start, duration)) in starts.into_iter().enumerate() {
         let (attempt, execute) = trace.attempt(call, start, duration);
         let (kind, message) = match number {
-            2 => ("timeout", "no reply within 80ms"),
+            1 => ("timeout", "no reply within 8ms"),
             _ => ("plugin_error", "RuntimeError: drew 0.12, which is below 0.4"),
         };
         trace.fail(execute, kind, message);
@@ -125,9 +125,9 @@ fn failed_after_retries() -> Value {
         }
     }
     trace.set(call, "spanglass.attempts", 3).set(call, "spanglass.outcome", "failed");
-    trace.fail(call, "timeout", "no reply within 80ms");
-    trace.event(call, 61.0, "exception", json!({"exception.type": "RuntimeError", "exception.message": "drew 0.12",
-        "exception.stacktrace": "Traceback (most recent call last):\n  File \"executor.py\", line 12, in invoke\n    raise RuntimeError(\"drew 0.12\")\nRuntimeError: drew 0.12\n"}));
+    trace.fail(call, "plugin_error", "RuntimeError: drew 0.12, which is below 0.4");
+    trace.event(call, 261.0, "exception", json!({"exception.type": "RuntimeError", "exception.message": "drew 0.12",
+        "exception.stacktrace": "Traceback (most recent call last):\n  File \"executor.py\", line 12, in invoke\n    raise RuntimeError(\"drew {draw}\")\nRuntimeError: drew 0.12, which is below 0.4\n"}));
     trace.document()
 }
 

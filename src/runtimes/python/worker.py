@@ -897,7 +897,7 @@ def _convert(value, kind):
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _convert_enum(value, kind)
     base = origin or kind
-    if not isinstance(base, type):
+    if kind is typing.Any or not isinstance(base, type):
         return value
     if isinstance(value, str):
         return _convert_text(value, base, typing.get_args(kind))

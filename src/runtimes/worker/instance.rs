@@ -29,7 +29,7 @@ const BURIAL_MAX: Duration = Duration::from_secs(1);
 /// How much of the last line of stderr a message shows.
 const LAST_LINE_BYTES_MAX: usize = 300;
 
-const CLOSED: &str = "it closed descriptor 4";
+pub(super) const CLOSED: &str = "it closed descriptor 4";
 pub(super) const GARBAGE: &str = "something that is no frame was written to descriptor 4";
 
 /// Where lines go that a worker prints while no call runs: they belong to no invocation.
@@ -129,9 +129,7 @@ impl WorkerInstance {
     }
 
     fn begin(&mut self, request: &CallRequest) -> Running {
-        let (stray, capture) = (&self.stray, &mut self.capture);
-        self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| stray(log)));
-        capture.finish(&mut |log| stray(log), |_, _| {});
+        self.drain_strays();
         self.calls += 1;
         let call = ToWorker::Call {
             id: self.calls,
@@ -352,7 +350,7 @@ impl WorkerInstance {
 
     /// Ends a worker that died or cannot be understood, and says so. `why` is used if it had to be killed.
     async fn crashed(&mut self, mut usage: Usage, why: &str, guest: &mut dyn Guest) -> InvokeError {
-        let exit = self.end(why.is_empty() || why == CLOSED).await;
+        let (exit, why) = self.end(why).await;
         if let Some(exit) = exit {
             usage.cpu = exit.cpu;
             usage.memory_peak_bytes = exit.memory_peak_bytes;
@@ -366,14 +364,17 @@ impl WorkerInstance {
         crash_error("the worker", exit, why, &tail)
     }
 
-    /// Waits for the worker's end and kills it if that takes too long; at once unless it is `dying`.
-    pub(super) async fn end(&mut self, dying: bool) -> Option<ExitStatus> {
-        if self.exit.is_none() && dying {
+    /// Waits for the end of a worker that is of no use any more, for the reason `why`, and kills it if it
+    /// does not die by itself. Returns how it ended, and the reason only if it had to be killed.
+    pub(super) async fn end<'a>(&mut self, why: &'a str) -> (Option<ExitStatus>, &'a str) {
+        // Who closed his pipe is mostly dying, and his own exit code is of interest.
+        if why.is_empty() || why == CLOSED {
             let _ = tokio::time::timeout(DYING_MAX, self.wait_exit()).await;
         }
+        let why = if self.exit.is_some() { "" } else { why };
         self.child.kill();
         let _ = tokio::time::timeout(BURIAL_MAX, self.wait_exit()).await;
-        self.exit.flatten()
+        (self.exit.flatten(), why)
     }
 
     async fn wait_exit(&mut self) {
@@ -477,7 +478,7 @@ pub(super) fn crash_error(
     stderr_tail: &[String],
 ) -> InvokeError {
     let (what, type_name) = match exit {
-        _ if !why.is_empty() && exit.is_none_or(|exit| exit.signal == Some(SIGKILL)) => {
+        _ if !why.is_empty() => {
             (format!("{who} had to be killed: {why}"), "Killed".to_owned())
         }
         Some(ExitStatus { signal: Some(signal), .. }) => {
@@ -560,11 +561,19 @@ impl Instance for WorkerInstance {
             frames::encode(self.link.outbox(), &ToWorker::Shutdown { grace_ms });
             self.link.push();
             let _ = tokio::time::timeout(grace, self.drain_until_exit()).await;
+            self.drain_strays();
         })
     }
 }
 
 impl WorkerInstance {
+    /// What was printed while no call ran.
+    fn drain_strays(&mut self) {
+        let (stray, capture) = (&self.stray, &mut self.capture);
+        self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| stray(log)));
+        capture.finish(&mut |log| stray(log), |_, _| {});
+    }
+
     async fn drain_until_exit(&mut self) {
         let mut asks = Vec::new();
         loop {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::capture::Capture;
 use super::frames::{self, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker};
-use super::instance::{GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
+use super::instance::{CLOSED, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
 use crate::model::error::InvokeError;
 use crate::model::guest::GuestLog;
@@ -123,18 +123,19 @@ impl WorkerInstance {
                     Ok(Some(ready)) => return Ok(ready.error.map(FailureFrame::bounded)),
                     Err(why) => break why,
                 },
-                Next::Link(Event::Broken(Broken::Closed)) | Next::Exited => break String::new(),
+                Next::Link(Event::Broken(Broken::Closed)) => break CLOSED.into(),
+                Next::Exited => break String::new(),
                 Next::Link(Event::Broken(Broken::Garbage | Broken::TooLong(_))) => {
                     break GARBAGE.into();
                 }
                 Next::Answer(..) => {}
             }
         };
-        let exit = self.end(why.is_empty()).await;
+        let (exit, why) = self.end(&why).await;
         let mut capture = std::mem::take(&mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
         let tail = take_tail(&mut capture, log);
-        let mut error = crash_error("the worker was not ready yet and", exit, &why, &tail);
+        let mut error = crash_error("the worker was not ready yet and", exit, why, &tail);
         error.kind = ErrorKind::Unavailable;
         Err(error)
     }

@@ -1,0 +1,213 @@
+//! The pool with real workers: reuse, limits, crash loops, idle ends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use spanglass::model::kind::ErrorKind;
+use spanglass::runtimes::pool::{ExitReason, InstanceState, Lease, Pool, PoolObserver, PoolSettings};
+
+use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
+
+#[derive(Default)]
+struct Observed(Mutex<Counts>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Counts {
+    starting: i64,
+    idle: i64,
+    busy: i64,
+    exits: Vec<ExitReason>,
+    cold_starts: u32,
+}
+
+impl Observed {
+    fn now(&self) -> Counts {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl PoolObserver for Observed {
+    fn instances(&self, state: InstanceState, change: i64) {
+        let mut counts = self.0.lock().unwrap();
+        *match state {
+            InstanceState::Starting => &mut counts.starting,
+            InstanceState::Idle => &mut counts.idle,
+            InstanceState::Busy => &mut counts.busy,
+        } += change;
+    }
+
+    fn exited(&self, reason: ExitReason) {
+        self.0.lock().unwrap().exits.push(reason);
+    }
+
+    fn cold_start(&self, _: Duration) {
+        self.0.lock().unwrap().cold_starts += 1;
+    }
+}
+
+fn pool(plugin: &Plugin, change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Observed>) {
+    let mut settings = PoolSettings::new(0, 2);
+    change(&mut settings);
+    let observed = Arc::new(Observed::default());
+    (Pool::new(plugin.launcher.clone(), settings, observed.clone()), observed)
+}
+
+async fn output(lease: &mut Lease, input: serde_json::Value) -> String {
+    let end = lease.call(request(input), &mut TestGuest::default()).await.unwrap();
+    end.output.unwrap().get().to_owned()
+}
+
+#[tokio::test]
+async fn instances_are_reused_bounded_and_counted() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import os\ndef invoke(data): return os.getpid()\n");
+    let (pool, observed) = pool(&plugin, |_| {});
+    let mut first = pool.acquire(&mut |_| {}).await.unwrap();
+    assert!(first.cold_start.is_some());
+    let mut second = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!(observed.now(), Counts { busy: 2, cold_starts: 2, ..Counts::default() });
+    let pid = output(&mut first.lease, json!({})).await;
+    assert_ne!(output(&mut second.lease, json!({})).await, pid);
+
+    // A third waits until one comes back, and gets that one.
+    let mut log = |_| {};
+    let mut third = Box::pin(pool.acquire(&mut log));
+    let waiting = tokio::time::timeout(Duration::from_millis(20), &mut third).await;
+    assert!(waiting.is_err());
+    drop(first);
+    let mut third = third.await.unwrap();
+    assert_eq!((third.cold_start, output(&mut third.lease, json!({})).await), (None, pid));
+    drop(second);
+    drop(third);
+    assert_eq!(observed.now(), Counts { idle: 2, cold_starts: 2, ..Counts::default() });
+    pool.stop(PATIENCE).await;
+    assert_eq!(observed.now().exits, [ExitReason::Stopped; 2]);
+    assert_eq!(pool.acquire(&mut |_| {}).await.err().unwrap().kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_in_a_call_is_replaced_at_once() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import os\ndef invoke(data):\n    if data['die']: os._exit(1)\n    return 1\n");
+    let (pool, observed) = pool(&plugin, |_| {});
+    for _ in 0..3 {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let error = acquired.lease.call(request(json!({"die": true})), &mut TestGuest::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Crashed);
+    }
+    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::Crashed; 3], cold_starts: 3, ..Counts::default() });
+
+    // One that dies while idle is not handed out.
+    let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+    let pid = acquired.lease.pid().unwrap();
+    output(&mut acquired.lease, json!({"die": false})).await;
+    drop(acquired);
+    let process = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    eventually("it is dead", PATIENCE, || !alive(pid)).await;
+    assert!(pool.acquire(&mut |_| {}).await.unwrap().cold_start.is_some());
+}
+
+#[tokio::test]
+async fn a_call_dropped_after_its_deadline_is_a_timeout() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import time\ndef invoke(data): time.sleep(60)\n");
+    let (pool, observed) = pool(&plugin, |_| {});
+    for (deadline, reason) in [(10, ExitReason::Timeout), (60_000, ExitReason::Killed)] {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let mut call = request(json!({}));
+        call.deadline = Duration::from_millis(deadline);
+        let mut guest = TestGuest::default();
+        let running = acquired.lease.call(call, &mut guest);
+        assert!(tokio::time::timeout(Duration::from_millis(30), running).await.is_err());
+        drop(acquired);
+        assert_eq!(observed.now().exits.last(), Some(&reason));
+    }
+}
+
+#[tokio::test]
+async fn a_crash_loop_backs_off_and_says_why() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import sys\nraise OSError('the disk is on fire')\n");
+    let (pool, observed) = pool(&plugin, |_| {});
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let error = pool.acquire(&mut |_| {}).await.err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        let wait = error.retry_after.unwrap();
+        let starts = observed.now().exits.len();
+        // Refused without a start, with the same reason.
+        let error = pool.acquire(&mut |_| {}).await.err().unwrap();
+        assert!(error.message.contains("the disk is on fire"), "{error}");
+        assert!(error.retry_after.unwrap() <= wait);
+        assert_eq!(observed.now().exits.len(), starts);
+        waits.push(wait);
+        tokio::time::sleep(wait).await;
+    }
+    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::StartFailed; 3], ..Counts::default() });
+    assert!(waits[0] >= Duration::from_millis(50) && waits[2] >= Duration::from_millis(200), "{waits:?}");
+    // Once it works again, it is forgotten.
+    std::fs::write(plugin.folder.join("executor.py"), "def invoke(data): pass\n").unwrap();
+    pool.acquire(&mut |_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_never_gets_ready_is_given_up() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import time\nprint('still loading')\ntime.sleep(60)\n");
+    let (pool, observed) = pool(&plugin, |settings| settings.start_timeout = Duration::from_secs(3));
+    let mut logs = Vec::new();
+    let error = pool.acquire(&mut |log| logs.push(log.body)).await.err().unwrap();
+    assert_eq!(error.message, "the worker was not ready within 3s");
+    assert_eq!(logs, ["still loading"]);
+    assert_eq!(observed.now().exits, [ExitReason::StartFailed]);
+}
+
+#[tokio::test]
+async fn idle_instances_end_and_with_them_every_process() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("def invoke(data): return 1\n");
+    let (pool, observed) = pool(&plugin, |settings| {
+        settings.instances_min = 1;
+        settings.idle_timeout = Duration::from_millis(50);
+    });
+    let first = pool.acquire(&mut |_| {}).await.unwrap();
+    let second = pool.acquire(&mut |_| {}).await.unwrap();
+    let pids = [first.lease.pid().unwrap(), second.lease.pid().unwrap()];
+    drop(first);
+    drop(second);
+    eventually("the older has ended", PATIENCE, || !alive(pids[0])).await;
+    assert_eq!(observed.now(), Counts { idle: 1, exits: vec![ExitReason::Idle], cold_starts: 2, ..Counts::default() });
+    assert!(alive(pids[1]));
+    let again = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!((again.cold_start, again.lease.pid()), (None, Some(pids[1])));
+    drop(again);
+    drop(pool);
+    eventually("nothing is left", PATIENCE, || !alive(pids[1])).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_during_a_start_blocks_nobody() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("import time\ntime.sleep(0.3)\ndef invoke(data): return 1\n");
+    let (pool, observed) = pool(&plugin, |settings| settings.instances_max = 1);
+    assert!(tokio::time::timeout(Duration::from_millis(100), pool.acquire(&mut |_| {})).await.is_err());
+    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::Killed], ..Counts::default() });
+    let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!(output(&mut acquired.lease, json!({})).await, "1");
+}
