@@ -255,7 +255,7 @@ const ENDINGS: &[Ending] = &[
         error: Some(("crashed", "plugin")),
         exit: 4,
         attempts: 1,
-        detail: "signal 9",
+        detail: "SIGKILL",
         counted_as: ["typed", "1.0.0", "invoke"],
         spans: FAILED_IN_EXECUTE,
     },
@@ -439,7 +439,8 @@ fn check_counters(ending: &Ending, before: &Scrape, after: &Scrape) {
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
     assert_eq!(after.changes(before, "spanglass_invocations_total"), [(labels.clone(), 1.0)]);
-    if plugin != "_other" {
+    // What ratios of errors are made of exists at 0; callers' mistakes appear with the first one.
+    if plugin != "_other" && blame != "caller" {
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let registered = before.has("spanglass_invocations_total", &labels);
         assert!(registered, "a registered plugin's counters exist at 0: {labels:?}");
