@@ -1,4 +1,5 @@
 //! The integration tests: one binary, so that the program is linked once.
+
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod contract;

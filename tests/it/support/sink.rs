@@ -90,8 +90,10 @@ pub struct Sink {
 impl Sink {
     pub fn start(transport: Transport) -> Sink {
         let shared = Shared { received: Arc::default(), mood: Arc::new(Mutex::new(Mood::Well)) };
-        let mut sink = Sink { transport, address: ([127, 0, 0, 1], 0).into(), shared, runtime: None };
-        sink.reopen();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sink = Sink { transport, address, shared, runtime: None };
+        sink.listen(listener);
         sink
     }
 
@@ -118,20 +120,26 @@ impl Sink {
         }
     }
 
-    /// Listens, at the same address as before.
-    pub fn reopen(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(async {
-            let start = std::time::Instant::now();
-            loop {
-                match TcpListener::bind(self.address).await {
-                    Ok(listener) => return listener,
-                    Err(error) => assert!(start.elapsed() < super::PATIENCE, "{}: {error}", self.address),
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Listens again, at the same address as before.
+    pub async fn reopen(&mut self) {
+        let start = std::time::Instant::now();
+        let listener = loop {
+            match std::net::TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(start.elapsed() < super::PATIENCE, "{}: {error}", self.address),
             }
-        });
-        self.address = listener.local_addr().unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        self.listen(listener);
+    }
+
+    fn listen(&mut self, listener: std::net::TcpListener) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = {
+            let _within = runtime.enter();
+            TcpListener::from_std(listener).unwrap()
+        };
         let shared = self.shared.clone();
         match self.transport {
             Transport::Http => {
