@@ -25,7 +25,6 @@ mod runner;
 mod serve;
 mod target;
 mod tree;
-mod trial;
 
 use cli::{Cli, Command};
 use failure::Failure;

@@ -11,6 +11,7 @@ use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher};
 use crate::model::error::InvokeError;
 use crate::model::guest::GuestLog;
 use crate::model::kind::ErrorKind;
+use crate::telemetry::{ExitReason, InstanceState};
 
 /// Defaults of [`PoolSettings`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,65 +45,6 @@ impl PoolSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum InstanceState {
-    Starting,
-    Idle,
-    Busy,
-}
-
-impl InstanceState {
-    pub const ALL: &'static [InstanceState] =
-        &[InstanceState::Starting, InstanceState::Idle, InstanceState::Busy];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            InstanceState::Starting => "starting",
-            InstanceState::Idle => "idle",
-            InstanceState::Busy => "busy",
-        }
-    }
-}
-
-/// Why an instance is no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitReason {
-    /// It was idle for long enough.
-    Idle,
-    /// It died by itself or broke the protocol.
-    Crashed,
-    /// Its caller left.
-    Killed,
-    /// Its call was still running at the deadline.
-    Timeout,
-    /// The deployment was stopped.
-    Stopped,
-    /// It never became ready.
-    StartFailed,
-}
-
-impl ExitReason {
-    pub const ALL: &'static [ExitReason] = &[
-        ExitReason::Idle,
-        ExitReason::Crashed,
-        ExitReason::Killed,
-        ExitReason::Timeout,
-        ExitReason::Stopped,
-        ExitReason::StartFailed,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ExitReason::Idle => "idle",
-            ExitReason::Crashed => "crashed",
-            ExitReason::Killed => "killed",
-            ExitReason::Timeout => "timeout",
-            ExitReason::Stopped => "stopped",
-            ExitReason::StartFailed => "start_failed",
-        }
-    }
-}
-
 /// Hears what happens in a pool. Called from any task, outside of locks; must return at once.
 pub trait PoolObserver: Send + Sync {
     /// The number of instances in `state` changed by `change`.
@@ -110,7 +52,9 @@ pub trait PoolObserver: Send + Sync {
     /// An instance is gone. Once per instance, failed starts included.
     fn exited(&self, reason: ExitReason);
     /// An instance was started for a caller and became ready.
-    fn cold_start(&self, took: Duration);
+    fn started(&self, pid: Option<u32>, took: Duration);
+    /// An instance did not become ready.
+    fn start_failed(&self, error: &InvokeError, took: Duration);
 }
 
 pub struct Pool {
@@ -190,7 +134,7 @@ impl Pool {
         let started = Instant::now();
         let instance = self.start(log).await?;
         let took = started.elapsed();
-        self.observer.cold_start(took);
+        self.observer.started(instance.pid(), took);
         Ok(Acquired { lease: self.lease(instance, permit), cold_start: Some(took) })
     }
 
@@ -229,6 +173,7 @@ impl Pool {
     }
 
     async fn start(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Box<dyn Instance>, InvokeError> {
+        let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
         let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(log)).await;
         let launched = launched.unwrap_or_else(|_| {
@@ -246,6 +191,7 @@ impl Pool {
                 Ok(instance)
             }
             Err(error) => {
+                self.observer.start_failed(&error, begun.elapsed());
                 starting.end(Some(ExitReason::StartFailed));
                 Err(self.back_off(error))
             }
