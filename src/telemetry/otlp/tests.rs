@@ -133,7 +133,6 @@ fn what_may_pass_is_tried_again_until_it_does() {
         bytes.resize(bytes.len() + (1 << 20), 0);
         Some(bytes)
     };
-    type Fault = Box<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
     let faults: Vec<(&str, Fault)> = vec![
         ("hangs up", Box::new(|| None)),
         ("503", Box::new(|| Some(answer("503 Busy", "", b"")))),
@@ -143,25 +142,32 @@ fn what_may_pass_is_tried_again_until_it_does() {
         ("closes mid-reply", Box::new(|| Some(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nabc".to_vec()))),
         ("an endless reply", Box::new(endless)),
     ];
-    for (name, fault) in faults {
-        let seen = Arc::new(AtomicUsize::new(0));
-        let (got, counted) = (Arc::new(AtomicU64::new(0)), seen.clone());
-        let taken = got.clone();
-        let server = HttpServer::start(move |request| {
-            if counted.fetch_add(1, Ordering::Relaxed) < 2 {
-                return fault();
-            }
-            taken.fetch_add(spans_in(&request.body), Ordering::Relaxed);
-            Some(answer("200 OK", "", &[]))
-        });
-        let telemetry = start(&server.url("/"));
-        calls(&telemetry, 5);
-        settled(&telemetry);
-        let account = traces(&telemetry);
-        assert_eq!(account.exported, 5 * SPANS_PER_CALL, "{name}");
-        assert_eq!(got.load(Ordering::Relaxed), account.exported, "{name}");
-        assert!(seen.load(Ordering::Relaxed) >= 3, "{name}");
-    }
+    std::thread::scope(|scope| {
+        for (name, fault) in faults {
+            scope.spawn(move || passes(name, fault));
+        }
+    });
+}
+
+type Fault = Box<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
+
+fn passes(name: &str, fault: Fault) {
+    let (got, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (taken, counted) = (got.clone(), seen.clone());
+    let server = HttpServer::start(move |request| {
+        if counted.fetch_add(1, Ordering::Relaxed) < 2 {
+            return fault();
+        }
+        taken.fetch_add(spans_in(&request.body), Ordering::Relaxed);
+        Some(answer("200 OK", "", &[]))
+    });
+    let telemetry = start(&server.url("/"));
+    calls(&telemetry, 5);
+    settled(&telemetry);
+    let account = traces(&telemetry);
+    assert_eq!(account.exported, 5 * SPANS_PER_CALL, "{name}");
+    assert_eq!(got.load(Ordering::Relaxed), account.exported, "{name}");
+    assert!(seen.load(Ordering::Relaxed) >= 3, "{name}");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::*;
 use crate::model::error::GuestException;
-use crate::model::guest::{CodeLocation, GuestEvent, Severity};
+use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::kind::Blame;
 use crate::telemetry::events::InvocationRetried;
+use crate::telemetry::record::Record;
 use crate::telemetry::testing::{begin, call, kept, remote_parent};
 
 fn attribute_of(data: &RecordingData, span: &SpanRecord, key: &str) -> Option<Value> {

@@ -1,0 +1,75 @@
+//! Closed sets of label values.
+
+/// What an instance does. Values of the label `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    Starting,
+    Idle,
+    Busy,
+}
+
+/// Why an instance ended. Values of the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// Its deployment went away or the server stopped.
+    Stopped,
+    /// It had nothing to do.
+    Idle,
+    /// It had served its share of calls.
+    Recycled,
+    /// It was killed: a deadline passed or the caller left.
+    Killed,
+    /// It died by itself.
+    Crashed,
+    MemoryExceeded,
+    /// It never became ready.
+    StartFailed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitState {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+/// States of a deployment. Values of the label `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    Initialized,
+    Registered,
+    Running,
+    Destroyed,
+    Failed,
+}
+
+macro_rules! label {
+    ($type:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        impl $type {
+            pub const ALL: &'static [$type] = &[$($type::$variant),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $text),* }
+            }
+        }
+    };
+}
+
+label!(InstanceState { Starting = "starting", Idle = "idle", Busy = "busy" });
+label!(ExitReason {
+    Stopped = "stopped",
+    Idle = "idle",
+    Recycled = "recycled",
+    Killed = "killed",
+    Crashed = "crashed",
+    MemoryExceeded = "memory_exceeded",
+    StartFailed = "start_failed",
+});
+label!(CircuitState { Closed = "closed", Open = "open", HalfOpen = "half_open" });
+label!(Lifecycle {
+    Initialized = "initialized",
+    Registered = "registered",
+    Running = "running",
+    Destroyed = "destroyed",
+    Failed = "failed",
+});
