@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod accounting;
 mod contract;
 mod function;
 mod hostile;
 mod manifest;
+mod one_trace;
 mod pool;
 mod supervision;
 mod support;
