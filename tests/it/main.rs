@@ -4,6 +4,7 @@
 
 mod accounting;
 mod contract;
+mod faults;
 mod function;
 mod hostile;
 mod manifest;

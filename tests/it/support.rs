@@ -19,6 +19,7 @@ use spanglass::runtimes::{
 };
 
 pub mod metrics;
+pub mod packages;
 pub mod server;
 pub mod sink;
 pub mod upstream;
