@@ -38,14 +38,18 @@ impl Difference {
 pub fn judge(expect: Option<&Expect>, actual: Actual<'_>) -> Vec<Difference> {
     let shape = expect.map(|expect| &expect.shape);
     let output = match (shape, actual) {
-        (Some(ExpectShape::Error(expected)), Actual::Failed { kind, .. }) if *expected == kind => return Vec::new(),
+        (Some(ExpectShape::Error(expected)), Actual::Failed { kind, .. }) if *expected == kind => {
+            return Vec::new();
+        }
         (Some(ExpectShape::Error(expected)), Actual::Failed { kind, message }) => {
             return whole(format!("expected the error {expected}, got {kind}: {message}"));
         }
         (Some(ExpectShape::Error(expected)), Actual::Output(output)) => {
             return whole(format!("expected the error {expected}, got {}", brief(output)));
         }
-        (_, Actual::Failed { kind, message }) => return whole(format!("expected a reply, got {kind}: {message}")),
+        (_, Actual::Failed { kind, message }) => {
+            return whole(format!("expected a reply, got {kind}: {message}"));
+        }
         (_, Actual::Output(output)) => output,
     };
     let tolerance = expect.map_or(0.0, |expect| expect.tolerance);
@@ -96,7 +100,8 @@ impl Found {
             (Value::Array(expected), Value::Array(actual)) => self.compare_lists(expected, actual, pointer),
             (Value::Number(left), Value::Number(right)) => {
                 if !equal(left, right, self.tolerance) {
-                    let around = if self.tolerance > 0.0 { format!(" ± {}", self.tolerance) } else { String::new() };
+                    let around =
+                        if self.tolerance > 0.0 { format!(" ± {}", self.tolerance) } else { String::new() };
                     self.add(pointer, format!("expected {left}{around}, got {right}"));
                 }
             }
@@ -113,7 +118,9 @@ impl Found {
             let place = push_token(pointer, &index.to_string());
             match (expected.get(index), actual.get(index)) {
                 (Some(expected), Some(actual)) => self.compare(expected, actual, pointer),
-                (Some(expected), None) => self.add(pointer, format!("expected {}, but it is missing", brief(expected))),
+                (Some(expected), None) => {
+                    self.add(pointer, format!("expected {}, but it is missing", brief(expected)))
+                }
                 (None, Some(actual)) => self.add(pointer, format!("not expected: {}", brief(actual))),
                 (None, None) => {}
             }
@@ -155,7 +162,8 @@ fn equal(expected: &serde_json::Number, actual: &serde_json::Number, tolerance: 
     if expected == actual {
         return true;
     }
-    let whole = |number: &serde_json::Number| number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+    let whole =
+        |number: &serde_json::Number| number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
     if let (0.0, Some(expected), Some(actual)) = (tolerance, whole(expected), whole(actual)) {
         return expected == actual;
     }
@@ -194,7 +202,9 @@ mod tests {
     #[test]
     fn an_output_is_equal_within_the_tolerance() {
         let expected = json!({"score": 0.0121, "reasons": [], "n": 1});
-        let output = |expected: &Value, tolerance, actual: &Value| differences(ExpectShape::Output(expected.clone()), tolerance, actual);
+        let output = |expected: &Value, tolerance, actual: &Value| {
+            differences(ExpectShape::Output(expected.clone()), tolerance, actual)
+        };
         assert!(output(&expected, 0.0005, &json!({"n": 1.0, "score": 0.0124, "reasons": []})).is_empty());
         assert_eq!(
             output(&expected, 0.0, &json!({"score": 0.0124, "reasons": ["x"], "a/b": null})),
@@ -209,7 +219,10 @@ mod tests {
         assert_eq!(output(&json!(1), 0.5, &json!(2)), [": expected 1 ± 0.5, got 2"]);
         assert!(output(&json!(0.3), 0.1, &json!(0.4)).is_empty());
         assert_eq!(output(&json!("1"), 0.0, &json!(1)), [": expected \"1\", got 1"]);
-        assert_eq!(output(&json!(9_007_199_254_740_993_u64), 0.0, &json!(9_007_199_254_740_992_u64)).len(), 1);
+        assert_eq!(
+            output(&json!(9_007_199_254_740_993_u64), 0.0, &json!(9_007_199_254_740_992_u64)).len(),
+            1
+        );
     }
 
     #[test]
@@ -217,7 +230,10 @@ mod tests {
         let expected = json!([{"column": "a"}, {"column": "b"}]);
         let matched = |actual: &Value| differences(ExpectShape::Match(expected.clone()), 0.0, actual);
         assert!(matched(&json!([{"column": "a", "rows": 1}, {"column": "b"}])).is_empty());
-        assert_eq!(matched(&json!([{"column": "a"}, {"column": "c"}])), ["/1/column: expected \"b\", got \"c\""]);
+        assert_eq!(
+            matched(&json!([{"column": "a"}, {"column": "c"}])),
+            ["/1/column: expected \"b\", got \"c\""]
+        );
         assert_eq!(matched(&json!([{"column": "a"}])).len(), 2);
     }
 

@@ -106,8 +106,12 @@ impl Failure {
     /// There is no server to ask, and no ledger to read instead.
     pub fn nothing_recorded(data_dir: &std::path::Path) -> Failure {
         let folder = data_dir.display();
-        Failure::new(EXIT_UNREACHABLE, "unreachable", format!("no server is running for {folder}, and it has no ledger yet"))
-            .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
+        Failure::new(
+            EXIT_UNREACHABLE,
+            "unreachable",
+            format!("no server is running for {folder}, and it has no ledger yet"),
+        )
+        .help("'spanglass serve' or 'spanglass demo' starts one; --server and --data-dir name another place")
     }
 
     pub fn diagnostics(diagnostics: Diagnostics) -> Failure {

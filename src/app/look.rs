@@ -24,10 +24,16 @@ const FOLLOW_LINES: usize = 1000;
 const INPUT_CHARACTERS_MAX: usize = 200;
 const EXIT_INTERRUPTED: u8 = 130;
 
-pub async fn invocation(global: &Global, invocation: &Invocation, settings: &Settings) -> Result<(), Failure> {
+pub async fn invocation(
+    global: &Global,
+    invocation: &Invocation,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let target = connect(global, settings, Need::Ledger)?;
     let looked = match invocation {
-        Invocation::List(filter) => list(&target, "invocations", filter, global.json, invocations_table).await,
+        Invocation::List(filter) => {
+            list(&target, "invocations", filter, global.json, invocations_table).await
+        }
         Invocation::Show { id } => show(&target, "invocations", id, global.json, call).await,
     };
     target.finish().await;
@@ -67,8 +73,9 @@ struct Fetched {
 
 async fn fetch(target: &Target, path: &str) -> Result<Fetched, Failure> {
     let (status, bytes) = target.send(Method::GET, path, None).await?.bytes().await?;
-    let document: Value = serde_json::from_slice(&bytes)
-        .map_err(|_| Failure::internal(format!("{path} answered {status} with something that is not JSON")))?;
+    let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
+        Failure::internal(format!("{path} answered {status} with something that is not JSON"))
+    })?;
     if status.is_success() { Ok(Fetched { bytes, document }) } else { Err(Failure::problem(document)) }
 }
 
@@ -87,7 +94,8 @@ async fn list(
     table: fn(&[Value], &Style) -> Table,
 ) -> Result<(), Failure> {
     let asked = asked(filter);
-    let fetched = fetch(target, &format!("/v1/{what}?{}", query(&asked, Some(usize::from(filter.limit))))).await?;
+    let fetched =
+        fetch(target, &format!("/v1/{what}?{}", query(&asked, Some(usize::from(filter.limit))))).await?;
     if json {
         return print_body(&fetched.bytes);
     }
@@ -99,7 +107,9 @@ async fn list(
     let style = Style::stdout();
     output::print(&table(items, &style).render(&style))?;
     if let Some(next) = fetched.document["next"].as_str() {
-        output::note(&Style::stderr().paint(Paint::Dim, &format!("there are more: --cursor {}", printable(next))));
+        output::note(
+            &Style::stderr().paint(Paint::Dim, &format!("there are more: --cursor {}", printable(next))),
+        );
     }
     Ok(())
 }
@@ -133,7 +143,8 @@ fn nothing(what: &str, asked: &[(&str, &str)], first: &str) -> String {
     if asked.is_empty() {
         return format!("no {what} yet; {first}");
     }
-    let flags: Vec<String> = asked.iter().map(|(name, value)| printable(&format!("--{name} {value}"))).collect();
+    let flags: Vec<String> =
+        asked.iter().map(|(name, value)| printable(&format!("--{name} {value}"))).collect();
     format!("no {what} with {}", flags.join(" "))
 }
 
@@ -174,7 +185,8 @@ fn traces_table(items: &[Value], style: &Style) -> Table {
     ];
     let mut table = Table::new(columns);
     let now = SystemTime::now();
-    let count = |value: &Value| output::count(usize::try_from(value.as_u64().unwrap_or(0)).unwrap_or(usize::MAX));
+    let count =
+        |value: &Value| output::count(usize::try_from(value.as_u64().unwrap_or(0)).unwrap_or(usize::MAX));
     for item in items {
         table.push(vec![
             outcome(item["outcome"].as_str(), item["kind"].as_str(), style),
@@ -193,7 +205,10 @@ fn outcome(outcome: Option<&str>, kind: Option<&str>, style: &Style) -> Cell {
     match (outcome, kind) {
         (Some("replied"), _) => Cell::new(Paint::Good, format!("{} replied", style.glyph("✓", "+"))),
         (Some("dropped"), _) => Cell::new(Paint::Warning, format!("{} dropped", style.glyph("⊘", "-"))),
-        (Some(_), kind) => Cell::new(Paint::Bad, printable(&format!("{} {}", style.glyph("✗", "x"), kind.unwrap_or("failed")))),
+        (Some(_), kind) => Cell::new(
+            Paint::Bad,
+            printable(&format!("{} {}", style.glyph("✗", "x"), kind.unwrap_or("failed"))),
+        ),
         (None, _) => Cell::new(Paint::Accent, format!("{} running", style.glyph("…", "."))),
     }
 }
@@ -242,7 +257,11 @@ fn call(document: &Value, style: &Style) -> String {
     let mut out = String::new();
     let outcome = outcome(document["outcome"].as_str(), document["error"]["kind"].as_str(), style);
     let mut first = Line::default();
-    first.push(style, outcome.paint, &outcome.text).push(style, Paint::Strong, &format!("  {}", plugin(document)));
+    first.push(style, outcome.paint, &outcome.text).push(
+        style,
+        Paint::Strong,
+        &format!("  {}", plugin(document)),
+    );
     if document["duration_ms"].is_number() {
         first.push(style, Paint::Plain, &format!("  {}", duration(&document["duration_ms"], style)));
     }
@@ -301,7 +320,8 @@ fn used(usage: &Value, style: &Style) -> String {
 
 fn error(error: &Value, style: &Style, out: &mut String) {
     let Some(message) = error["message"].as_str() else { return };
-    *out += &format!("{}\n", style.paint(Paint::Bad, &printable(&format!("{}: {message}", text(error, "kind")))));
+    *out +=
+        &format!("{}\n", style.paint(Paint::Bad, &printable(&format!("{}: {message}", text(error, "kind")))));
     let traceback = error["exception"]["traceback"].as_str().unwrap_or_default();
     for line in traceback.trim_end().lines() {
         *out += &format!("{} {}\n", style.paint(Paint::Dim, "|"), printable(line));
@@ -341,7 +361,8 @@ fn asked_logs(logs: &Logs) -> Vec<(&'static str, &str)> {
 
 async fn newest_logs(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure> {
     let asked = asked_logs(logs);
-    let fetched = fetch(target, &format!("/v1/logs?{}", query(&asked, Some(usize::from(logs.tail.max(1)))))).await?;
+    let fetched =
+        fetch(target, &format!("/v1/logs?{}", query(&asked, Some(usize::from(logs.tail.max(1)))))).await?;
     if json {
         return print_body(&fetched.bytes);
     }
@@ -359,7 +380,8 @@ async fn newest_logs(target: &Target, logs: &Logs, json: bool) -> Result<(), Fai
 /// whatever its time says.
 async fn follow(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure> {
     let mut asked = asked_logs(logs);
-    let first = fetch(target, &format!("/v1/logs?{}", query(&asked, Some(usize::from(logs.tail.max(1)))))).await?;
+    let first =
+        fetch(target, &format!("/v1/logs?{}", query(&asked, Some(usize::from(logs.tail.max(1)))))).await?;
     let mut printer = (!json).then(|| Printer::new(Style::stdout()));
     let items = first.document["items"].as_array().map_or(&[][..], Vec::as_slice);
     let newest = items.iter().take(usize::from(logs.tail)).rev();
@@ -398,11 +420,16 @@ async fn follow(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure>
 
 fn place(document: &Value) -> Result<String, Failure> {
     let follow = document["follow"].as_str();
-    follow.map(str::to_owned).ok_or_else(|| Failure::internal("the server does not say where its log goes on"))
+    follow
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::internal("the server does not say where its log goes on"))
 }
 
 /// `None`: as JSON, a line each.
-fn print_lines<'v>(items: impl Iterator<Item = &'v Value>, printer: &mut Option<Printer>) -> Result<(), Failure> {
+fn print_lines<'v>(
+    items: impl Iterator<Item = &'v Value>,
+    printer: &mut Option<Printer>,
+) -> Result<(), Failure> {
     let lines: String = match printer {
         Some(printer) => items.map(|item| printer.line(item)).collect(),
         None => items.map(|item| format!("{item}\n")).collect(),
@@ -427,7 +454,8 @@ impl Printer {
         let mut out = String::new();
         let (day, time) = output::clock(text(item, "timestamp")).unwrap_or_default();
         if day != self.day {
-            out += &format!("{}\n", style.paint(Paint::Dim, &format!("{} {day} UTC", style.glyph("──", "--"))));
+            out +=
+                &format!("{}\n", style.paint(Paint::Dim, &format!("{} {day} UTC", style.glyph("──", "--"))));
             self.day = day;
         }
         let severity = text(item, "severity_text");
@@ -445,7 +473,11 @@ impl Printer {
         line.push(style, Paint::Accent, &printable(source));
         let stream = if stream == "host" { String::new() } else { printable(&format!("/{stream}")) };
         line.push(style, Paint::Dim, &stream).push(style, Paint::Plain, "  ");
-        line.push(style, if stream.is_empty() { Paint::Plain } else { Paint::Guest }, &printable(text(item, "body").trim_end()));
+        line.push(
+            style,
+            if stream.is_empty() { Paint::Plain } else { Paint::Guest },
+            &printable(text(item, "body").trim_end()),
+        );
         line.push(style, Paint::Dim, &fields(item));
         line.finish(&mut out);
         out
@@ -455,12 +487,23 @@ impl Printer {
 /// What a record has beyond the keys that every one has.
 fn fields(item: &Value) -> String {
     const KNOWN: &[&str] = &[
-        "timestamp", "severity_text", "severity_number", "body", "event_name", "trace_id", "span_id", "invocation_id",
-        "plugin.name", "plugin.version", "stream", "outcome",
+        "timestamp",
+        "severity_text",
+        "severity_number",
+        "body",
+        "event_name",
+        "trace_id",
+        "span_id",
+        "invocation_id",
+        "plugin.name",
+        "plugin.version",
+        "stream",
+        "outcome",
     ];
     let members = item.as_object().into_iter().flatten();
     let mut fields = String::new();
-    for (key, value) in members.filter(|(key, _)| !KNOWN.contains(&key.as_str()) && !key.starts_with("code.")) {
+    for (key, value) in members.filter(|(key, _)| !KNOWN.contains(&key.as_str()) && !key.starts_with("code."))
+    {
         let value = match (key.as_str(), value) {
             ("duration_ms", Value::Number(ms)) => {
                 fields += &format!(" took {}", output::milliseconds(ms.as_f64().unwrap_or_default()));
@@ -490,7 +533,8 @@ mod tests {
     }
 
     fn item() -> Value {
-        let created = humantime::format_rfc3339_millis(SystemTime::now() - Duration::from_secs(3)).to_string();
+        let created =
+            humantime::format_rfc3339_millis(SystemTime::now() - Duration::from_secs(3)).to_string();
         json!({
             "invocation_id": "01976a5e-3c00-7000-8000-000000000001", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "plugin": "fraud-score", "version": "1.0.0", "action": "invoke", "state": "done", "outcome": "replied",
@@ -505,9 +549,13 @@ mod tests {
         let failed = json!({"invocation_id": "01976a5e-3c00-7000-8000-000000000002", "plugin": "flaky", "version": null,
             "action": "head", "outcome": "failed", "error": {"kind": "timeout", "message": "no reply\u{1b} within 2s"},
             "created_at": "2020-01-01T00:00:00Z", "duration_ms": null});
-        let table = |width: usize| invocations_table(&[item(), failed.clone()], &plain(width)).render(&plain(width));
+        let table =
+            |width: usize| invocations_table(&[item(), failed.clone()], &plain(width)).render(&plain(width));
         let wide = table(150);
-        assert!(wide.contains("01976a5e-3c00-7000-8000-000000000001  amount=42.5 country=FR channel=pos\n"), "{wide}");
+        assert!(
+            wide.contains("01976a5e-3c00-7000-8000-000000000001  amount=42.5 country=FR channel=pos\n"),
+            "{wide}"
+        );
         assert!(wide.contains("✗ timeout  flaky head"), "{wide}");
         assert!(wide.contains("no reply\\u{1b} within 2s"), "{wide}");
         let narrow = table(80);
@@ -530,7 +578,10 @@ mod tests {
 
     #[test]
     fn queries_are_encoded() {
-        assert_eq!(query(&[("q", "a b&c=ä"), ("since", "5m")], Some(20)), "q=a+b%26c%3D%C3%A4&since=5m&limit=20");
+        assert_eq!(
+            query(&[("q", "a b&c=ä"), ("since", "5m")], Some(20)),
+            "q=a+b%26c%3D%C3%A4&since=5m&limit=20"
+        );
     }
 
     #[test]
@@ -539,7 +590,11 @@ mod tests {
         document["output"] = json!({"score": 0.5});
         document["input_redacted"] = true.into();
         let shown = call(&document, &plain(80));
-        for part in ["✓ replied  fraud-score@1.0.0  12.4ms\n", "input (sensitive parts replaced)\n", "output\n{\"score\": 0.5}\n"] {
+        for part in [
+            "✓ replied  fraud-score@1.0.0  12.4ms\n",
+            "input (sensitive parts replaced)\n",
+            "output\n{\"score\": 0.5}\n",
+        ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         }
     }
@@ -551,7 +606,10 @@ mod tests {
             json!({"timestamp": time, "severity_text": "INFO", "body": "a\nb\u{7}", "stream": "stdout",
                 "plugin.name": "slow", "logger": "x", "trace_id": "t"})
         };
-        assert_eq!(printer.line(&line("2026-02-03T10:00:00.5Z")), "10:00:00.500 INFO  slow/stdout  a\\nb\\u{7} logger=x\n");
+        assert_eq!(
+            printer.line(&line("2026-02-03T10:00:00.5Z")),
+            "10:00:00.500 INFO  slow/stdout  a\\nb\\u{7} logger=x\n"
+        );
         assert_eq!(
             printer.line(&line("2026-02-04T00:00:00Z")),
             "── 2026-02-04 UTC\n00:00:00.000 INFO  slow/stdout  a\\nb\\u{7} logger=x\n"

@@ -19,6 +19,7 @@ mod invoke;
 mod local;
 mod look;
 mod output;
+mod plugin;
 mod run;
 mod runner;
 mod serve;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs(&global, command, &settings).await,
+            Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
             _ => Err(Failure::usage("this command is not there yet")),
         }
     })

@@ -37,8 +37,10 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     let name = manifest.name.to_string();
     runner.host.deploy_transient(manifest, script.folder, Convention::Function)?;
     let target = Target::Local(Box::new(Local::of(runner)));
+    // Who runs a single function wants to see what it did; a program that reads JSON has to ask for it.
+    let watch = run.watch || !global.json;
     let body = CallBody { input, action: None, version: None, timeout: None };
-    let request = Request { plugin: name, body, stream: run.stream, watch: run.watch };
+    let request = Request { plugin: name, body, stream: run.stream, watch };
     let called = send(&target, &request, global.json).await;
     target.finish().await;
     called

@@ -125,7 +125,8 @@ impl Picture<'_> {
         if !fits {
             let rails: Vec<bool> = rails.iter().copied().chain([span.open]).collect();
             for (paint, note) in &span.notes {
-                let text = Text { tag: String::new(), paint: *paint, text: note.clone(), offset: None };
+                let text =
+                    Text { tag: String::new(), paint: *paint, text: note.clone(), offset: None, cut: false };
                 self.text(&rails, &text, out);
             }
         }
@@ -168,7 +169,9 @@ impl Picture<'_> {
         }
         let at = line.columns();
         let room = if style.terminal { style.width.saturating_sub(at).max(BAR_MIN) } else { usize::MAX };
-        for (index, part) in wrap(&text.text, room, style).into_iter().enumerate() {
+        for (index, part) in
+            wrap(&text.text, room, if text.cut { 1 } else { TEXT_LINES_MAX }, style).into_iter().enumerate()
+        {
             if index > 0 {
                 line = self.branches(rails, false);
                 line.pad_to(at);
@@ -249,11 +252,11 @@ fn notes_width(span: &SpanRow) -> usize {
     span.notes.iter().map(|(_, note)| width(note) + 1).sum::<usize>().saturating_sub(1)
 }
 
-/// Breaks a text at spaces where it can, into no more lines than a log line may take.
-fn wrap(text: &str, columns: usize, style: &Style) -> Vec<String> {
+/// Breaks a text at spaces where it can, into no more lines than it may take.
+fn wrap(text: &str, columns: usize, lines_max: usize, style: &Style) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text;
-    while width(rest) > columns && lines.len() + 1 < TEXT_LINES_MAX {
+    while width(rest) > columns && lines.len() + 1 < lines_max {
         let mut end = 0;
         let mut taken = 0;
         for (at, character) in rest.char_indices() {

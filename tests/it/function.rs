@@ -103,10 +103,18 @@ async fn the_function_is_found_or_the_candidates_are_named() {
     for (source, function, expected) in [
         ("def helper(): pass\ndef main(): return 'main'\n", None, json!("main")),
         ("def invoke(data): return data\ndef main(): return 'main'\n", None, json!({"a": "1"})),
-        ("from os.path import join\ndef only(a): return 'only ' + a\ndef _private(): pass\n", None, json!("only 1")),
+        (
+            "from os.path import join\ndef only(a): return 'only ' + a\ndef _private(): pass\n",
+            None,
+            json!("only 1"),
+        ),
         ("def one(): pass\ndef two(a, ctx): return ctx.action\n", Some("two"), json!("invoke")),
         ("def pos(a, /, *rest, **more): return [a, rest, more]\n", None, json!(["1", [], {}])),
-        ("import asyncio\nasync def run(a: int):\n    await asyncio.sleep(0)\n    return a + 1\n", None, json!(2)),
+        (
+            "import asyncio\nasync def run(a: int):\n    await asyncio.sleep(0)\n    return a + 1\n",
+            None,
+            json!(2),
+        ),
         ("def run(**anything): return anything\n", None, json!({"a": "1"})),
         ("def run(payload): return payload['a']\n", None, json!("1")),
         ("def run(box: dict): return box\n", None, json!({"a": "1"})),
@@ -127,7 +135,11 @@ async fn the_function_is_found_or_the_candidates_are_named() {
         }
     }
     for (source, function, message) in [
-        ("def a(): pass\ndef b(): pass\n", None, "executor.py defines 2 public functions; name one as executor.py:FUNCTION: a, b"),
+        (
+            "def a(): pass\ndef b(): pass\n",
+            None,
+            "executor.py defines 2 public functions; name one as executor.py:FUNCTION: a, b",
+        ),
         ("x = 1\n", None, "executor.py defines no public functions; name one as executor.py:FUNCTION"),
         ("def a(): pass\n", Some("c"), "executor.py has no function `c`; it defines a"),
     ] {

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use spanglass::model::error::InvokeError;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::pool::{ExitReason, InstanceState, Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::runtimes::pool::{Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
 
@@ -41,9 +43,12 @@ impl PoolObserver for Observed {
         self.0.lock().unwrap().exits.push(reason);
     }
 
-    fn cold_start(&self, _: Duration) {
+    fn started(&self, pid: Option<u32>, _: Duration) {
+        assert!(pid.is_some());
         self.0.lock().unwrap().cold_starts += 1;
     }
+
+    fn start_failed(&self, _: &InvokeError, _: Duration) {}
 }
 
 fn pool(plugin: &Plugin, change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Observed>) {
@@ -97,10 +102,14 @@ async fn a_worker_that_dies_in_a_call_is_replaced_at_once() {
     let (pool, observed) = pool(&plugin, |_| {});
     for _ in 0..3 {
         let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
-        let error = acquired.lease.call(request(json!({"die": true})), &mut TestGuest::default()).await.unwrap_err();
+        let error =
+            acquired.lease.call(request(json!({"die": true})), &mut TestGuest::default()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Crashed);
     }
-    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::Crashed; 3], cold_starts: 3, ..Counts::default() });
+    assert_eq!(
+        observed.now(),
+        Counts { exits: vec![ExitReason::Crashed; 3], cold_starts: 3, ..Counts::default() }
+    );
 
     // One that dies while idle is not handed out.
     let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
@@ -190,7 +199,10 @@ async fn idle_instances_end_and_with_them_every_process() {
     drop(first);
     drop(second);
     eventually("the older has ended", PATIENCE, || !alive(pids[0])).await;
-    assert_eq!(observed.now(), Counts { idle: 1, exits: vec![ExitReason::Idle], cold_starts: 2, ..Counts::default() });
+    assert_eq!(
+        observed.now(),
+        Counts { idle: 1, exits: vec![ExitReason::Idle], cold_starts: 2, ..Counts::default() }
+    );
     assert!(alive(pids[1]));
     let again = pool.acquire(&mut |_| {}).await.unwrap();
     assert_eq!((again.cold_start, again.lease.pid()), (None, Some(pids[1])));

@@ -69,7 +69,8 @@ async fn a_dropped_call_takes_the_whole_family_with_it() {
         let mut worker = plugin.start().await;
         let mut other = plugin.start().await;
         let mut guest = TestGuest::default();
-        let mut call = worker.instance.call(request(json!({"folder": folder.path(), "stay": true})), &mut guest);
+        let mut call =
+            worker.instance.call(request(json!({"folder": folder.path(), "stay": true})), &mut guest);
         let (start, mut found) = (Instant::now(), None);
         while found.is_none() {
             assert!(start.elapsed() < PATIENCE, "the family is not complete");
@@ -113,7 +114,8 @@ async fn a_worker_that_dies_by_itself_leaves_nothing_either() {
     if !require("python3") {
         return;
     }
-    let source = FAMILY.replace("    while not all", "    import os; os.kill(os.getpid(), 9)\n    while not all");
+    let source =
+        FAMILY.replace("    while not all", "    import os; os.kill(os.getpid(), 9)\n    while not all");
     let plugin = Plugin::new(&source);
     let folder = tempfile::tempdir().unwrap();
     let mut worker = plugin.start().await;
@@ -218,7 +220,9 @@ async fn a_start_that_nobody_waits_for_is_ended() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("import os, time\nopen(os.path.dirname(__file__) + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n");
+    let plugin = Plugin::new(
+        "import os, time\nopen(os.path.dirname(__file__) + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n",
+    );
     let file = plugin.folder.join("pid");
     let mut launch = Box::pin(plugin.try_start());
     let (start, mut pid) = (Instant::now(), None);

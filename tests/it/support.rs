@@ -50,6 +50,19 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl FnMut(
     }
 }
 
+/// Runs an ignored test of this binary in a process of its own.
+pub async fn alone(test: &str) {
+    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE * 5, command.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 pub fn raw(value: Value) -> Arc<RawValue> {
     Arc::from(serde_json::value::to_raw_value(&value).unwrap())
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use spanglass::model::guest::LogStream;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::worker::dropped;
 use spanglass::runtimes::Convention;
+use spanglass::runtimes::worker::dropped;
 
-use crate::support::{Plugin, PluginSource, TestGuest, request, require};
+use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, alive, eventually, request, require};
 
 #[tokio::test]
 async fn what_a_plugin_raises_is_told_without_our_own_frames() {
@@ -201,12 +201,14 @@ async fn a_worker_killed_from_outside_is_seen_in_the_call_and_when_idle() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("import time\ndef invoke(data):\n    open(data['at'], 'w').close()\n    time.sleep(60)\n");
+    let plugin = Plugin::new(
+        "import time\ndef invoke(data):\n    open(data['at'], 'w').close()\n    time.sleep(60)\n",
+    );
     let mut worker = plugin.start().await;
     let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed()).unwrap();
     let at = plugin.data_dir.join("running");
     let kill = async {
-        crate::support::eventually("the call runs", crate::support::PATIENCE, || at.exists()).await;
+        eventually("the call runs", PATIENCE, || at.exists()).await;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     };
     let (error, ()) = tokio::join!(worker.error(json!({"at": at})), kill);
@@ -216,7 +218,7 @@ async fn a_worker_killed_from_outside_is_seen_in_the_call_and_when_idle() {
     let mut idle = plugin.start().await;
     let pid = rustix::process::Pid::from_raw(idle.pid().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    crate::support::eventually("it is seen", crate::support::PATIENCE, || !idle.instance.reusable()).await;
+    eventually("it is seen", PATIENCE, || !idle.instance.reusable()).await;
 }
 
 #[tokio::test]
@@ -235,7 +237,7 @@ def invoke(data):
     );
     let mut worker = plugin.start().await;
     assert_eq!(worker.output(json!({})).await, "first");
-    crate::support::eventually("its death is seen", crate::support::PATIENCE, || !worker.instance.reusable()).await;
+    eventually("its death is seen", PATIENCE, || !worker.instance.reusable()).await;
 }
 
 #[tokio::test]
@@ -341,7 +343,7 @@ def invoke(data):
         let kind = if what == "too long" { ErrorKind::OutputTooLarge } else { ErrorKind::Crashed };
         assert_eq!(error.kind, kind, "{what}: {error}");
         assert!(!worker.instance.reusable(), "{what}");
-        crate::support::eventually("it is gone", crate::support::PATIENCE, || !crate::support::alive(pid)).await;
+        eventually("it is gone", PATIENCE, || !alive(pid)).await;
     }
 }
 
@@ -439,16 +441,28 @@ async fn what_cannot_be_loaded_is_unavailable_and_says_where() {
         return;
     }
     for (source, message) in [
-        ("\n\nimport no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module' (executor.py:3)"),
+        (
+            "\n\nimport no_such_module\n",
+            "ModuleNotFoundError: No module named 'no_such_module' (executor.py:3)",
+        ),
         ("def invoke(data)\n    pass\n", "SyntaxError: "),
         ("def other(data): pass\n", "executor.py has no function `invoke`; it defines other"),
         ("invoke = 3\n", "executor.py has no function `invoke`; it defines no function"),
         ("def invoke(): pass\n", "invoke must take (input_data) or (input_data, ctx)"),
         ("def invoke(a, b, c): pass\n", "invoke must take (input_data) or (input_data, ctx)"),
-        ("def f():\n    return 1/0\nf()\ndef invoke(data): pass\n", "ZeroDivisionError: division by zero (executor.py:2)"),
+        (
+            "def f():\n    return 1/0\nf()\ndef invoke(data): pass\n",
+            "ZeroDivisionError: division by zero (executor.py:2)",
+        ),
         ("import sys\nsys.exit(4)\n", "the plugin called sys.exit(4) while it was loaded (executor.py:2)"),
-        ("def invoke(data): pass\ndef on_start(ctx):\n    raise OSError('no disk')\n", "OSError: no disk (executor.py:3)"),
-        ("import os, sys\nsys.stderr.write('why\\n')\nos._exit(9)\n", "the worker was not ready yet and ended with exit code 9; last line of stderr: why"),
+        (
+            "def invoke(data): pass\ndef on_start(ctx):\n    raise OSError('no disk')\n",
+            "OSError: no disk (executor.py:3)",
+        ),
+        (
+            "import os, sys\nsys.stderr.write('why\\n')\nos._exit(9)\n",
+            "the worker was not ready yet and ended with exit code 9; last line of stderr: why",
+        ),
     ] {
         let plugin = Plugin::new(source);
         let Err(error) = plugin.try_start().await else { panic!("{source}") };

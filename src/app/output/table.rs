@@ -107,7 +107,9 @@ impl Table {
             cells.chain([width(column.title)]).max().unwrap_or(0)
         };
         let mut widths: Vec<usize> = self.columns.iter().enumerate().map(widest).collect();
-        let Some(elastic) = self.columns.iter().position(|column| column.elastic) else { return (widths, None) };
+        let Some(elastic) = self.columns.iter().position(|column| column.elastic) else {
+            return (widths, None);
+        };
         let others: usize = widths.iter().sum::<usize>() - widths[elastic] + GAP * (widths.len() - 1);
         let room = if style.terminal { style.width.saturating_sub(others) } else { ELASTIC_MAX };
         let below = widths[elastic] > room && room < ELASTIC_MIN;

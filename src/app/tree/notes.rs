@@ -8,6 +8,7 @@ use crate::app::output::{Paint, printable};
 const LABEL_CHARACTERS_MAX: usize = 60;
 const PAIRS_MAX: usize = 4;
 const VALUE_CHARACTERS_MAX: usize = 40;
+const STATUS: &str = "http.response.status_code";
 /// Attributes that the tree shows in another way, or that say nothing to a reader of one trace.
 const SILENT: &[&str] =
     &["spanglass.", "sampling.", "process.", "code.", "exception.", "error.type", "gen_ai."];
@@ -26,7 +27,13 @@ pub fn notes(span: &Span<'_>, kind: Option<String>) -> Vec<(Paint, String)> {
     let mut notes: Vec<_> = kind.map(|kind| (Paint::Bad, kind)).into_iter().collect();
     match span.role {
         Role::Prepare => notes.push((Paint::Cold, "cold start".to_owned())),
-        Role::Request => notes.extend(request(span).map(|text| (Paint::Dim, text))),
+        Role::Request => {
+            if tells_failure(span) {
+                notes.clear();
+            }
+            let paint = if span.failed { Paint::Bad } else { Paint::Dim };
+            notes.extend(request(span).map(|text| (paint, text)));
+        }
         Role::Guest | Role::Host => {
             let pairs = pairs(span.attributes);
             if !pairs.is_empty() {
@@ -39,6 +46,11 @@ pub fn notes(span: &Span<'_>, kind: Option<String>) -> Vec<(Paint, String)> {
         notes.push((Paint::Warning, "its parent is missing".to_owned()));
     }
     notes
+}
+
+/// A request that was answered has failed by its status, which is among the notes.
+pub fn tells_failure(span: &Span<'_>) -> bool {
+    span.role == Role::Request && span.attribute(STATUS).is_some()
 }
 
 /// `key=value` of what the plugin itself has set.
@@ -58,7 +70,7 @@ pub fn pairs(attributes: Option<&Map<String, Value>>) -> String {
 /// `200 api.example.com/status`, and which try it was.
 fn request(span: &Span<'_>) -> Option<String> {
     let mut parts = Vec::new();
-    if let Some(status) = span.attribute("http.response.status_code") {
+    if let Some(status) = span.attribute(STATUS) {
         parts.push(status.to_string());
     }
     if let Some(url) = span.text("url.full") {

@@ -39,12 +39,19 @@ pub struct Row {
 pub enum What {
     Span(Box<SpanRow>),
     /// The wait between two attempts.
-    Backoff { start: i64, end: i64, line: Timeline },
+    Backoff {
+        start: i64,
+        end: i64,
+        line: Timeline,
+    },
     Text(Text),
     /// Spans that are not shown.
     More(String),
     /// A new timeline begins, so long after the one before.
-    Axis { line: Timeline, after: Option<i64> },
+    Axis {
+        line: Timeline,
+        after: Option<i64>,
+    },
     /// A heading of lines that belong to no span.
     Heading(&'static str),
 }
@@ -69,13 +76,18 @@ pub struct Text {
     pub text: String,
     /// ns since the timeline began.
     pub offset: Option<u64>,
+    /// What does not fit on the screen is cut, not continued on the next line.
+    pub cut: bool,
 }
 
 enum Item {
     Span(usize),
-    Backoff { end: i64 },
+    Backoff {
+        end: i64,
+    },
     Text(Text),
     /// Shown unless something below said the same.
+    Traceback(Vec<Text>),
     Error(Text),
 }
 
@@ -186,6 +198,7 @@ impl Walk<'_, '_> {
             match item {
                 Item::Span(child) => self.span(child, rails, line),
                 Item::Backoff { end } => self.push(rails, What::Backoff { start: at, end, line }),
+                Item::Traceback(lines) => self.traceback(place, lines, rails),
                 Item::Error(text) => self.error(place, text, rails),
                 Item::Text(text) => self.push(rails, What::Text(text)),
             }
@@ -194,15 +207,31 @@ impl Walk<'_, '_> {
         self.more(&self.forest.spans[place].children, rails);
     }
 
+    /// The same exception passes through several spans; it is shown where it began.
+    fn traceback(&mut self, place: usize, lines: Vec<Text>, rails: &[bool]) {
+        let last = lines.last().map(|line| line.text.clone()).unwrap_or_default();
+        // The span's message is the end of it most of the time.
+        let message = printable(self.forest.spans[place].message.unwrap_or_default());
+        if last.contains(&message) {
+            self.said.insert(message);
+        }
+        if self.said.insert(format!("traceback: {last}")) {
+            for line in lines {
+                self.push(rails, What::Text(line));
+            }
+        }
+    }
+
     /// The message of a failed span, once; with its kind, where that has no place beside the bar.
     fn error(&mut self, place: usize, mut text: Text, rails: &[bool]) {
         let kind = self.kind_of(place).filter(|_| !self.wide);
         let new = self.said.insert(text.text.clone());
+        let raised = self.forest.spans[place].events.iter().any(|one| one.name == event::EXCEPTION);
         text.text = match kind {
             Some(kind) if new && !text.text.is_empty() => format!("{kind}: {}", text.text),
-            Some(kind) => kind,
+            Some(kind) if !raised => kind,
             None if new => text.text,
-            None => return,
+            _ => return,
         };
         if !text.text.is_empty() {
             self.push(rails, What::Text(text));
@@ -213,7 +242,7 @@ impl Walk<'_, '_> {
     fn kind_of(&self, place: usize) -> Option<String> {
         let kind = |place: usize| {
             let span = &self.forest.spans[place];
-            span.failed.then(|| span.text(attribute::ERROR_TYPE).unwrap_or("error"))
+            span.text(attribute::ERROR_TYPE).filter(|_| span.failed)
         };
         let own = kind(place)?;
         let below = self.forest.spans[place].children.iter().any(|child| kind(*child) == Some(own));
@@ -223,21 +252,15 @@ impl Walk<'_, '_> {
     /// What hangs from a span, by time; its error is the last word.
     fn items(&mut self, place: usize, line: Timeline) -> Vec<(i64, Item)> {
         let span = &self.forest.spans[place];
-        let mut texts: Vec<(i64, Text)> = span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
+        let mut texts: Vec<(i64, Text)> =
+            span.logs.iter().map(|log| (log.at, log_line(log, line.start))).collect();
         let mut items = Vec::new();
         for one in &span.events {
             match one.name {
-                event::INVOCATION_RETRIED => items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) })),
-                event::EXCEPTION => {
-                    let lines = traceback(one);
-                    // The message of the span is the last line of it most of the time.
-                    let last = lines.last().map_or("", |line| &line.text);
-                    let message = printable(span.message.unwrap_or_default());
-                    if last.contains(&message) {
-                        self.said.insert(message);
-                    }
-                    texts.extend(lines.into_iter().map(|text| (one.at, text)));
+                event::INVOCATION_RETRIED => {
+                    items.push((one.at, Item::Backoff { end: self.backoff_end(place, one) }))
                 }
+                event::EXCEPTION => items.push((one.at, Item::Traceback(traceback(one)))),
                 _ => texts.push((one.at, event_line(one, line.start))),
             }
         }
@@ -246,9 +269,10 @@ impl Walk<'_, '_> {
         let children = span.children.iter().filter(|child| self.visible[**child]);
         items.extend(children.map(|child| (self.forest.spans[*child].start, Item::Span(*child))));
         items.sort_by_key(|(at, _)| *at);
-        if span.failed {
+        if span.failed && !notes::tells_failure(span) {
             let message = printable(span.message.unwrap_or_default());
-            let text = Text { tag: String::new(), paint: Paint::Bad, text: message, offset: None };
+            let text =
+                Text { tag: String::new(), paint: Paint::Bad, text: message, offset: None, cut: false };
             items.push((span.end, Item::Error(text)));
         }
         items
@@ -260,12 +284,18 @@ impl Walk<'_, '_> {
         let starts = children.iter().map(|child| &self.forest.spans[*child]);
         let next = starts.filter(|child| child.role == Role::Attempt).map(|child| child.start);
         let said = retried.attribute("backoff_ms").and_then(Value::as_f64).unwrap_or(0.0);
-        next.filter(|start| *start >= retried.at).min().unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
+        next.filter(|start| *start >= retried.at)
+            .min()
+            .unwrap_or(retried.at.saturating_add((said * 1e6) as i64))
     }
 
     fn more(&mut self, children: &[usize], rails: &mut Vec<bool>) {
         let forest = self.forest;
-        let hidden: Vec<_> = children.iter().filter(|child| !self.visible[**child]).map(|child| &forest.spans[*child]).collect();
+        let hidden: Vec<_> = children
+            .iter()
+            .filter(|child| !self.visible[**child])
+            .map(|child| &forest.spans[*child])
+            .collect();
         if hidden.is_empty() {
             return;
         }
@@ -302,7 +332,9 @@ impl Walk<'_, '_> {
             let slack = root_span.end.saturating_sub(root_span.start);
             let (from, to) = (root_span.start.saturating_sub(slack), root_span.end.saturating_add(slack));
             include(span.start.clamp(from, to), span.end.clamp(from, to));
-            stack.extend(span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)));
+            stack.extend(
+                span.children.iter().filter(|child| self.visible[**child]).map(|child| (*child, root)),
+            );
         }
         line.unwrap_or(Timeline { start: 0, end: 0 })
     }
@@ -345,27 +377,33 @@ fn log_line(log: &Log<'_>, start: i64) -> Text {
         "DEBUG" | "TRACE" => Paint::Dim,
         _ => Paint::Plain,
     };
-    Text { tag, paint, text: printable(log.body.trim_end()), offset: Some(offset(log.at, start)) }
+    Text { tag, paint, text: printable(log.body.trim_end()), offset: Some(offset(log.at, start)), cut: false }
 }
 
 fn event_line(event: &Event<'_>, start: i64) -> Text {
     let offset = Some(offset(event.at, start));
-    if event.name == event::METRIC && let Some(name) = event.text(attribute::METRIC_NAME) {
+    if event.name == event::METRIC
+        && let Some(name) = event.text(attribute::METRIC_NAME)
+    {
         let value = event.attribute(attribute::METRIC_VALUE).unwrap_or(&Value::Null);
         let text = format!("{} = {value}", printable(name));
-        return Text { tag: "metric".into(), paint: Paint::Plain, text, offset };
+        return Text { tag: "metric".into(), paint: Paint::Plain, text, offset, cut: false };
     }
     let text = format!("{} {}", printable(event.name), notes::pairs(event.attributes));
-    Text { tag: "event".into(), paint: Paint::Plain, text: text.trim_end().to_owned(), offset }
+    Text { tag: "event".into(), paint: Paint::Plain, text: text.trim_end().to_owned(), offset, cut: false }
 }
 
 /// The end of a traceback tells most.
 fn traceback(event: &Event<'_>) -> Vec<Text> {
-    let line = |text: String| Text { tag: String::new(), paint: Paint::Dim, text, offset: None };
+    let line = |text: String| Text { tag: String::new(), paint: Paint::Dim, text, offset: None, cut: true };
     let whole = event.text(attribute::EXCEPTION_STACKTRACE).unwrap_or_default().trim_end();
     if whole.is_empty() {
         let part = |key| printable(event.text(key).unwrap_or_default());
-        return vec![line(format!("{}: {}", part(attribute::EXCEPTION_TYPE), part(attribute::EXCEPTION_MESSAGE)))];
+        return vec![line(format!(
+            "{}: {}",
+            part(attribute::EXCEPTION_TYPE),
+            part(attribute::EXCEPTION_MESSAGE)
+        ))];
     }
     let lines: Vec<&str> = whole.lines().collect();
     let skipped = lines.len().saturating_sub(TRACEBACK_LINES_MAX);
@@ -391,7 +429,7 @@ fn bounded(mut texts: Vec<(i64, Text)>) -> Vec<(i64, Text)> {
     let last = texts.split_off(texts.len() - TEXTS_LAST);
     let hidden = texts.split_off(TEXTS_MAX - TEXTS_LAST);
     let text = format!("({} more lines)", count(hidden.len()));
-    texts.push((hidden[0].0, Text { tag: String::new(), paint: Paint::Dim, text, offset: None }));
+    texts.push((hidden[0].0, Text { tag: String::new(), paint: Paint::Dim, text, offset: None, cut: false }));
     texts.extend(last);
     texts
 }

@@ -478,9 +478,7 @@ pub(super) fn crash_error(
     stderr_tail: &[String],
 ) -> InvokeError {
     let (what, type_name) = match exit {
-        _ if !why.is_empty() => {
-            (format!("{who} had to be killed: {why}"), "Killed".to_owned())
-        }
+        _ if !why.is_empty() => (format!("{who} had to be killed: {why}"), "Killed".to_owned()),
         Some(ExitStatus { signal: Some(signal), .. }) => {
             (format!("{who} was killed by {}", signal_name(signal)), signal_name(signal))
         }

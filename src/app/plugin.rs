@@ -1,0 +1,24 @@
+//! `plugin`: from a folder to a version that can be called. `files.rs` works on a folder or zip alone,
+//! `test.rs` runs its examples in this process, `registry.rs` talks to a host.
+
+use super::cli::{Global, Plugin};
+use super::failure::Failure;
+use crate::config::Settings;
+
+mod files;
+mod registry;
+mod test;
+
+pub async fn command(global: &Global, plugin: &Plugin, settings: &Settings) -> Result<(), Failure> {
+    match plugin {
+        Plugin::New { name, runtime } => files::new(name, runtime, global.json),
+        Plugin::Validate(path) => files::validate(path.get(), global.json),
+        Plugin::Package(path) => files::package(path.get(), global.json),
+        Plugin::Schema => files::schema(),
+        Plugin::Test(path) => test::command(path.get(), global.json, settings).await,
+        Plugin::Register(path) => registry::register(global, path.get(), settings).await,
+        Plugin::List => registry::list(global, settings).await,
+        Plugin::Show { target } => registry::show(global, target, settings).await,
+        Plugin::Remove { target } => registry::remove(global, target, settings).await,
+    }
+}

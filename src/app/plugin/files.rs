@@ -1,0 +1,112 @@
+//! What can be done with a plugin's files alone: begin, check, pack.
+
+use std::fs::Permissions;
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::app::failure::Failure;
+use crate::app::output::{self, Paint, Style, printable};
+use crate::model::kind::ErrorKind;
+use crate::model::name::PluginName;
+use crate::package::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::package::manifest::RuntimeKind;
+use crate::package::{Package, PackageError, manifest_schema, scaffold};
+
+/// What anybody may do with a package; the umask takes from it.
+const PACKAGE_MODE: u32 = 0o666;
+
+pub fn new(name: &str, runtime: &str, json: bool) -> Result<(), Failure> {
+    let name =
+        PluginName::parse(name).map_err(|error| Failure::usage(format!("{:?}: {error}", printable(name))))?;
+    let runtimes = RuntimeKind::ALL;
+    let runtime = runtimes.iter().copied().find(|kind| kind.as_str() == runtime).ok_or_else(|| {
+        let known: Vec<&str> = runtimes.iter().map(|kind| kind.as_str()).collect();
+        Failure::usage(format!("there is no runtime {runtime:?}"))
+            .help(format!("this build has: {}", known.join(", ")))
+    })?;
+    let (folder, files) = scaffold::write(Path::new(""), &name, runtime).map_err(|error| match error {
+        PackageError::Exists { path } => {
+            let message = format!("the folder {} exists already and is not empty", path.display());
+            Failure::of_kind(ErrorKind::Conflict, message).help("choose another name, or remove it first")
+        }
+        error => error.into(),
+    })?;
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    if json {
+        let document =
+            json!({"name": name.as_str(), "runtime": runtime.as_str(), "path": folder, "files": files});
+        return output::print_json(&document);
+    }
+    let mut text: String = files.iter().map(|file| format!("created {file}\n")).collect();
+    text += &format!("try it: spanglass plugin test {}\n", folder.display());
+    output::print(&text)
+}
+
+pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
+    match Package::load(path) {
+        Ok(package) if json => output::print_json(&package.diagnostics.to_json()),
+        Ok(package) => {
+            remarks(&package);
+            let valid = Style::stdout().paint(Paint::Good, "valid").into_owned();
+            output::print(&format!("{valid}: {} {}\n", package.manifest.name, package.manifest.version))
+        }
+        Err(PackageError::Manifest(diagnostics)) => Err(Failure::diagnostics(*diagnostics)),
+        // Not about a place in the manifest, but in the same shape for programs.
+        Err(error) if json => Err(Failure::diagnostics(as_diagnostics(path, &error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub fn package(path: &Path, json: bool) -> Result<(), Failure> {
+    let package = Package::load(path)?;
+    if !json {
+        remarks(&package);
+    }
+    let file_name = package.file_name();
+    let bytes = write_zip(&package, &file_name)?;
+    if json {
+        return output::print_json(&json!({
+            "name": package.manifest.name.as_str(),
+            "version": package.manifest.version.to_string(),
+            "file": file_name,
+            "digest": package.digest,
+            "bytes": bytes,
+        }));
+    }
+    let files = output::count(package.files.names().len());
+    output::print(&format!("{file_name}  {}  {files} files\n{}\n", output::bytes(bytes), package.digest))
+}
+
+pub fn schema() -> Result<(), Failure> {
+    output::print(manifest_schema::TEXT)
+}
+
+/// Warnings and notes of a good package, to the person beside what is printed.
+pub fn remarks(package: &Package) {
+    if !package.diagnostics.is_empty() {
+        output::note(package.diagnostics.render(Style::stderr().into()).trim_end());
+    }
+}
+
+/// Into the current folder, as a whole or not at all. Returns the zip's size.
+fn write_zip(package: &Package, file_name: &str) -> Result<u64, Failure> {
+    let failed = |error: std::io::Error| Failure::internal(format!("{file_name} cannot be written: {error}"));
+    let file = tempfile::Builder::new()
+        .prefix(".package-")
+        .permissions(Permissions::from_mode(PACKAGE_MODE))
+        .tempfile_in(".")
+        .map_err(failed)?;
+    package.write_zip(BufWriter::new(file.as_file()))?;
+    let written = file.persist(file_name).map_err(|error| failed(error.error))?;
+    Ok(written.metadata().map_err(failed)?.len())
+}
+
+fn as_diagnostics(path: &Path, error: &PackageError) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new(path.display().to_string(), "");
+    let diagnostic = Diagnostic::error(error.code(), Place::START, "", error.to_string());
+    diagnostics.push(diagnostic.maybe_help(error.help()));
+    diagnostics
+}
