@@ -19,8 +19,10 @@ use spanglass::runtimes::{
 };
 
 pub mod metrics;
+pub mod packages;
 pub mod server;
 pub mod sink;
+pub mod upstream;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
