@@ -25,6 +25,7 @@ mod runner;
 mod serve;
 mod target;
 mod tree;
+mod trial;
 
 use cli::{Cli, Command};
 use failure::Failure;
