@@ -268,7 +268,9 @@ pub struct Worker {
 impl Worker {
     pub async fn call(&mut self, input: Value) -> (TestGuest, Result<CallEnd, InvokeError>) {
         let mut guest = TestGuest::default();
-        let result = self.instance.call(request(input), &mut guest).await;
+        let call = self.instance.call(request(input), &mut guest);
+        let result =
+            tokio::time::timeout(PATIENCE * 3, call).await.expect("each of these calls ends by itself");
         (guest, result)
     }
 
