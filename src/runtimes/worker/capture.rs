@@ -40,7 +40,7 @@ struct Line {
 
 impl Capture {
     pub fn feed(&mut self, stream: LogStream, mut bytes: &[u8], log: &mut dyn FnMut(GuestLog)) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
             self.extend(stream, &bytes[..end]);
             self.end_line(stream, log);
             bytes = &bytes[end + 1..];
