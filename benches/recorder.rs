@@ -107,22 +107,20 @@ fn call(telemetry: &Telemetry, series: &Arc<PluginSeries>) {
 fn measure(mut call: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
-        let mut spent = 0;
+        let before = cpu_ns();
         for _ in 0..CALLS / STRETCH {
-            let before = cpu_ns();
             for _ in 0..STRETCH {
                 call();
             }
-            spent += cpu_ns() - before;
+            // Also makes the kernel bring the thread's figure up to date.
             std::thread::sleep(Duration::from_millis(3));
         }
-        best = best.min(spent as f64 / f64::from(CALLS));
+        best = best.min((cpu_ns() - before) as f64 / f64::from(CALLS));
     }
     best
 }
 
 fn cpu_ns() -> u64 {
-    // Reading the file makes the kernel bring the figure up to date.
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }

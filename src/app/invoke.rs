@@ -4,6 +4,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use http::Method;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -25,9 +26,21 @@ const INPUT_BYTES_MAX: u64 = 64 << 20;
 /// A call, ready to be sent.
 pub struct Request {
     pub plugin: String,
-    pub body: Value,
+    pub body: CallBody,
     pub stream: bool,
     pub watch: bool,
+}
+
+/// What is sent. The input stays as it was written: a number of any length reaches the plugin whole.
+#[derive(Serialize)]
+pub struct CallBody {
+    pub input: Box<RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
 }
 
 pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> Result<(), Failure> {
@@ -38,20 +51,15 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
     let target = connect(global, settings, Need::Host)?;
     let called = async {
         let input = match whole_input(&invoke.input)? {
-            Some(input) => serde_json::to_value(input).map_err(|error| Failure::usage(error.to_string()))?,
-            None => typed_fields(&target, plugin, version, &invoke.input.fields).await?,
+            Some(input) => input,
+            None => raw(&typed_fields(&target, plugin, version, &invoke.input.fields).await?)?,
         };
-        let mut body = json!({"input": input});
-        let options = [
-            ("action", invoke.action.clone()),
-            ("version", version.map(str::to_owned)),
-            ("timeout", invoke.timeout.map(format_duration)),
-        ];
-        for (member, value) in options {
-            if let Some(value) = value {
-                body[member] = value.into();
-            }
-        }
+        let body = CallBody {
+            input,
+            action: invoke.action.clone(),
+            version: version.map(str::to_owned),
+            timeout: invoke.timeout.map(format_duration),
+        };
         let request = Request { plugin: plugin.to_owned(), body, stream: invoke.stream, watch: invoke.watch };
         send(&target, &request, global.json).await
     }
@@ -64,7 +72,8 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
 pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
     let mode = if request.stream { "stream" } else { "sync" };
     let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
-    let body = Bytes::from(request.body.to_string());
+    let body = serde_json::to_vec(&request.body).map_err(|error| Failure::usage(error.to_string()))?;
+    let body = Bytes::from(body);
     let answer = target.send(Method::POST, &path, Some(body)).await?;
     let trace_id =
         answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
@@ -173,6 +182,10 @@ async fn show_trace(target: &Target, trace_id: &str, watch: bool, json: bool) {
             output::note(&format!("{} {body}", style.paint(Paint::Guest, &format!("{stream:>6} │"))));
         }
     }
+}
+
+pub fn raw(input: &Value) -> Result<Box<RawValue>, Failure> {
+    serde_json::value::to_raw_value(input).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// `--input`: JSON, `@FILE`, or `-` for standard input.

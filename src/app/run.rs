@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, json};
+use serde_json::Map;
 
 use super::cli::{Global, Run};
 use super::failure::Failure;
-use super::invoke::{Request, send, whole_input};
+use super::invoke::{CallBody, Request, raw, send, whole_input};
 use super::local::Local;
 use super::runner::{Keep, Options, Runner};
 use super::target::Target;
@@ -21,15 +21,12 @@ use crate::telemetry::LogTarget;
 pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<(), Failure> {
     let script = Script::find(&run.target)?;
     let input = match whole_input(&run.input)? {
-        Some(input) => serde_json::to_value(input).map_err(|error| Failure::usage(error.to_string()))?,
+        Some(input) => input,
         // As text: the worker knows the function's annotations.
-        None => run
-            .input
-            .fields
-            .iter()
-            .map(|(key, text)| (key.clone(), text.clone().into()))
-            .collect::<Map<_, _>>()
-            .into(),
+        None => {
+            let text = |(key, text): &(String, String)| (key.clone(), text.clone().into());
+            raw(&run.input.fields.iter().map(text).collect::<Map<_, _>>().into())?
+        }
     };
     let logs = super::connect::logs(settings, LogTarget::Off);
     let runner = Runner::start(settings, Options::new(Keep::Ledger, logs))?;
@@ -42,7 +39,8 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     let target = Target::Local(Box::new(Local::of(runner)));
     // Who runs a single function wants to see what it did; a program that reads JSON has to ask for it.
     let watch = run.watch || !global.json;
-    let request = Request { plugin: name, body: json!({"input": input}), stream: run.stream, watch };
+    let body = CallBody { input, action: None, version: None, timeout: None };
+    let request = Request { plugin: name, body, stream: run.stream, watch };
     let called = send(&target, &request, global.json).await;
     target.finish().await;
     called

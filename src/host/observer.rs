@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::runtimes::pool::{self, PoolObserver};
-use crate::telemetry::events::InstanceExited;
+use crate::model::error::InvokeError;
+use crate::runtimes::pool::PoolObserver;
+use crate::telemetry::events::{InstanceExited, InstanceStartFailed, InstanceStarted};
 use crate::telemetry::{ExitReason, InstanceState, PluginSeries, Telemetry};
 
 pub struct Observer {
@@ -19,33 +20,31 @@ impl Observer {
 }
 
 impl PoolObserver for Observer {
-    fn instances(&self, state: pool::InstanceState, change: i64) {
-        let state = match state {
-            pool::InstanceState::Starting => InstanceState::Starting,
-            pool::InstanceState::Idle => InstanceState::Idle,
-            pool::InstanceState::Busy => InstanceState::Busy,
-        };
+    fn instances(&self, state: InstanceState, change: i64) {
         for _ in 0..change.unsigned_abs() {
-            if change > 0 { self.series.instance_entered(state) } else { self.series.instance_left(state) }
+            if change > 0 {
+                self.series.instance_entered(state);
+            } else {
+                self.series.instance_left(state);
+            }
         }
     }
 
-    fn exited(&self, reason: pool::ExitReason) {
-        let reason = match reason {
-            pool::ExitReason::Idle => ExitReason::Idle,
-            pool::ExitReason::Crashed => ExitReason::Crashed,
-            pool::ExitReason::Killed => ExitReason::Killed,
-            pool::ExitReason::Timeout => ExitReason::Timeout,
-            pool::ExitReason::Stopped => ExitReason::Stopped,
-            pool::ExitReason::StartFailed => {
-                self.series.prepared(Duration::ZERO, false);
-                ExitReason::StartFailed
-            }
-        };
+    fn exited(&self, reason: ExitReason) {
+        // A failed start has an event of its own, which counts the exit.
+        if reason == ExitReason::StartFailed {
+            return;
+        }
         self.telemetry.emit(InstanceExited { series: &self.series, pid: None, reason });
     }
 
-    fn cold_start(&self, took: Duration) {
+    fn started(&self, pid: Option<u32>, took: Duration) {
         self.series.prepared(took, true);
+        self.telemetry.emit(InstanceStarted { series: &self.series, pid, took });
+    }
+
+    fn start_failed(&self, error: &InvokeError, took: Duration) {
+        self.series.prepared(took, false);
+        self.telemetry.emit(InstanceStartFailed { series: &self.series, message: &error.message });
     }
 }

@@ -11,6 +11,7 @@ use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher};
 use crate::model::error::InvokeError;
 use crate::model::guest::GuestLog;
 use crate::model::kind::ErrorKind;
+use crate::telemetry::{ExitReason, InstanceState};
 
 /// Defaults of [`PoolSettings`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,65 +45,6 @@ impl PoolSettings {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum InstanceState {
-    Starting,
-    Idle,
-    Busy,
-}
-
-impl InstanceState {
-    pub const ALL: &'static [InstanceState] =
-        &[InstanceState::Starting, InstanceState::Idle, InstanceState::Busy];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            InstanceState::Starting => "starting",
-            InstanceState::Idle => "idle",
-            InstanceState::Busy => "busy",
-        }
-    }
-}
-
-/// Why an instance is no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitReason {
-    /// It was idle for long enough.
-    Idle,
-    /// It died by itself or broke the protocol.
-    Crashed,
-    /// Its caller left.
-    Killed,
-    /// Its call was still running at the deadline.
-    Timeout,
-    /// The deployment was stopped.
-    Stopped,
-    /// It never became ready.
-    StartFailed,
-}
-
-impl ExitReason {
-    pub const ALL: &'static [ExitReason] = &[
-        ExitReason::Idle,
-        ExitReason::Crashed,
-        ExitReason::Killed,
-        ExitReason::Timeout,
-        ExitReason::Stopped,
-        ExitReason::StartFailed,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ExitReason::Idle => "idle",
-            ExitReason::Crashed => "crashed",
-            ExitReason::Killed => "killed",
-            ExitReason::Timeout => "timeout",
-            ExitReason::Stopped => "stopped",
-            ExitReason::StartFailed => "start_failed",
-        }
-    }
-}
-
 /// Hears what happens in a pool. Called from any task, outside of locks; must return at once.
 pub trait PoolObserver: Send + Sync {
     /// The number of instances in `state` changed by `change`.
@@ -110,7 +52,9 @@ pub trait PoolObserver: Send + Sync {
     /// An instance is gone. Once per instance, failed starts included.
     fn exited(&self, reason: ExitReason);
     /// An instance was started for a caller and became ready.
-    fn cold_start(&self, took: Duration);
+    fn started(&self, pid: Option<u32>, took: Duration);
+    /// An instance did not become ready.
+    fn start_failed(&self, error: &InvokeError, took: Duration);
 }
 
 pub struct Pool {
@@ -190,7 +134,7 @@ impl Pool {
         let started = Instant::now();
         let instance = self.start(log).await?;
         let took = started.elapsed();
-        self.observer.cold_start(took);
+        self.observer.started(instance.pid(), took);
         Ok(Acquired { lease: self.lease(instance, permit), cold_start: Some(took) })
     }
 
@@ -229,6 +173,7 @@ impl Pool {
     }
 
     async fn start(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Box<dyn Instance>, InvokeError> {
+        let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
         let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(log)).await;
         let launched = launched.unwrap_or_else(|_| {
@@ -246,6 +191,7 @@ impl Pool {
                 Ok(instance)
             }
             Err(error) => {
+                self.observer.start_failed(&error, begun.elapsed());
                 starting.end(Some(ExitReason::StartFailed));
                 Err(self.back_off(error))
             }
@@ -254,9 +200,13 @@ impl Pool {
 
     fn back_off(&self, error: InvokeError) -> InvokeError {
         let mut state = self.state();
+        let now = Instant::now();
+        // Starts that fail side by side count as one.
+        if state.blocked.as_ref().is_none_or(|blocked| blocked.until <= now) {
+            state.failures = state.failures.saturating_add(1);
+        }
         let wait = backoff(state.failures, fastrand::f64());
-        state.failures = state.failures.saturating_add(1);
-        state.blocked = Some(Blocked { until: Instant::now() + wait, error: error.clone() });
+        state.blocked = Some(Blocked { until: now + wait, error: error.clone() });
         error.retry_after(wait)
     }
 
@@ -272,11 +222,13 @@ impl Pool {
         }
         state.idle.push(Idle { instance, since: Instant::now() });
         let beyond_min = state.idle.len() > self.settings.instances_min as usize;
-        let reap = beyond_min && !std::mem::replace(&mut state.reaping, true);
+        // Without a runtime the program is ending, and everything with it.
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| beyond_min && !state.reaping);
+        state.reaping |= runtime.is_some();
         drop(state);
         self.observer.instances(InstanceState::Idle, 1);
-        if reap {
-            tokio::spawn(reap_idle(Arc::downgrade(&self)));
+        if let Some(runtime) = runtime {
+            runtime.spawn(reap_idle(Arc::downgrade(&self)));
         }
     }
 
@@ -324,9 +276,10 @@ fn stopped() -> InvokeError {
     InvokeError::new(ErrorKind::Unavailable, "the plugin is being stopped")
 }
 
-/// The wait after one more failed start, when `failures` came before it. `random` is in 0..1.
+/// The wait after so many failed starts in a row. `random` is in 0..1.
 fn backoff(failures: u32, random: f64) -> Duration {
-    let whole = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(failures)).min(BACKOFF_CAP);
+    let doublings = failures.saturating_sub(1);
+    let whole = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_CAP);
     whole.mul_f64(0.5 + random / 2.0)
 }
 
@@ -421,6 +374,21 @@ impl Drop for Lease {
         match self.pool.upgrade() {
             Some(pool) => pool.give_back(instance, reason),
             None => self.observer.exited(ExitReason::Stopped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_up_to_its_cap_and_jitters_below() {
+        assert_eq!(backoff(1, 1.0), BACKOFF_BASE);
+        assert_eq!(backoff(1, 0.0), BACKOFF_BASE / 2);
+        assert_eq!(backoff(3, 1.0), BACKOFF_BASE * 4);
+        for failures in [20, 1000, u32::MAX] {
+            assert_eq!(backoff(failures, 1.0), BACKOFF_CAP);
         }
     }
 }

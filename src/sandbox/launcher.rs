@@ -122,18 +122,10 @@ impl Supervisor {
         self.shared.send(&message, &descriptors).await?;
         match started.await {
             Ok(Ok(Started { pid, pidfd, exit })) => {
-                Ok(Child { pid, pidfd, exit, killed: false, supervisor: self.clone() })
+                Ok(Child { pid, pidfd, exit, killed: false, _supervisor: self.clone() })
             }
             Ok(Err(cause)) => Err(Error::NotStarted { program, cause }),
             Err(_) => Err(Error::SupervisorGone),
-        }
-    }
-
-    /// Has what dead workers left behind killed now, not at the next scan. Never waits.
-    pub fn sweep(&self) {
-        if let Ok(message) = wire::encode(&ToSupervisor::Sweep) {
-            // No room: the scan comes within 100 ms anyway.
-            let _ = self.shared.try_send(&message, &[]);
         }
     }
 
@@ -240,7 +232,8 @@ pub struct Child {
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
     killed: bool,
-    supervisor: Arc<Supervisor>,
+    /// The last child's handle ends the supervisor.
+    _supervisor: Arc<Supervisor>,
 }
 
 impl Child {
@@ -268,10 +261,6 @@ impl Child {
     /// Resolves once when the worker has ended; an error: its supervisor has gone, and the worker with it.
     pub fn exit(&mut self) -> &mut oneshot::Receiver<ExitStatus> {
         &mut self.exit
-    }
-
-    pub fn supervisor(&self) -> &Arc<Supervisor> {
-        &self.supervisor
     }
 }
 

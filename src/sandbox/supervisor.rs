@@ -78,20 +78,18 @@ impl Supervisor<'_> {
             for pid in &ended {
                 self.bury(*pid)?;
             }
-            let mut sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
+            let sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
             if control.contains(PollFlags::OUT) {
                 self.flush()?;
             }
             if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 match wire::receive(self.control, &mut buffer)? {
                     None => return Ok(()),
-                    Some((bytes, descriptors)) => match serde_json::from_slice(bytes)? {
-                        ToSupervisor::Start { seq, argv, env, cwd } => {
-                            let started = self.start(&argv, env, cwd, descriptors);
-                            self.report_start(seq, started)?;
-                        }
-                        ToSupervisor::Sweep => sweep = true,
-                    },
+                    Some((bytes, descriptors)) => {
+                        let ToSupervisor::Start { seq, argv, env, cwd } = serde_json::from_slice(bytes)?;
+                        let started = self.start(&argv, env, cwd, descriptors);
+                        self.report_start(seq, started)?;
+                    }
                 }
             }
             if sweep {

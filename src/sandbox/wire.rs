@@ -26,8 +26,6 @@ pub enum ToSupervisor {
         env: Vec<(String, String)>,
         cwd: PathBuf,
     },
-    /// Kill now what workers have left behind.
-    Sweep,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,7 +71,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 }
 
 /// Receives one packet without waiting; `None`: the other side is gone.
-pub fn receive<'a>(socket: impl AsFd, buffer: &'a mut [u8]) -> io::Result<Option<(&'a [u8], Vec<OwnedFd>)>> {
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(&[u8], Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;

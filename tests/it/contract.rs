@@ -255,7 +255,7 @@ const ENDINGS: &[Ending] = &[
         error: Some(("crashed", "plugin")),
         exit: 4,
         attempts: 1,
-        detail: "signal 9",
+        detail: "SIGKILL",
         counted_as: ["typed", "1.0.0", "invoke"],
         spans: FAILED_IN_EXECUTE,
     },
@@ -440,7 +440,8 @@ fn check_counters(ending: &Ending, before: &Scrape, after: &Scrape) {
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
     assert_eq!(after.changes(before, "spanglass_invocations_total"), [(labels.clone(), 1.0)]);
-    if plugin != "_other" {
+    // What ratios of errors are made of exists at 0; callers' mistakes appear with the first one.
+    if plugin != "_other" && blame != "caller" {
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let registered = before.has("spanglass_invocations_total", &labels);
         assert!(registered, "a registered plugin's counters exist at 0: {labels:?}");
@@ -803,13 +804,13 @@ async fn who_is_not_let_in_gets_a_problem_and_makes_no_invocation() {
         return;
     }
     let home = Home::new().plugin("echo", "", ECHO);
-    home.write("tokens", "first-token\nsecond-token\n");
+    home.write("tokens", "first-token-0123456789\nsecond-token-0123456789\n");
     let server = home.serve_with(&["--token-file", "tokens"]).await;
     let before = server.client.scrape().await;
-    let authorized = ("authorization", "Bearer first-token");
+    let authorized = ("authorization", "Bearer first-token-0123456789");
     let cases: [(&[(&str, &str)], u16, &str); 4] = [
         (&[], 401, "unauthenticated"),
-        (&[("authorization", "Bearer third-token")], 401, "unauthenticated"),
+        (&[("authorization", "Bearer third-token-0123456789")], 401, "unauthenticated"),
         (&[authorized, ("origin", "http://evil.example")], 403, "forbidden"),
         (&[authorized, ("host", "evil.example")], 403, "forbidden"),
     ];
@@ -879,11 +880,11 @@ async fn a_stream_is_chunks_and_one_end() {
         ("kill", 2, Some("crashed"), 1),
         ("kill", 0, Some("crashed"), 3),
         ("wrong", 2, Some("invalid_output"), 1),
-        // Two chunks of 10 bytes and one of 700 fit; 90 do not, with it.
+        // A chunk has about 8 bytes, the last one 720; together 1024 are allowed.
         ("large", 2, None, 1),
         ("large", 90, Some("output_too_large"), 1),
         ("well", 90, None, 1),
-        ("well", 110, Some("output_too_large"), 1),
+        ("well", 140, Some("output_too_large"), 1),
     ];
     for (number, (end, chunks, kind, runs)) in cases.into_iter().enumerate() {
         println!("{end} after {chunks} chunks");

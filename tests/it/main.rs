@@ -1,10 +1,14 @@
 //! The integration tests: one binary, so that the program is linked once.
+
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod accounting;
 mod contract;
+mod faults;
 mod function;
 mod hostile;
 mod manifest;
+mod one_trace;
 mod pool;
 mod supervision;
 mod support;

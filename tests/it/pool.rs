@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use spanglass::model::error::InvokeError;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::pool::{ExitReason, InstanceState, Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::runtimes::pool::{Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
 
@@ -41,9 +43,12 @@ impl PoolObserver for Observed {
         self.0.lock().unwrap().exits.push(reason);
     }
 
-    fn cold_start(&self, _: Duration) {
+    fn started(&self, pid: Option<u32>, _: Duration) {
+        assert!(pid.is_some());
         self.0.lock().unwrap().cold_starts += 1;
     }
+
+    fn start_failed(&self, _: &InvokeError, _: Duration) {}
 }
 
 fn pool(plugin: &Plugin, change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Observed>) {

@@ -19,8 +19,10 @@ use spanglass::runtimes::{
 };
 
 pub mod metrics;
+pub mod packages;
 pub mod server;
 pub mod sink;
+pub mod upstream;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,6 +48,19 @@ pub async fn eventually(what: &str, within: Duration, mut condition: impl FnMut(
         assert!(start.elapsed() < within, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Runs an ignored test of this binary in a process of its own.
+pub async fn alone(test: &str) {
+    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE * 5, command.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 pub fn raw(value: Value) -> Arc<RawValue> {
@@ -253,7 +268,9 @@ pub struct Worker {
 impl Worker {
     pub async fn call(&mut self, input: Value) -> (TestGuest, Result<CallEnd, InvokeError>) {
         let mut guest = TestGuest::default();
-        let result = self.instance.call(request(input), &mut guest).await;
+        let call = self.instance.call(request(input), &mut guest);
+        let result =
+            tokio::time::timeout(PATIENCE * 3, call).await.expect("each of these calls ends by itself");
         (guest, result)
     }
 

@@ -8,7 +8,7 @@ use spanglass::model::kind::ErrorKind;
 use spanglass::runtimes::Convention;
 use spanglass::runtimes::worker::dropped;
 
-use crate::support::{Plugin, PluginSource, TestGuest, request, require};
+use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, alive, eventually, request, require};
 
 #[tokio::test]
 async fn what_a_plugin_raises_is_told_without_our_own_frames() {
@@ -208,7 +208,7 @@ async fn a_worker_killed_from_outside_is_seen_in_the_call_and_when_idle() {
     let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed()).unwrap();
     let at = plugin.data_dir.join("running");
     let kill = async {
-        crate::support::eventually("the call runs", crate::support::PATIENCE, || at.exists()).await;
+        eventually("the call runs", PATIENCE, || at.exists()).await;
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     };
     let (error, ()) = tokio::join!(worker.error(json!({"at": at})), kill);
@@ -218,7 +218,7 @@ async fn a_worker_killed_from_outside_is_seen_in_the_call_and_when_idle() {
     let mut idle = plugin.start().await;
     let pid = rustix::process::Pid::from_raw(idle.pid().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    crate::support::eventually("it is seen", crate::support::PATIENCE, || !idle.instance.reusable()).await;
+    eventually("it is seen", PATIENCE, || !idle.instance.reusable()).await;
 }
 
 #[tokio::test]
@@ -237,8 +237,7 @@ def invoke(data):
     );
     let mut worker = plugin.start().await;
     assert_eq!(worker.output(json!({})).await, "first");
-    crate::support::eventually("its death is seen", crate::support::PATIENCE, || !worker.instance.reusable())
-        .await;
+    eventually("its death is seen", PATIENCE, || !worker.instance.reusable()).await;
 }
 
 #[tokio::test]
@@ -344,8 +343,7 @@ def invoke(data):
         let kind = if what == "too long" { ErrorKind::OutputTooLarge } else { ErrorKind::Crashed };
         assert_eq!(error.kind, kind, "{what}: {error}");
         assert!(!worker.instance.reusable(), "{what}");
-        crate::support::eventually("it is gone", crate::support::PATIENCE, || !crate::support::alive(pid))
-            .await;
+        eventually("it is gone", PATIENCE, || !alive(pid)).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
 
 use super::interpreter::Interpreter;
+use super::scratch::Scratch;
 use super::{Shared, assets};
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::GuestLog;
@@ -52,7 +53,7 @@ impl PythonLauncher {
         let prepared =
             self.shared.worker_folder.get_or_try_init(|| async { assets::write(&settings.data_dir) });
         let worker_folder = prepared.await.map_err(|error| unwritable(&settings.data_dir, &error))?;
-        let (cwd, scratch) = self.working_folder()?;
+        let (cwd, scratch) = self.working_folder().await?;
         let stray_logs = settings.stray_logs.clone();
         let deployment = self.spec.clone();
         let spec = StartSpec {
@@ -82,17 +83,16 @@ impl PythonLauncher {
     }
 
     /// Where a worker runs: a plugin in an empty folder of its own, a plain function where the user is.
-    fn working_folder(&self) -> Result<(PathBuf, Option<TempDir>), InvokeError> {
+    async fn working_folder(&self) -> Result<(PathBuf, Option<TempDir>), InvokeError> {
         if self.spec.convention == Convention::Function {
             let cwd = std::env::current_dir().unwrap_or_else(|_| self.spec.folder.clone());
             return Ok((cwd, None));
         }
         let parent = self.shared.settings.data_dir.join("scratch");
-        let make = || {
-            std::fs::create_dir_all(&parent)?;
-            tempfile::Builder::new().prefix(self.spec.manifest.name.as_str()).tempdir_in(&parent)
-        };
-        let scratch = make().map_err(|error| unwritable(&parent, &error))?;
+        let folders = self.shared.scratch.get_or_try_init(|| async { Scratch::open(&parent) });
+        let folders = folders.await.map_err(|error| unwritable(&parent, &error))?;
+        let scratch = folders.worker(self.spec.manifest.name.as_str());
+        let scratch = scratch.map_err(|error| unwritable(&parent, &error))?;
         Ok((scratch.path().to_owned(), Some(scratch)))
     }
 }

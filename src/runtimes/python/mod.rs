@@ -4,6 +4,7 @@
 mod assets;
 mod interpreter;
 mod launcher;
+mod scratch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 
 pub use self::interpreter::Interpreter;
 use self::launcher::PythonLauncher;
+use self::scratch::Scratch;
 use super::{DeploymentSpec, Launcher, Runtime};
 use crate::model::error::InvokeError;
 use crate::model::guest::GuestLog;
@@ -39,11 +41,23 @@ struct Shared {
     settings: PythonSettings,
     interpreter: OnceCell<Interpreter>,
     worker_folder: OnceCell<PathBuf>,
+    scratch: OnceCell<Scratch>,
 }
 
 impl PythonRuntime {
-    pub fn new(settings: PythonSettings) -> PythonRuntime {
-        let shared = Shared { settings, interpreter: OnceCell::new(), worker_folder: OnceCell::new() };
+    pub fn new(mut settings: PythonSettings) -> PythonRuntime {
+        // Workers and supervisors run in other folders than we do.
+        for path in [&mut settings.data_dir, &mut settings.supervisor] {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        let shared = Shared {
+            settings,
+            interpreter: OnceCell::new(),
+            worker_folder: OnceCell::new(),
+            scratch: OnceCell::new(),
+        };
         PythonRuntime { shared: Arc::new(shared) }
     }
 }

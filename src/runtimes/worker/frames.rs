@@ -465,7 +465,7 @@ mod tests {
     fn frames_carry_their_length() {
         let mut buffer = vec![7];
         encode(&mut buffer, &ToWorker::Shutdown { grace_ms: 5 });
-        assert_eq!(&buffer[1..5], 31_u32.to_le_bytes());
+        assert_eq!(&buffer[1..5], 29_u32.to_le_bytes());
         assert_eq!(&buffer[5..], br#"{"t":"shutdown","grace_ms":5}"#.as_slice());
     }
 }

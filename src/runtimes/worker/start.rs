@@ -75,8 +75,10 @@ pub async fn start(
 
 fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError> {
     let manifest = &deployment.manifest;
-    let folder = deployment.folder.to_str().ok_or_else(|| {
-        let message = format!("the folder {} has a name that is not UTF-8", deployment.folder.display());
+    // The worker runs in another folder than we do.
+    let folder = std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
+    let folder = folder.to_str().ok_or_else(|| {
+        let message = format!("the folder {} has a name that is not UTF-8", folder.display());
         InvokeError::new(ErrorKind::Unavailable, message)
     })?;
     let entrypoints = manifest.action_names().filter_map(|name| Some((name, manifest.entrypoint_of(name)?)));

@@ -118,6 +118,7 @@ impl Writer {
             };
             match &error {
                 Error::Busy { .. } if tries < BUSY_TRIES => {}
+                Error::DiskFull { .. } if tries == 1 => self.empty_journal(),
                 Error::Corrupt { detail, .. } if tries == 1 && self.access == Access::Owner => {
                     if let Err(error) = self.set_aside(detail) {
                         break error;
@@ -197,6 +198,15 @@ impl Writer {
         match looked_after {
             Ok(()) => self.succeed(0),
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// What the journal holds goes into the file, and the journal begins again from its start: on a full disk
+    /// that may be all the room there is.
+    fn empty_journal(&self) {
+        if let Some(open) = &self.open {
+            let emptied = open.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+            tracing::debug!(?emptied, "disk full: journal");
         }
     }
 

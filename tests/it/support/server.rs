@@ -270,7 +270,7 @@ async fn launch(home: &Home, arguments: &[String]) -> (Child, Client) {
         let text = std::fs::read_to_string(&output).unwrap();
         if let Some((line, _)) = text.split_once('\n') {
             let listening: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(listening["event"], "listening");
+            assert_eq!(listening["event"], "listening", "{text}");
             assert_eq!(listening["data_dir"], data_dir.to_str().unwrap());
             break listening["url"].as_str().unwrap().to_owned();
         }

@@ -12,9 +12,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsS
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -71,8 +69,8 @@ pub struct SeenLog {
 struct Received {
     spans: Vec<SeenSpan>,
     logs: Vec<SeenLog>,
-    /// Requests that came, whatever became of them.
-    requests: u64,
+    /// Requests that came, whatever became of them: with traces, with logs.
+    requests: [u64; 2],
 }
 
 #[derive(Clone)]
@@ -92,8 +90,10 @@ pub struct Sink {
 impl Sink {
     pub fn start(transport: Transport) -> Sink {
         let shared = Shared { received: Arc::default(), mood: Arc::new(Mutex::new(Mood::Well)) };
-        let mut sink = Sink { transport, address: ([127, 0, 0, 1], 0).into(), shared, runtime: None };
-        sink.reopen();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sink = Sink { transport, address, shared, runtime: None };
+        sink.listen(listener);
         sink
     }
 
@@ -120,21 +120,26 @@ impl Sink {
         }
     }
 
-    /// Listens, at the same address as before.
-    pub fn reopen(&mut self) {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(async {
-            let start = std::time::Instant::now();
-            loop {
-                match TcpListener::bind(self.address).await {
-                    Ok(listener) => return listener,
-                    Err(error) => assert!(start.elapsed() < super::PATIENCE, "{}: {error}", self.address),
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Listens again, at the same address as before.
+    pub async fn reopen(&mut self) {
+        let start = std::time::Instant::now();
+        let listener = loop {
+            match std::net::TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                Err(error) => assert!(start.elapsed() < super::PATIENCE, "{}: {error}", self.address),
             }
-        });
-        self.address = listener.local_addr().unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        self.listen(listener);
+    }
+
+    fn listen(&mut self, listener: std::net::TcpListener) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let listener = {
+            let _within = runtime.enter();
+            TcpListener::from_std(listener).unwrap()
+        };
         let shared = self.shared.clone();
         match self.transport {
             Transport::Http => {
@@ -160,7 +165,7 @@ impl Sink {
         self.shared.received.lock().unwrap().logs.clone()
     }
 
-    pub fn requests(&self) -> u64 {
+    pub fn requests(&self) -> [u64; 2] {
         self.shared.received.lock().unwrap().requests
     }
 
@@ -184,10 +189,8 @@ impl Sink {
             logs.retain(|log| log.trace_id.as_deref() == Some(trace_id));
             logs
         };
-        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || {
-            of().len() >= count
-        })
-        .await;
+        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || of().len() >= count)
+            .await;
         of()
     }
 }
@@ -200,8 +203,8 @@ impl Drop for Sink {
 
 impl Shared {
     /// Counts the request; what is to be done with it.
-    async fn enter(&self) -> Mood {
-        self.received.lock().unwrap().requests += 1;
+    async fn enter(&self, signal: usize) -> Mood {
+        self.received.lock().unwrap().requests[signal] += 1;
         let mood = *self.mood.lock().unwrap();
         if mood == Mood::Hanging {
             std::future::pending::<()>().await;
@@ -246,7 +249,7 @@ impl Shared {
 // === Over HTTP ===
 
 async fn receive(State(shared): State<Shared>, uri: Uri, body: axum::body::Bytes) -> Response {
-    let mood = shared.enter().await;
+    let mood = shared.enter(usize::from(uri.path() == "/v1/logs")).await;
     match mood {
         Mood::Unavailable => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Mood::Refusing => return StatusCode::BAD_REQUEST.into_response(),
@@ -275,7 +278,7 @@ impl TraceService for Shared {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let mood = self.enter().await;
+        let mood = self.enter(0).await;
         refuse(mood)?;
         self.keep_spans(request.into_inner(), (mood == Mood::Picky).into());
         Ok(tonic::Response::new(traces_reply(mood == Mood::Picky)))
@@ -288,7 +291,7 @@ impl LogsService for Shared {
         &self,
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
-        let mood = self.enter().await;
+        let mood = self.enter(1).await;
         refuse(mood)?;
         self.keep_logs(request.into_inner(), (mood == Mood::Picky).into());
         Ok(tonic::Response::new(logs_reply(mood == Mood::Picky)))
