@@ -224,16 +224,17 @@ fn duration(ms: &Value, style: &Style) -> String {
     ms.as_f64().map_or_else(|| "-".to_owned(), |ms| style.ascii(output::milliseconds(ms)))
 }
 
-/// The first fields of what went in; for calls whose input is not kept, why they failed.
+/// The first fields of what went in; where there are none, why the call failed.
 fn input(item: &Value, style: &Style) -> String {
-    match (&item["input"], item["input_preview"].as_str()) {
+    let shown = match (&item["input"], item["input_preview"].as_str()) {
         (Value::Null, Some(preview)) => match serde_json::from_str::<Value>(preview) {
             Ok(whole) => output::brief(&whole, style, INPUT_CHARACTERS_MAX),
             Err(_) => printable(preview),
         },
-        (Value::Null, None) => printable(item["error"]["message"].as_str().unwrap_or_default()),
+        (Value::Null, None) => String::new(),
         (input, _) => output::brief(input, style, INPUT_CHARACTERS_MAX),
-    }
+    };
+    if shown.is_empty() { printable(item["error"]["message"].as_str().unwrap_or_default()) } else { shown }
 }
 
 // === One ===
