@@ -14,7 +14,7 @@ pub fn nanoseconds(ns: u64) -> String {
     let seconds = (ns + 500_000_000) / 1_000_000_000;
     match ns {
         0 => "0".to_owned(),
-        ..1_000 => format!("{ns}ns"),
+        1..=999 => format!("{ns}ns"),
         // The bounds lie where rounding would print the next unit's first number.
         ..9_950 => format!("{:.1}µs", ns as f64 / 1e3),
         ..999_500 => format!("{:.0}µs", ns as f64 / 1e3),
@@ -63,7 +63,7 @@ pub fn ago(time: &str, now: SystemTime) -> String {
     let seconds = now.duration_since(then).unwrap_or(Duration::ZERO).as_secs();
     match seconds {
         0 => "now".to_owned(),
-        ..60 => format!("{seconds}s ago"),
+        1..60 => format!("{seconds}s ago"),
         ..3_600 => format!("{}m ago", seconds / 60),
         ..86_400 => format!("{}h ago", seconds / 3_600),
         _ => format!("{}d ago", seconds / 86_400),
