@@ -30,7 +30,7 @@ pub mod services;
 pub mod settings;
 mod stack;
 
-pub use deploy::{RegisterError, Registered};
+pub use deploy::{RegisterError, Registered, read_secret};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.
