@@ -84,7 +84,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,
             Command::Trace(command) => look::trace(&global, command, &settings).await,
-            Command::Logs(command) => look::logs(&global, command, &settings).await,
+            Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
             Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
         }
