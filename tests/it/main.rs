@@ -7,6 +7,7 @@ mod contract;
 mod faults;
 mod function;
 mod hostile;
+mod http;
 mod manifest;
 mod one_trace;
 mod pool;
