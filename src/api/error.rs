@@ -67,6 +67,8 @@ const fn title_of(kind: ErrorKind) -> &'static str {
 #[derive(Debug)]
 pub struct Problem {
     error: InvokeError,
+    /// That of the error's kind, but for the few that HTTP has a word of its own for.
+    status: StatusCode,
     ids: Option<(String, String)>,
     extra: Map<String, Value>,
 }
@@ -83,7 +85,7 @@ impl Problem {
     /// The end of a call that failed.
     pub fn of_call(meta: &Meta, error: InvokeError) -> Problem {
         let ids = (meta.invocation_id.to_string(), meta.trace_id.to_string());
-        Problem { error, ids: Some(ids), extra: Map::new() }
+        Problem { ids: Some(ids), ..Problem::from(error) }
     }
 
     /// Adds a member beyond the common ones.
@@ -93,7 +95,7 @@ impl Problem {
     }
 
     pub fn status(&self) -> StatusCode {
-        status_of(self.error.kind)
+        self.status
     }
 
     /// The document.
@@ -134,7 +136,7 @@ impl Problem {
 
 impl From<InvokeError> for Problem {
     fn from(error: InvokeError) -> Problem {
-        Problem { error, ids: None, extra: Map::new() }
+        Problem { status: status_of(error.kind), error, ids: None, extra: Map::new() }
     }
 }
 
@@ -149,6 +151,10 @@ impl IntoResponse for Problem {
             let wait = self.error.retry_after.map_or(1, |wait| wait.as_millis().div_ceil(1000).max(1));
             let value = HeaderValue::from_str(&wait.to_string()).expect("digits are a header value");
             headers.insert(header::RETRY_AFTER, value);
+        }
+        if self.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read: nothing else can come over this connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -172,13 +178,9 @@ pub async fn no_such_route(uri: Uri) -> Problem {
         .into()
 }
 
-pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
-    let problem: Problem =
-        InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
-            .help("GET /openapi.json lists the routes and their methods")
-            .into();
-    let mut response = problem.into_response();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+    let problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
+        .help("GET /openapi.json lists the routes and their methods");
+    Problem { status: StatusCode::METHOD_NOT_ALLOWED, ..Problem::from(problem) }
 }

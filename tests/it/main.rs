@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod accounting;
+mod cli;
 mod contract;
 mod faults;
 mod function;
