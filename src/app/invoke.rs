@@ -149,9 +149,8 @@ fn summary(meta: &Value) -> String {
     let text = |member: &str| meta[member].as_str().unwrap_or_default();
     let mut parts = vec![format!("{} {}", text("plugin"), text("version"))];
     parts.push(output::milliseconds(meta["duration_ms"].as_f64().unwrap_or_default()));
-    match meta["attempts"].as_u64() {
-        Some(attempts @ 2..) => parts.push(format!("{attempts} attempts")),
-        _ => {}
+    if let Some(attempts @ 2..) = meta["attempts"].as_u64() {
+        parts.push(format!("{attempts} attempts"));
     }
     if meta["cold_start"] == true {
         parts.push("cold start".into());

@@ -411,9 +411,11 @@ async fn follow(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure>
             Err(failure) => return Err(failure),
         };
         in_vain = 0;
-        let items = fetched.document["items"].as_array().map_or(&[][..], Vec::as_slice);
-        print_lines(items.iter(), &mut printer)?;
+        let mut items: Vec<&Value> = fetched.document["items"].as_array().into_iter().flatten().collect();
+        // What arrived together, of several calls, reads best by its time.
+        items.sort_by_key(|item| text(item, "timestamp"));
         more = items.len() == FOLLOW_LINES;
+        print_lines(items.into_iter(), &mut printer)?;
         after = place(&fetched.document)?;
     }
 }

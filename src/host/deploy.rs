@@ -91,6 +91,16 @@ struct Source {
     folder: PathBuf,
     registered_at: SystemTime,
     convention: Convention,
+    arrival: Arrival,
+}
+
+/// Where a deployment comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    /// Somebody registered it now.
+    New,
+    /// It was registered before this process began, or is not registered at all.
+    Known,
 }
 
 impl Host {
@@ -163,6 +173,7 @@ impl Host {
             folder: stored.folder,
             registered_at: registered.registration.registered_at,
             convention: Convention::Plugin,
+            arrival: Arrival::New,
         });
         Ok(Registered { deployment, created: registered.created })
     }
@@ -189,6 +200,7 @@ impl Host {
                         folder: stored.folder,
                         registered_at: registration.registered_at,
                         convention: Convention::Plugin,
+                        arrival: Arrival::Known,
                     });
                     restored += 1;
                 }
@@ -215,7 +227,14 @@ impl Host {
     ) -> Result<Arc<Deployment>, RegisterError> {
         self.accept(&manifest)?;
         let registered_at = SystemTime::now();
-        Ok(self.deploy(Source { manifest, digest: "".into(), folder, registered_at, convention }))
+        Ok(self.deploy(Source {
+            manifest,
+            digest: "".into(),
+            folder,
+            registered_at,
+            convention,
+            arrival: Arrival::Known,
+        }))
     }
 
     /// Takes a version away. Its workers end when its last call has. Blocks on the disk.
@@ -314,31 +333,35 @@ impl Host {
             series,
             body,
         });
+        self.tell_start(&deployment, source.arrival);
+        if let Some(replaced) = self.registry.insert(deployment.clone()) {
+            // The same content: its package is still needed.
+            self.retire(replaced, None);
+        }
+        deployment
+    }
+
+    /// The steps from nothing to where it stands. Those of a version that is not new are counted, and are
+    /// news only if it did not come up.
+    fn tell_start(&self, deployment: &Deployment, arrival: Arrival) {
+        let series = &deployment.series;
         let mut from = Lifecycle::Initialized;
         for to in [Lifecycle::Registered, deployment.state()] {
             if to == from {
                 continue;
             }
-            let cause = to.to_string();
-            let cause = matches!(to, Lifecycle::Failed { .. }).then_some(cause.as_str());
-            let series = &deployment.series;
-            self.telemetry.emit(LifecycleChanged {
-                series,
-                from: Some(label_of(&from)),
-                to: label_of(&to),
-                cause,
-            });
+            let cause = matches!(to, Lifecycle::Failed { .. }).then(|| to.to_string());
+            if arrival == Arrival::Known && cause.is_none() {
+                self.telemetry.metrics().lifecycle(series.name(), label_of(&to));
+            } else {
+                let (from, to) = (Some(label_of(&from)), label_of(&to));
+                self.telemetry.emit(LifecycleChanged { series, from, to, cause: cause.as_deref() });
+            }
             from = to;
         }
-        if let Some(replaced) = self.registry.insert(deployment.clone()) {
-            // The same content: its package is still needed.
-            self.retire(replaced, None);
+        if arrival == Arrival::New && matches!(deployment.body, Body::Running(_)) {
+            self.telemetry.emit(PluginRegistered { series, digest: &deployment.digest });
         }
-        if matches!(deployment.body, Body::Running(_)) {
-            let (series, digest) = (&deployment.series, &*deployment.digest);
-            self.telemetry.emit(PluginRegistered { series, digest });
-        }
-        deployment
     }
 
     fn build(

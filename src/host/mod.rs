@@ -5,8 +5,8 @@
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ pub mod services;
 pub mod settings;
 mod stack;
 
-pub use deploy::{RegisterError, Registered};
+pub use deploy::{RegisterError, Registered, read_secret};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.

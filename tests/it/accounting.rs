@@ -35,7 +35,9 @@ async fn the_book_balances(transport: Transport) {
     let mut sink = Sink::start(transport);
     let server = serve(sink.variables()).await;
     let mut book = Book::default();
-    for mood in [Mood::Well, Mood::Unavailable, Mood::Picky, Mood::Hanging, Mood::Well, Mood::Refusing, Mood::Well] {
+    for mood in
+        [Mood::Well, Mood::Unavailable, Mood::Picky, Mood::Hanging, Mood::Well, Mood::Refusing, Mood::Well]
+    {
         println!("{mood:?}");
         sink.set(mood);
         let requests = sink.requests();
@@ -59,12 +61,18 @@ async fn the_book_balances(transport: Transport) {
     sink.kill();
     book.calls(&server, 20).await;
     let down = book.until(&server, "something waits", |scrape| queued(scrape) > 0.0).await;
-    assert_eq!(down.sum("spanglass_telemetry_exported_total", &[]), settled.sum("spanglass_telemetry_exported_total", &[]));
+    assert_eq!(
+        down.sum("spanglass_telemetry_exported_total", &[]),
+        settled.sum("spanglass_telemetry_exported_total", &[])
+    );
     sink.reopen().await;
     let up = book.until(&server, "nothing is queued again", |scrape| queued(scrape) == 0.0).await;
     let dropped = |scrape: &Scrape| scrape.sum("spanglass_telemetry_dropped_total", &[]);
     assert_eq!(dropped(&up), dropped(&settled), "a collector that comes back has missed nothing");
-    assert_eq!(up.sum("spanglass_telemetry_exported_total", &[]), (sink.spans().len() + sink.logs().len()) as f64);
+    assert_eq!(
+        up.sum("spanglass_telemetry_exported_total", &[]),
+        (sink.spans().len() + sink.logs().len()) as f64
+    );
 }
 
 #[tokio::test]
@@ -76,7 +84,8 @@ async fn without_an_endpoint_every_family_stands_at_zero() {
     let mut book = Book::default();
     book.calls(&server, 5).await;
     let scrape = server.client.scrape().await;
-    let telemetry: Vec<_> = scrape.samples.iter().filter(|sample| sample.name.starts_with("spanglass_telemetry_")).collect();
+    let telemetry: Vec<_> =
+        scrape.samples.iter().filter(|sample| sample.name.starts_with("spanglass_telemetry_")).collect();
     assert!(telemetry.len() > 3 * 7, "{}", telemetry.len());
     assert_eq!(telemetry.iter().filter(|sample| sample.value != 0.0).count(), 0, "{telemetry:#?}");
 }

@@ -100,7 +100,10 @@ async fn run_calls_any_function_and_says_by_its_exit_code_how_it_went() {
         let ran = home.run(&arguments).await;
         assert_eq!(ran.code, code, "{arguments:?}: {ran:#?}");
         assert!(code == 0 || !ran.stderr.is_empty(), "{arguments:?}: an error that says nothing");
-        assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "colours without a terminal: {ran:#?}");
+        assert!(
+            !ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'),
+            "colours without a terminal: {ran:#?}"
+        );
         arguments.push("--json");
         let ran = home.run(&arguments).await;
         assert_eq!(ran.code, code, "{arguments:?}: {ran:#?}");
@@ -118,22 +121,33 @@ async fn run_types_fields_by_the_annotations_and_streams_generators() {
     let fields = ["-f", "name=Ada", "-f", "times=2", "-f", "loud=true", "-f", "factor=1"];
     let ran = home.run(&[&["run", "script.py:hello", "--json"], fields.as_slice()].concat()).await;
     let document = ran.json();
-    assert_eq!(document["data"], json!({"text": "hello Adahello Ada", "types": ["str", "int", "bool", "float"]}));
+    assert_eq!(
+        document["data"],
+        json!({"text": "hello Adahello Ada", "types": ["str", "int", "bool", "float"]})
+    );
     assert_eq!((&document["status"], &document["meta"]["plugin"]), (&json!("success"), &json!("script")));
     let people = home.run(&["run", "script.py:hello", "-f", "name=Ada"]).await;
     assert!(people.stdout.contains("hello Ada"), "{people:#?}");
     let folder = std::fs::canonicalize(home.path()).unwrap();
-    assert!(people.stderr.contains(&format!("in {}", folder.display())), "prints, and in the user's folder: {people:#?}");
+    assert!(
+        people.stderr.contains(&format!("in {}", folder.display())),
+        "prints, and in the user's folder: {people:#?}"
+    );
 
     let ran = home.run(&["run", "script.py:counting", "-f", "to=3", "--stream", "--json"]).await;
-    let events: Vec<_> = ran.json_lines().into_iter().map(|line| (line["event"].clone(), line["data"].clone())).collect();
-    let chunks: Vec<_> = events.iter().filter(|(event, _)| event == "chunk").map(|(_, data)| data.clone()).collect();
+    let events: Vec<_> =
+        ran.json_lines().into_iter().map(|line| (line["event"].clone(), line["data"].clone())).collect();
+    let chunks: Vec<_> =
+        events.iter().filter(|(event, _)| event == "chunk").map(|(_, data)| data.clone()).collect();
     assert_eq!((chunks, events.len(), &events[3].0), (vec![json!(0), json!(1), json!(2)], 4, &json!("end")));
     let listed = home.run(&["run", "script.py:counting", "-f", "to=3", "--json"]).await;
     assert_eq!(listed.json()["data"], json!([0, 1, 2]));
 
     let failed = home.run(&["run", "script.py:failing"]).await;
-    assert!(failed.stderr.contains("KeyError") && failed.stderr.contains("script.py"), "where it happened: {failed:#?}");
+    assert!(
+        failed.stderr.contains("KeyError") && failed.stderr.contains("script.py"),
+        "where it happened: {failed:#?}"
+    );
     let missing = home.run(&["run", "script.py:needy", "--json", "-f", "name=x"]).await;
     assert!(missing.json()["detail"].as_str().unwrap().contains("other"), "what is missing: {missing:#?}");
 
@@ -152,7 +166,8 @@ async fn inputs_come_from_fields_files_and_standard_input() {
     if !require("python3") {
         return;
     }
-    let manifest = "input: {n: integer?, f: number?, b: boolean?, s: string?, l: 'integer[]?', o: object?, x: any?}";
+    let manifest =
+        "input: {n: integer?, f: number?, b: boolean?, s: string?, l: 'integer[]?', o: object?, x: any?}";
     let home = Home::new().plugin("typed", manifest, ECHO);
     home.write("input.json", "\n{\"n\": 123456789012345678901234567890}\n");
     let server = home.serve().await;
@@ -179,7 +194,11 @@ async fn inputs_come_from_fields_files_and_standard_input() {
     }
     for field in ["n=five", "n=1.5", "b=perhaps", "o=text", "f="] {
         let (code, document, _) = call(&["-f", field], "").await;
-        assert_eq!((code, &document["kind"].as_str().or(document["code"].as_str())), (3, &Some("invalid_input")), "{field}");
+        assert_eq!(
+            (code, &document["kind"].as_str().or(document["code"].as_str())),
+            (3, &Some("invalid_input")),
+            "{field}"
+        );
     }
     let (_, _, ran) = call(&["--input", "@input.json"], "").await;
     assert!(ran.stdout.contains("123456789012345678901234567890"), "{ran:#?}");
@@ -212,7 +231,8 @@ async fn a_command_talks_to_whom_it_is_told_to() {
     let found = home.run(&["invoke", "echo", "-f", "a=1"]).await;
     assert_eq!(found.code, 0);
     assert!(found.stderr.contains(server.url()), "the target is named: {found:#?}");
-    let file: Value = serde_json::from_slice(&std::fs::read(home.data_dir().join("server.json")).unwrap()).unwrap();
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(home.data_dir().join("server.json")).unwrap()).unwrap();
     assert_eq!((file["url"].as_str(), file["pid"].as_u64()), (Some(server.url()), Some(server.pid().into())));
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(home.data_dir().join("server.json")).unwrap().permissions().mode();
@@ -243,7 +263,11 @@ async fn a_command_talks_to_whom_it_is_told_to() {
     let start = std::time::Instant::now();
     let local = home.run(&["invoke", "echo", "--local", "--json"]).await;
     assert_eq!((local.code, &local.json()["code"]), (6, &json!("conflict")), "{local:#?}");
-    assert!(start.elapsed() >= std::time::Duration::from_secs(9), "it waits for the owner: {:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= std::time::Duration::from_secs(9),
+        "it waits for the owner: {:?}",
+        start.elapsed()
+    );
     home.write("beside.py", "def main():\n    return 1\n");
     let run = home.run(&["run", "beside.py", "--json"]).await;
     assert_eq!((run.code, &run.json()["data"]), (0, &json!(1)), "{run:#?}");
@@ -257,7 +281,11 @@ async fn without_a_server_commands_work_in_process() {
     let mut server = Home::new().plugin("echo", "", ECHO).serve().await;
     assert!(server.stop().await.success());
     let ran = server.home.run(&["invoke", "echo", "--json", "-f", "a=b"]).await;
-    assert_eq!((ran.code, &ran.json()["data"]), (0, &json!({"a": "b"})), "what was registered stays: {ran:#?}");
+    assert_eq!(
+        (ran.code, &ran.json()["data"]),
+        (0, &json!({"a": "b"})),
+        "what was registered stays: {ran:#?}"
+    );
     // A server.json of a process that is no more says nothing.
     server.restart().await;
     server.kill();

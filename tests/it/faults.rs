@@ -36,7 +36,10 @@ async fn sleeper(server: &Server, name: &str) -> (tokio::task::JoinHandle<reqwes
     std::fs::create_dir(&folder).unwrap();
     let body = json!({"input": {"pids": folder}}).to_string();
     let client = server.client.clone();
-    let call = tokio::spawn(async move { client.try_send(Method::POST, "/v1/plugins/parent/invoke", &[], body).await });
+    let call =
+        tokio::spawn(
+            async move { client.try_send(Method::POST, "/v1/plugins/parent/invoke", &[], body).await },
+        );
     eventually("the call runs", PATIENCE, || read_pid(&folder.join("child")).is_some()).await;
     (call, ["worker", "child"].map(|name| read_pid(&folder.join(name)).unwrap()))
 }
@@ -58,7 +61,11 @@ async fn a_worker_killed_in_the_middle_of_a_call_fails_only_this_call() {
     kill(worker);
 
     let reply = doomed.await.unwrap().unwrap();
-    assert!(killed.elapsed() < Duration::from_secs(2), "a crash ends the call at once: {:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < Duration::from_secs(2),
+        "a crash ends the call at once: {:?}",
+        killed.elapsed()
+    );
     assert_eq!((reply.status, &reply.json()["kind"]), (502, &json!("crashed")));
     eventually("what the worker started is gone", Duration::from_secs(2), || !alive(child)).await;
     assert!(alive(other_worker) && !other.is_finished(), "the call beside it goes on");
@@ -153,11 +160,13 @@ def invoke(input_data):
         assert!(grown <= 32, "{grown} MiB more");
         // What was cut off is counted; what was kept is bounded.
         let new = server.client.scrape().await;
-        let dropped: f64 = new.changes(&old, "spanglass_guest_dropped_total").iter().map(|(_, change)| change).sum();
+        let dropped: f64 =
+            new.changes(&old, "spanglass_guest_dropped_total").iter().map(|(_, change)| change).sum();
         assert!(dropped > 0.0, "what is dropped is counted");
         let id = reply.json()["meta"]["trace_id"].as_str().unwrap().to_owned();
         let logs = server.client.get(&format!("/v1/logs?trace={id}&limit=1000")).await.json();
-        let longest = logs["items"].as_array().unwrap().iter().map(|log| log["body"].as_str().unwrap().len()).max();
+        let longest =
+            logs["items"].as_array().unwrap().iter().map(|log| log["body"].as_str().unwrap().len()).max();
         assert!(longest.unwrap() <= 8 << 10);
     }
 }
@@ -202,18 +211,26 @@ async fn two_thousand_callers_at_once_all_get_an_answer() {
     assert!(replied >= 68, "those who run and those who wait: {replied}");
 
     let after = server.client.scrape().await;
-    for (count, labels) in [(replied, [("outcome", "replied"), ("error_type", "none")]), (overloaded, [("outcome", "failed"), ("error_type", "overloaded")])] {
+    for (count, labels) in [
+        (replied, [("outcome", "replied"), ("error_type", "none")]),
+        (overloaded, [("outcome", "failed"), ("error_type", "overloaded")]),
+    ] {
         let name = "spanglass_invocations_total";
         assert_eq!(after.sum(name, &labels) - before.sum(name, &labels), f64::from(count), "{labels:?}");
     }
-    let total: f64 = after.changes(&before, "spanglass_invocations_total").iter().map(|(_, change)| change).sum();
+    let total: f64 =
+        after.changes(&before, "spanglass_invocations_total").iter().map(|(_, change)| change).sum();
     assert_eq!(total, CALLERS as f64);
     assert_eq!(after.sum("spanglass_active_invocations", &[]), 0.0);
     assert_eq!(after.sum("spanglass_ledger_dropped_total", &[]), 0.0);
     let mut rows = 0;
     let mut cursor = String::new();
     loop {
-        let page = server.client.get(&format!("/v1/invocations?plugin=busy&limit=1000&cursor={cursor}")).await.json();
+        let page = server
+            .client
+            .get(&format!("/v1/invocations?plugin=busy&limit=1000&cursor={cursor}"))
+            .await
+            .json();
         rows += page["items"].as_array().unwrap().len();
         match page["next"].as_str() {
             Some(next) => cursor = next.to_owned(),
@@ -238,7 +255,8 @@ async fn many_quick_calls_do_not_add_up_in_memory() {
         return;
     }
     // A debug build is some ten times slower.
-    let (first, all, longest) = (2_000, 20_000, Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 120 }));
+    let (first, all, longest) =
+        (2_000, 20_000, Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 120 }));
     let server = Home::new().plugin("echo", "", ECHO).env("OTEL_SDK_DISABLED", "true").serve().await;
     let start = Instant::now();
     let mut after_first = 0;
@@ -267,8 +285,10 @@ async fn clients_that_stall_keep_nobody_else_waiting() {
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let beginnings = [
         "POST /v1/plugins/echo/invoke HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned(),
-        "POST /v1/plugins/echo/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{".to_owned(),
-        "POST /v1/plugins HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nPK".to_owned(),
+        "POST /v1/plugins/echo/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+            .to_owned(),
+        "POST /v1/plugins HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nPK"
+            .to_owned(),
     ];
     let mut stalled = Vec::new();
     for beginning in beginnings.iter().cycle().take(150) {
@@ -286,7 +306,10 @@ async fn clients_that_stall_keep_nobody_else_waiting() {
     drop(stalled);
     assert_eq!(server.client.invoke("echo", json!({})).await.status, 200);
     let after = server.client.scrape().await;
-    let replied = after.changes(&before, "spanglass_invocations_total").into_iter().filter(|(labels, _)| labels["outcome"] == "replied");
+    let replied = after
+        .changes(&before, "spanglass_invocations_total")
+        .into_iter()
+        .filter(|(labels, _)| labels["outcome"] == "replied");
     assert_eq!(replied.map(|(_, change)| change).sum::<f64>(), 1.0);
 }
 
@@ -298,7 +321,9 @@ async fn bodies_that_are_too_large_are_refused_without_being_kept() {
     let server = Home::new().plugin("echo", "", ECHO).serve().await;
     server.client.invoke("echo", json!({})).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
-    for (path, mebibytes) in [("/v1/plugins/echo/invoke", 64), ("/v1/invoke", 64), ("/v1/plugins/nobody/invoke", 64)] {
+    for (path, mebibytes) in
+        [("/v1/plugins/echo/invoke", 64), ("/v1/invoke", 64), ("/v1/plugins/nobody/invoke", 64)]
+    {
         let before = server.resident_bytes();
         let ((status, text), peak) = peak_bytes_during(&server, pour(&address, path, mebibytes << 20)).await;
         assert_eq!(status, 413, "{path}: {text}");
@@ -313,7 +338,9 @@ async fn bodies_that_are_too_large_are_refused_without_being_kept() {
 async fn pour(address: &str, path: &str, bytes: usize) -> (u16, String) {
     let socket = TcpStream::connect(address).await.unwrap();
     let (mut reader, mut writer) = socket.into_split();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     let pouring = tokio::spawn(async move {
         writer.write_all(head.as_bytes()).await?;
         let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
@@ -379,5 +406,9 @@ async fn a_server_that_is_told_to_stop_lets_calls_end() {
     let id = reply.json()["meta"]["invocation_id"].clone();
     assert!(!server.home.data_dir().join("server.json").exists());
     server.restart().await;
-    assert_eq!(server.client.invocation(id.as_str().unwrap()).await["outcome"], "replied", "and nothing is lost");
+    assert_eq!(
+        server.client.invocation(id.as_str().unwrap()).await["outcome"],
+        "replied",
+        "and nothing is lost"
+    );
 }

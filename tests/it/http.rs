@@ -9,8 +9,8 @@ use spanglass::package::Package;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::packages::{zip_files, zip_of};
-use crate::support::{PATIENCE, eventually, require};
 use crate::support::server::{Client, Home, Reply, Server};
+use crate::support::{PATIENCE, eventually, require};
 
 const ECHO: &str = "def invoke(input_data):\n    return input_data\n";
 const LATER: &str = "import time\n\ndef invoke(input_data):\n    time.sleep(1)\n    return {'late': True}\n";
@@ -51,7 +51,8 @@ impl Description {
             None => assert_eq!((given, reply.body.len()), (None, 0), "{place}"),
             Some(content) => {
                 let given = given.unwrap_or_else(|| panic!("{place} has no content type"));
-                let described = content.get(given).unwrap_or_else(|| panic!("{place}: {given} is not described"));
+                let described =
+                    content.get(given).unwrap_or_else(|| panic!("{place}: {given} is not described"));
                 if given.ends_with("json") {
                     self.check_schema(&place, &described["schema"], &reply.json());
                 }
@@ -64,7 +65,8 @@ impl Description {
         let mut whole = schema.clone();
         whole["components"] = self.document["components"].clone();
         let schema = jsonschema::draft202012::new(&whole).unwrap();
-        let wrong: Vec<String> = schema.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let wrong: Vec<String> =
+            schema.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
         assert!(wrong.is_empty(), "{place}: {wrong:#?}\n{body:#}");
     }
 
@@ -117,34 +119,124 @@ async fn every_route_answers_as_described() {
         (&post, "/v1/plugins", "/v1/plugins".into(), other, 409),
         (&post, "/v1/plugins", "/v1/plugins".into(), b"no zip".to_vec(), 422),
         (&post, "/v1/plugins", "/v1/plugins".into(), zip_of("Bad Name", "1", "nmae: x", ECHO), 422),
-        (&post, "/v1/plugins", "/v1/plugins".into(), zip_of("boxed", "1.0.0", "sandbox: {min_tier: S2}", ECHO), 503),
+        (
+            &post,
+            "/v1/plugins",
+            "/v1/plugins".into(),
+            zip_of("boxed", "1.0.0", "sandbox: {min_tier: S2}", ECHO),
+            503,
+        ),
         (&get, "/v1/plugins", "/v1/plugins".into(), vec![], 200),
         (&get, "/v1/plugins", "/v1/plugins?limit=0".into(), vec![], 422),
         (&get, "/v1/plugins/{name}", "/v1/plugins/typed".into(), vec![], 200),
         (&get, "/v1/plugins/{name}", "/v1/plugins/nobody".into(), vec![], 404),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions".into(), vec![], 200),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/nobody/versions".into(), vec![], 404),
-        (&get, "/v1/plugins/{name}/versions/{version}", "/v1/plugins/typed/versions/1.0.0".into(), vec![], 200),
-        (&get, "/v1/plugins/{name}/versions/{version}", "/v1/plugins/typed/versions/9.0.0".into(), vec![], 404),
+        (
+            &get,
+            "/v1/plugins/{name}/versions/{version}",
+            "/v1/plugins/typed/versions/1.0.0".into(),
+            vec![],
+            200,
+        ),
+        (
+            &get,
+            "/v1/plugins/{name}/versions/{version}",
+            "/v1/plugins/typed/versions/9.0.0".into(),
+            vec![],
+            404,
+        ),
         (&get, "/v1/plugins/{name}/versions/{version}", "/v1/plugins/typed/versions/new".into(), vec![], 422),
-        (&get, "/v1/plugins/{name}/versions/{version}/package", "/v1/plugins/typed/versions/1.0.0/package".into(), vec![], 200),
-        (&get, "/v1/plugins/{name}/versions/{version}/package", "/v1/plugins/typed/versions/9.0.0/package".into(), vec![], 404),
-        (&delete, "/v1/plugins/{name}/versions/{version}", "/v1/plugins/fresh/versions/1.0.0".into(), vec![], 204),
-        (&delete, "/v1/plugins/{name}/versions/{version}", "/v1/plugins/fresh/versions/1.0.0".into(), vec![], 404),
-        (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/echo/invoke".into(), call(json!({"input": {}})), 200),
-        (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/stream/invoke?mode=stream".into(), call(json!({"input": {}})), 200),
-        (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/nobody/invoke".into(), call(json!({"input": {}})), 404),
-        (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/typed/invoke".into(), call(json!({"input": {}})), 422),
-        (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/echo/invoke?mode=async".into(), call(json!({"input": {}})), 422),
+        (
+            &get,
+            "/v1/plugins/{name}/versions/{version}/package",
+            "/v1/plugins/typed/versions/1.0.0/package".into(),
+            vec![],
+            200,
+        ),
+        (
+            &get,
+            "/v1/plugins/{name}/versions/{version}/package",
+            "/v1/plugins/typed/versions/9.0.0/package".into(),
+            vec![],
+            404,
+        ),
+        (
+            &delete,
+            "/v1/plugins/{name}/versions/{version}",
+            "/v1/plugins/fresh/versions/1.0.0".into(),
+            vec![],
+            204,
+        ),
+        (
+            &delete,
+            "/v1/plugins/{name}/versions/{version}",
+            "/v1/plugins/fresh/versions/1.0.0".into(),
+            vec![],
+            404,
+        ),
+        (
+            &post,
+            "/v1/plugins/{name}/invoke",
+            "/v1/plugins/echo/invoke".into(),
+            call(json!({"input": {}})),
+            200,
+        ),
+        (
+            &post,
+            "/v1/plugins/{name}/invoke",
+            "/v1/plugins/stream/invoke?mode=stream".into(),
+            call(json!({"input": {}})),
+            200,
+        ),
+        (
+            &post,
+            "/v1/plugins/{name}/invoke",
+            "/v1/plugins/nobody/invoke".into(),
+            call(json!({"input": {}})),
+            404,
+        ),
+        (
+            &post,
+            "/v1/plugins/{name}/invoke",
+            "/v1/plugins/typed/invoke".into(),
+            call(json!({"input": {}})),
+            422,
+        ),
+        (
+            &post,
+            "/v1/plugins/{name}/invoke",
+            "/v1/plugins/echo/invoke?mode=async".into(),
+            call(json!({"input": {}})),
+            422,
+        ),
         (&post, "/v1/plugins/{name}/invoke", "/v1/plugins/echo/invoke".into(), vec![b' '; 2 << 20], 413),
-        (&post, "/v1/invoke", "/v1/invoke".into(), call(json!({"action": "invoke", "plugin_id": "echo", "payload": {}})), 200),
-        (&post, "/v1/invoke", "/v1/invoke".into(), call(json!({"action": "invoke", "plugin_id": "nobody", "payload": {}})), 404),
+        (
+            &post,
+            "/v1/invoke",
+            "/v1/invoke".into(),
+            call(json!({"action": "invoke", "plugin_id": "echo", "payload": {}})),
+            200,
+        ),
+        (
+            &post,
+            "/v1/invoke",
+            "/v1/invoke".into(),
+            call(json!({"action": "invoke", "plugin_id": "nobody", "payload": {}})),
+            404,
+        ),
         (&post, "/v1/invoke", "/v1/invoke".into(), call(json!({"plugin_id": "echo"})), 422),
         (&get, "/v1/invocations", "/v1/invocations".into(), vec![], 200),
         (&get, "/v1/invocations", "/v1/invocations?outcome=good".into(), vec![], 422),
         (&get, "/v1/invocations/{id}", format!("/v1/invocations/{id}"), vec![], 200),
         (&get, "/v1/invocations/{id}", format!("/v1/invocations/{failed_id}"), vec![], 200),
-        (&get, "/v1/invocations/{id}", "/v1/invocations/01890a5d-ac96-774b-bcce-b302099a8057".into(), vec![], 404),
+        (
+            &get,
+            "/v1/invocations/{id}",
+            "/v1/invocations/01890a5d-ac96-774b-bcce-b302099a8057".into(),
+            vec![],
+            404,
+        ),
         (&get, "/v1/invocations/{id}", "/v1/invocations/seven".into(), vec![], 422),
         (&get, "/v1/traces", "/v1/traces".into(), vec![], 200),
         (&get, "/v1/traces", "/v1/traces?kind=bad".into(), vec![], 422),
@@ -161,10 +253,12 @@ async fn every_route_answers_as_described() {
         assert_eq!(reply.status, status, "{method} {path}: {}", String::from_utf8_lossy(&reply.body));
         description.check(method, route, &reply);
     }
-    let openmetrics = client.send(get.clone(), "/metrics", &[("accept", "application/openmetrics-text")], "").await;
+    let openmetrics =
+        client.send(get.clone(), "/metrics", &[("accept", "application/openmetrics-text")], "").await;
     description.check(&get, "/metrics", &openmetrics);
 
-    let answered: BTreeSet<_> = description.seen.iter().map(|(method, route, _)| (method.clone(), route.clone())).collect();
+    let answered: BTreeSet<_> =
+        description.seen.iter().map(|(method, route, _)| (method.clone(), route.clone())).collect();
     assert_eq!(answered, description.operations(), "every operation was asked for");
 }
 
@@ -206,7 +300,9 @@ async fn a_package_lives_from_post_to_delete() {
     assert!(downloaded.header("content-disposition").unwrap().contains("life-1.0.0.zip"));
     assert!(downloaded.body == packed, "the package as `plugin package` writes it");
 
-    for (asked, version) in [(None, "1.1.0"), (Some("1.0.0"), "1.0.0"), (Some("~1.0"), "1.0.0"), (Some("^1"), "1.1.0")] {
+    for (asked, version) in
+        [(None, "1.1.0"), (Some("1.0.0"), "1.0.0"), (Some("~1.0"), "1.0.0"), (Some("^1"), "1.1.0")]
+    {
         let mut body = json!({"input": {}});
         if let Some(asked) = asked {
             body["version"] = asked.into();
@@ -217,7 +313,12 @@ async fn a_package_lives_from_post_to_delete() {
     assert_eq!(client.delete("/v1/plugins/life/versions/1.1.0").await.status, 204);
     assert_eq!(client.invoke("life", json!({})).await.json()["meta"]["version"], "1.0.0");
     assert_eq!(client.delete("/v1/plugins/life/versions/1.0.0").await.status, 204);
-    for path in ["/v1/plugins/life", "/v1/plugins/life/versions", "/v1/plugins/life/versions/1.0.0", "/v1/plugins/life/versions/1.0.0/package"] {
+    for path in [
+        "/v1/plugins/life",
+        "/v1/plugins/life/versions",
+        "/v1/plugins/life/versions/1.0.0",
+        "/v1/plugins/life/versions/1.0.0/package",
+    ] {
         assert_eq!(client.get(path).await.status, 404, "{path}");
     }
     assert_eq!(client.invoke("life", json!({})).await.status, 404);
@@ -263,7 +364,8 @@ async fn of_many_who_register_at_once_one_creates_the_version() {
     let server = Home::new().serve().await;
     let mut posts = Vec::new();
     for number in 0..12 {
-        let (client, package) = (server.client.clone(), zip_of("race", "1.0.0", &format!("owner: team-{}", number % 2), ECHO));
+        let (client, package) =
+            (server.client.clone(), zip_of("race", "1.0.0", &format!("owner: team-{}", number % 2), ECHO));
         posts.push(tokio::spawn(async move { client.post("/v1/plugins", package).await.status }));
     }
     let mut statuses = Vec::new();
@@ -304,16 +406,31 @@ async fn hostile_packages_are_refused_and_leave_nothing() {
         ("no manifest", zip_files(&[code])),
         ("two manifests", zip_files(&[manifest, ("plugin.yaml", manifest.1), code])),
         ("no code", zip_files(&[manifest])),
-        ("too many entries", zip_files(&(0..20_001).map(|_| ("", b"".as_slice())).enumerate().map(|(n, (_, bytes))| (Box::leak(format!("f{n}").into_boxed_str()) as &str, bytes)).collect::<Vec<_>>())),
+        (
+            "too many entries",
+            zip_files(
+                &(0..20_001)
+                    .map(|_| ("", b"".as_slice()))
+                    .enumerate()
+                    .map(|(n, (_, bytes))| (Box::leak(format!("f{n}").into_boxed_str()) as &str, bytes))
+                    .collect::<Vec<_>>(),
+            ),
+        ),
     ];
     for (what, bytes) in cases {
         let reply = server.client.post("/v1/plugins", bytes).await;
-        assert_eq!((reply.status, &reply.json()["kind"]), (422, &json!("invalid_input")), "{what}: {}", reply.text());
+        assert_eq!(
+            (reply.status, &reply.json()["kind"]),
+            (422, &json!("invalid_input")),
+            "{what}: {}",
+            reply.text()
+        );
         reply.traceparent();
     }
     assert_eq!(server.client.get("/v1/plugins").await.json()["items"], json!([]));
     assert_eq!(packages_on_disk(&server), 0);
-    let left: Vec<_> = std::fs::read_dir(server.home.data_dir()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(server.home.data_dir()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
 
     let bad = server.client.post("/v1/plugins", zip_of("Bad Name", "1", "nmae: x", ECHO)).await.json();
@@ -342,10 +459,18 @@ async fn lists_are_walked_page_by_page() {
         let mut seen = Vec::new();
         let mut cursor = None;
         loop {
-            let page = server.client.get(&format!("{path}{}", cursor.map_or_else(String::new, |cursor: String| format!("&cursor={cursor}")))).await;
+            let page = server
+                .client
+                .get(&format!(
+                    "{path}{}",
+                    cursor.map_or_else(String::new, |cursor: String| format!("&cursor={cursor}"))
+                ))
+                .await;
             assert_eq!(page.status, 200, "{path}: {}", page.text());
             let page = page.json();
-            seen.extend(page["items"].as_array().unwrap().iter().map(|item| item[key].as_str().unwrap().to_owned()));
+            seen.extend(
+                page["items"].as_array().unwrap().iter().map(|item| item[key].as_str().unwrap().to_owned()),
+            );
             match page["next"].as_str() {
                 Some(next) => cursor = Some(next.to_owned()),
                 None => break,
@@ -370,11 +495,20 @@ async fn the_operator_decides_which_versions_get_calls() {
     home.write("spanglass.yaml", "plugins:\n  off: {enabled: false}\n  kept: {version: ^1}\n");
     let server = home.serve().await;
     let off = server.client.invoke("off", json!({})).await;
-    assert_eq!((off.status, &off.json()["kind"]), (404, &json!("not_found")), "a disabled version: {}", off.text());
+    assert_eq!(
+        (off.status, &off.json()["kind"]),
+        (404, &json!("not_found")),
+        "a disabled version: {}",
+        off.text()
+    );
     assert_eq!(server.client.invoke("kept", json!({})).await.json()["meta"]["version"], "1.0.0");
     let outside = server.client.call("kept", json!({"input": {}, "version": "2.0.0"}), &[]).await;
     assert_eq!(outside.status, 404, "what the operator does not allow nobody gets: {}", outside.text());
-    assert_eq!(server.client.invoke("early", json!({})).await.status, 404, "a pre-release is not taken unasked");
+    assert_eq!(
+        server.client.invoke("early", json!({})).await.status,
+        404,
+        "a pre-release is not taken unasked"
+    );
     let asked = server.client.call("early", json!({"input": {}, "version": "1.0.0-rc.1"}), &[]).await;
     assert_eq!(asked.status, 200);
 }
@@ -411,8 +545,14 @@ async fn with_a_token_file_all_but_a_few_routes_want_a_token() {
         }
     }
     let wrong = [
-        "Bearer", "Bearer ", "Basic x", "bearer wrong-wrong-wrong", "Bearer # of the team",
-        &format!("Bearer {TOKEN} more"), &format!("Bearer {}", &TOKEN[1..]), TOKEN,
+        "Bearer",
+        "Bearer ",
+        "Basic x",
+        "bearer wrong-wrong-wrong",
+        "Bearer # of the team",
+        &format!("Bearer {TOKEN} more"),
+        &format!("Bearer {}", &TOKEN[1..]),
+        TOKEN,
     ];
     for header in wrong {
         let reply = server.client.send(Method::GET, "/v1/plugins", &[("authorization", header)], "").await;
@@ -496,11 +636,26 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         assert!(reply.header("allow").is_some(), "405 names the methods that there are (RFC 9110, 15.5.6)");
     }
     for path in [
-        "/nowhere", "/v1", "/v1/", "/v1/nowhere", "/v1/plugins/", "/v1/plugins/echo/", "/v1/plugins/echo/nothing",
-        "/v2/plugins", "//", "/v1//plugins", "/%2e%2e/etc/passwd", "/docs/errors/", "/docs/../Cargo.toml",
+        "/nowhere",
+        "/v1",
+        "/v1/",
+        "/v1/nowhere",
+        "/v1/plugins/",
+        "/v1/plugins/echo/",
+        "/v1/plugins/echo/nothing",
+        "/v2/plugins",
+        "//",
+        "/v1//plugins",
+        "/%2e%2e/etc/passwd",
+        "/docs/errors/",
+        "/docs/../Cargo.toml",
     ] {
         let reply = client.get(path).await;
-        assert_eq!((reply.status, reply.header("content-type")), (404, Some("application/problem+json")), "{path}");
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (404, Some("application/problem+json")),
+            "{path}"
+        );
         let problem = reply.json();
         assert_eq!((&problem["kind"], &problem["status"]), (&json!("not_found"), &json!(404)), "{path}");
         if path.starts_with("/v1/") {
@@ -525,9 +680,19 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         ("/v1/logs?cursor=nonsense", "cursor"),
     ] {
         let reply = client.get(path).await;
-        assert_eq!((reply.status, &reply.json()["kind"]), (422, &json!("invalid_input")), "{path}: {}", reply.text());
+        assert_eq!(
+            (reply.status, &reply.json()["kind"]),
+            (422, &json!("invalid_input")),
+            "{path}: {}",
+            reply.text()
+        );
         assert!(reply.json()["detail"].as_str().unwrap().contains(parameter), "{path}: {}", reply.text());
-        let pointers: Vec<_> = reply.json()["errors"].as_array().into_iter().flatten().map(|error| error["pointer"].clone()).collect();
+        let pointers: Vec<_> = reply.json()["errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|error| error["pointer"].clone())
+            .collect();
         assert_eq!(pointers, [parameter], "{path}: {}", reply.text());
     }
     let several = client.get("/v1/invocations?limit=0&outcome=good&who=me").await.json();
@@ -558,18 +723,37 @@ async fn inputs_reach_the_plugin_as_they_were_written() {
             let body = format!("{{\"input\": {{\"n\": {number}}}}}");
             let reply = server.client.post(&format!("/v1/plugins/{plugin}/invoke"), body.clone()).await;
             assert_eq!(reply.status, 200, "{plugin} {number}: {}", reply.text());
-            assert!(reply.text().contains(&format!("\"data\":{{\"n\":{number}}}")), "{number}: {}", reply.text());
+            assert!(
+                reply.text().contains(&format!("\"data\":{{\"n\":{number}}}")),
+                "{number}: {}",
+                reply.text()
+            );
             let id = reply.json()["meta"]["invocation_id"].as_str().unwrap().to_owned();
             let row = server.client.get(&format!("/v1/invocations/{id}")).await;
-            assert!(row.text().contains(&format!("\"input\":{{\"n\": {number}}}")), "{number}: {}", row.text());
+            assert!(
+                row.text().contains(&format!("\"input\":{{\"n\": {number}}}")),
+                "{number}: {}",
+                row.text()
+            );
             let envelope = format!("{{\"plugin_id\": \"{plugin}\", \"payload\": {{\"n\": {number}}}}}");
             let reply = server.client.post("/v1/invoke", envelope).await;
-            assert!(reply.text().contains(&format!("\"data\":{{\"n\":{number}}}")), "{number}: {}", reply.text());
+            assert!(
+                reply.text().contains(&format!("\"data\":{{\"n\":{number}}}")),
+                "{number}: {}",
+                reply.text()
+            );
         }
         let (_, events) = server.client.stream("echo", json!({})).await;
         assert_eq!(events.last().unwrap().0, "end");
     }
-    let texts = ["\u{0}", "\u{7f}\u{80}\u{2028}\u{2029}\u{feff}", "𝄞", "\"\\/\u{8}\u{c}\n\r\t", "</script>", "e\u{301}"];
+    let texts = [
+        "\u{0}",
+        "\u{7f}\u{80}\u{2028}\u{2029}\u{feff}",
+        "𝄞",
+        "\"\\/\u{8}\u{c}\n\r\t",
+        "</script>",
+        "e\u{301}",
+    ];
     for text in texts {
         let reply = server.client.invoke("echo", json!({"s": text, "": {"": [null, true]}})).await;
         assert_eq!(reply.json()["data"], json!({"s": text, "": {"": [null, true]}}), "{text:?}");
@@ -582,7 +766,9 @@ async fn what_is_no_call_is_refused_and_recorded() {
         return;
     }
     let server = home().serve().await;
-    let deep = |depth: usize| format!("{{\"input\": {{\"v\": {}{}}}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes();
+    let deep = |depth: usize| {
+        format!("{{\"input\": {{\"v\": {}{}}}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes()
+    };
     let text = |text: &str| text.as_bytes().to_vec();
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
         ("empty", "echo", vec![]),
@@ -619,12 +805,21 @@ async fn what_is_no_call_is_refused_and_recorded() {
     for (what, plugin, body) in cases {
         let before = server.client.scrape().await;
         let reply = server.client.post(&format!("/v1/plugins/{plugin}/invoke"), body).await;
-        assert_eq!((reply.status, &reply.json()["kind"]), (422, &json!("invalid_input")), "{what}: {}", reply.text());
+        assert_eq!(
+            (reply.status, &reply.json()["kind"]),
+            (422, &json!("invalid_input")),
+            "{what}: {}",
+            reply.text()
+        );
         let (trace_id, ..) = reply.traceparent();
         let problem = reply.json();
         assert_eq!(problem["trace_id"], trace_id, "{what}: {problem:#}");
         let row = server.client.invocation(problem["invocation_id"].as_str().unwrap()).await;
-        assert_eq!((&row["outcome"], &row["error"]["kind"]), (&json!("failed"), &json!("invalid_input")), "{what}");
+        assert_eq!(
+            (&row["outcome"], &row["error"]["kind"]),
+            (&json!("failed"), &json!("invalid_input")),
+            "{what}"
+        );
         let after = server.client.scrape().await;
         let changes = after.changes(&before, "spanglass_invocations_total");
         assert_eq!(changes.len(), 1, "{what}: {changes:?}");
@@ -642,10 +837,19 @@ async fn half_of_a_surrogate_pair_breaks_nothing() {
         return;
     }
     let server = home().serve().await;
-    for body in [r#"{"input": {"s": "\ud800"}}"#, r#"{"input": {"\udfff": 1}}"#, r#"{"input": {"s": "\ud800\ud800"}}"#] {
+    for body in [
+        r#"{"input": {"s": "\ud800"}}"#,
+        r#"{"input": {"\udfff": 1}}"#,
+        r#"{"input": {"s": "\ud800\ud800"}}"#,
+    ] {
         let reply = server.client.post("/v1/plugins/echo/invoke", body).await;
         // The plugin gets it, and what it says it may not say: 200 would be text that nobody can read.
-        assert_eq!((reply.status, &reply.json()["kind"]), (502, &json!("invalid_output")), "{body}: {}", reply.text());
+        assert_eq!(
+            (reply.status, &reply.json()["kind"]),
+            (502, &json!("invalid_output")),
+            "{body}: {}",
+            reply.text()
+        );
         let (trace_id, ..) = reply.traceparent();
         let listed = server.client.get("/v1/invocations?limit=1").await.json();
         let id = listed["items"][0]["invocation_id"].as_str().unwrap();
@@ -653,7 +857,12 @@ async fn half_of_a_surrogate_pair_breaks_nothing() {
         assert_eq!(server.client.trace(&trace_id).await["trace_id"], trace_id);
         server.lines_of(id).await;
     }
-    let printing = zip_of("printing", "1.0.0", "", "def invoke(input_data):\n    print('\\ud800 and \\x00')\n    return {'s': '\\ud800'}\n");
+    let printing = zip_of(
+        "printing",
+        "1.0.0",
+        "",
+        "def invoke(input_data):\n    print('\\ud800 and \\x00')\n    return {'s': '\\ud800'}\n",
+    );
     assert_eq!(server.client.post("/v1/plugins", printing).await.status, 201);
     let reply = server.client.invoke("printing", json!({})).await;
     assert_eq!((reply.status, &reply.json()["kind"]), (502, &json!("invalid_output")), "{}", reply.text());
@@ -687,7 +896,8 @@ async fn requests_that_are_no_http_hurt_nobody() {
         let _ = socket.write_all(request).await;
         let _ = socket.shutdown().await;
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(std::time::Duration::from_secs(10), socket.read_to_end(&mut answer)).await;
+        let read =
+            tokio::time::timeout(std::time::Duration::from_secs(10), socket.read_to_end(&mut answer)).await;
         assert!(read.is_ok(), "no end: {:?}", String::from_utf8_lossy(&request[..request.len().min(80)]));
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || !answer.contains(" 500 "), "{answer}");

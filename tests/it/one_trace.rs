@@ -93,8 +93,10 @@ async fn one_trace_id_everywhere(transport: Transport) {
         ("invocation replied", "host"),
     ]);
     let logs = sink.logs_of(&trace_id, expected.len()).await;
-    let at_collector: BTreeMap<&str, &str> =
-        logs.iter().map(|log| (log.body.as_str().unwrap(), log.attributes["stream"].as_str().unwrap())).collect();
+    let at_collector: BTreeMap<&str, &str> = logs
+        .iter()
+        .map(|log| (log.body.as_str().unwrap(), log.attributes["stream"].as_str().unwrap()))
+        .collect();
     assert_eq!((&at_collector, logs.len()), (&expected, expected.len()));
     for log in &logs {
         assert_eq!(log.attributes["invocation_id"], invocation_id, "{log:#?}");
@@ -105,12 +107,20 @@ async fn one_trace_id_everywhere(transport: Transport) {
     let ledger = server.client.get(&format!("/v1/logs?trace={trace_id}")).await.json();
     let trace = server.client.trace(&trace_id).await;
     for lines in [&lines, ledger["items"].as_array().unwrap(), trace["logs"].as_array().unwrap()] {
-        let found: BTreeMap<&str, &str> =
-            lines.iter().map(|line| (line["body"].as_str().unwrap(), line["stream"].as_str().unwrap())).collect();
+        let found: BTreeMap<&str, &str> = lines
+            .iter()
+            .map(|line| (line["body"].as_str().unwrap(), line["stream"].as_str().unwrap()))
+            .collect();
         assert_eq!((&found, lines.len()), (&expected, expected.len()));
         for line in lines {
-            assert_eq!((&line["trace_id"], &line["invocation_id"]), (&json!(trace_id), &json!(invocation_id)));
-            assert_eq!((&line["plugin.name"], &line["plugin.version"]), (&json!("talkative"), &json!("1.0.0")));
+            assert_eq!(
+                (&line["trace_id"], &line["invocation_id"]),
+                (&json!(trace_id), &json!(invocation_id))
+            );
+            assert_eq!(
+                (&line["plugin.name"], &line["plugin.version"]),
+                (&json!("talkative"), &json!("1.0.0"))
+            );
         }
     }
     let sdk_line = lines.iter().find(|line| line["body"] == "to the sdk").unwrap();
@@ -136,7 +146,8 @@ async fn one_trace_id_everywhere(transport: Transport) {
     assert_eq!((&row["trace_id"], &row["root_span_id"]), (&json!(trace_id), &json!(root_id)));
     let listed = server.client.get("/v1/traces?plugin=talkative").await.json();
     assert_eq!(listed["items"][0]["trace_id"], trace_id);
-    let mut in_ledger: Vec<&str> = trace["spans"].as_array().unwrap().iter().map(|s| s["span_id"].as_str().unwrap()).collect();
+    let mut in_ledger: Vec<&str> =
+        trace["spans"].as_array().unwrap().iter().map(|s| s["span_id"].as_str().unwrap()).collect();
     let mut received: Vec<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     in_ledger.sort_unstable();
     received.sort_unstable();
@@ -228,11 +239,16 @@ async fn a_traceparent_that_is_not_one_begins_a_new_trace() {
     let twice = call(&[("traceparent", &valid), ("traceparent", &valid)]).await;
     assert_ne!(twice.traceparent().0, trace, "two of them are none");
     // A version to come may say more, in the same form.
-    for header in [format!("cc-{trace}-{span}-01"), format!("cc-{trace}-{span}-01-what-comes"), format!(" {valid} ")] {
+    for header in
+        [format!("cc-{trace}-{span}-01"), format!("cc-{trace}-{span}-01-what-comes"), format!(" {valid} ")]
+    {
         assert_eq!(call(&[("traceparent", &header)]).await.traceparent().0, trace, "{header}");
     }
     // A broken tracestate alone is left out.
-    assert_eq!(call(&[("traceparent", &valid), ("tracestate", "no equals sign")]).await.traceparent().0, trace);
+    assert_eq!(
+        call(&[("traceparent", &valid), ("tracestate", "no equals sign")]).await.traceparent().0,
+        trace
+    );
 }
 
 #[tokio::test]

@@ -154,6 +154,6 @@ mod tests {
 
     #[test]
     fn what_a_program_reads_is_not_cut() {
-        assert!(example().render(&Style::plain(40)).contains(&"a=1 ".repeat(30).trim_end()));
+        assert!(example().render(&Style::plain(40)).contains("a=1 ".repeat(30).trim_end()));
     }
 }

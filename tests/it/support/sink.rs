@@ -12,7 +12,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsS
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -134,7 +136,8 @@ impl Sink {
     }
 
     fn listen(&mut self, listener: std::net::TcpListener) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = {
             let _within = runtime.enter();
@@ -189,8 +192,10 @@ impl Sink {
             logs.retain(|log| log.trace_id.as_deref() == Some(trace_id));
             logs
         };
-        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || of().len() >= count)
-            .await;
+        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || {
+            of().len() >= count
+        })
+        .await;
         of()
     }
 }
