@@ -70,6 +70,8 @@ pub struct Problem(Box<Parts>);
 #[derive(Debug)]
 struct Parts {
     error: InvokeError,
+    /// That of the error's kind, but for the few that HTTP has a word of its own for.
+    status: StatusCode,
     ids: Option<(String, String)>,
     extra: Map<String, Value>,
 }
@@ -86,7 +88,9 @@ impl Problem {
     /// The end of a call that failed.
     pub fn of_call(meta: &Meta, error: InvokeError) -> Problem {
         let ids = (meta.invocation_id.to_string(), meta.trace_id.to_string());
-        Problem(Box::new(Parts { error, ids: Some(ids), extra: Map::new() }))
+        let mut problem = Problem::from(error);
+        problem.0.ids = Some(ids);
+        problem
     }
 
     /// Adds a member beyond the common ones.
@@ -96,7 +100,7 @@ impl Problem {
     }
 
     pub fn status(&self) -> StatusCode {
-        status_of(self.0.error.kind)
+        self.0.status
     }
 
     /// The document.
@@ -137,7 +141,7 @@ impl Problem {
 
 impl From<InvokeError> for Problem {
     fn from(error: InvokeError) -> Problem {
-        Problem(Box::new(Parts { error, ids: None, extra: Map::new() }))
+        Problem(Box::new(Parts { status: status_of(error.kind), error, ids: None, extra: Map::new() }))
     }
 }
 
@@ -152,6 +156,10 @@ impl IntoResponse for Problem {
             let wait = self.0.error.retry_after.map_or(1, |wait| wait.as_millis().div_ceil(1000).max(1));
             let value = HeaderValue::from_str(&wait.to_string()).expect("digits are a header value");
             headers.insert(header::RETRY_AFTER, value);
+        }
+        if self.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read: nothing else can come over this connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -175,13 +183,11 @@ pub async fn no_such_route(uri: Uri) -> Problem {
         .into()
 }
 
-pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
-    let problem: Problem =
-        InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
-            .help("GET /openapi.json lists the routes and their methods")
-            .into();
-    let mut response = problem.into_response();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+    let problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
+        .help("GET /openapi.json lists the routes and their methods");
+    let mut problem = Problem::from(problem);
+    problem.0.status = StatusCode::METHOD_NOT_ALLOWED;
+    problem
 }

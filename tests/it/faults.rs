@@ -254,9 +254,8 @@ async fn many_quick_calls_do_not_add_up_in_memory() {
     if !require("python3") {
         return;
     }
-    // A debug build is some ten times slower.
-    let (first, all, longest) =
-        (2_000, 20_000, Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 120 }));
+    // By then the ledger's page cache, 16 MiB, is nearly full; after it nothing should grow any more.
+    let (first, all, longest) = (10_000, 20_000, Duration::from_secs(60));
     let server = Home::new().plugin("echo", "", ECHO).env("OTEL_SDK_DISABLED", "true").serve().await;
     let start = Instant::now();
     let mut after_first = 0;
@@ -270,8 +269,8 @@ async fn many_quick_calls_do_not_add_up_in_memory() {
     }
     let grown = server.resident_bytes().saturating_sub(after_first) >> 10;
     println!("{done} calls in {:?}, {grown} KiB more after the first {first}", start.elapsed());
-    assert!(done >= 2 * first, "too slow to tell: {done} calls");
-    assert!(grown <= 16 << 10, "{grown} KiB more");
+    assert!(done > first + first / 5, "too slow to tell: {done} calls");
+    assert!(grown <= 12 << 10, "{grown} KiB more");
     let scrape = server.client.scrape().await;
     assert_eq!(scrape.sum("spanglass_invocations_total", &[("outcome", "replied")]), f64::from(done));
 }

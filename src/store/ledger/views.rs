@@ -142,7 +142,6 @@ pub struct TraceSummary {
     pub plugin: String,
     pub version: Option<String>,
     pub outcome: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub start: String,
     pub duration_ms: f64,
