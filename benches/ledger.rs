@@ -1,5 +1,6 @@
 //! What a recorded call costs, in time and on the disk, and what one row per span would cost instead.
 //! `cargo bench --bench ledger [-- CALLS]`
+#![allow(clippy::print_stdout, reason = "what a bench is for")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

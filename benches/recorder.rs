@@ -2,10 +2,10 @@
 //! attributes, with telemetry off, recording only, and delivering everything to a collector that takes all.
 //!
 //! `cargo bench --bench recorder`
+#![allow(clippy::print_stdout, reason = "what a bench is for")]
+#![allow(clippy::disallowed_methods, reason = "nothing else runs on this thread: std::thread::sleep")]
 
 use std::hint::black_box;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use spanglass::model::invocation::{Origin, Usage};
 use spanglass::model::kind::Outcome;
 use spanglass::telemetry::names::{attribute, span};
 use spanglass::telemetry::{Begin, Ending, PluginSeries, Record, Settings, Sink, Telemetry};
+
+mod support;
 
 const CALLS: u32 = 20_000;
 const ROUNDS: usize = 15;
@@ -29,7 +31,7 @@ impl Sink for Nothing {
 }
 
 fn main() {
-    let collector = collector();
+    let collector = support::collector::in_thread();
     let variables = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| collector.clone());
     let delivering = Settings::from_env(variables).expect("the address is good");
     let recording = Telemetry::start(Settings::default(), vec![Box::new(Nothing)]).expect("it starts");
@@ -135,37 +137,4 @@ fn telemetry_threads_ns() -> u64 {
         .filter(|task| read(task, "comm").trim() == "telemetry")
         .filter_map(|task| read(&task, "schedstat").split(' ').next().and_then(|ns| ns.parse::<u64>().ok()))
         .sum()
-}
-
-/// A collector that accepts everything.
-fn collector() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    format!("http://{address}")
-}
-
-fn serve(mut stream: std::net::TcpStream) {
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
-        bytes.extend_from_slice(&buffer[..read]);
-        while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            let whole = end + 4 + length.and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
-            if bytes.len() < whole {
-                break;
-            }
-            bytes.drain(..whole);
-            if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
-                return;
-            }
-        }
-    }
 }

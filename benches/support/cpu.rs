@@ -1,0 +1,63 @@
+//! CPU time and memory, from `/proc`.
+
+use std::path::{Path, PathBuf};
+
+/// Threads that work for telemetry, by name; all others serve calls.
+const BACKGROUND: [&str; 3] = ["telemetry", "log-lines", "ledger"];
+
+/// CPU nanoseconds of a process so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// On threads that serve calls.
+    pub calls: u64,
+    /// On threads of telemetry and ledger.
+    pub background: u64,
+}
+
+impl Spent {
+    pub fn own() -> Spent {
+        Spent::of(Path::new("/proc/self/task"))
+    }
+
+    pub fn of_process(pid: u32) -> Spent {
+        Spent::of(&PathBuf::from(format!("/proc/{pid}/task")))
+    }
+
+    fn of(tasks: &Path) -> Spent {
+        let mut spent = Spent::default();
+        for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let ns = first_number(&read("schedstat"));
+            if BACKGROUND.contains(&read("comm").trim()) {
+                spent.background += ns;
+            } else {
+                spent.calls += ns;
+            }
+        }
+        spent
+    }
+
+    pub fn total(self) -> u64 {
+        self.calls + self.background
+    }
+
+    pub fn since(self, before: Spent) -> Spent {
+        Spent { calls: self.calls - before.calls, background: self.background - before.background }
+    }
+}
+
+/// CPU nanoseconds of this thread. Exact only after the thread has slept.
+pub fn thread_ns() -> u64 {
+    first_number(&std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
+}
+
+/// Resident memory of this process.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    first_number(line.trim()) * 1024
+}
+
+fn first_number(text: &str) -> u64 {
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
