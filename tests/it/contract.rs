@@ -808,7 +808,8 @@ async fn who_is_not_let_in_gets_a_problem_and_makes_no_invocation() {
     let server = home.serve_with(&["--token-file", "tokens"]).await;
     let before = server.client.scrape().await;
     let authorized = ("authorization", "Bearer first-token-0123456789");
-    let cases: [(&[(&str, &str)], u16, &str); 4] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Headers<'_>, u16, &str); 4] = [
         (&[], 401, "unauthenticated"),
         (&[("authorization", "Bearer third-token-0123456789")], 401, "unauthenticated"),
         (&[authorized, ("origin", "http://evil.example")], 403, "forbidden"),

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that the program is linked once.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+#![allow(clippy::print_stdout, reason = "seen only where a test fails: which row of its table it was at")]
 
 mod accounting;
 mod cli;

@@ -100,7 +100,9 @@ async fn one_trace_id_everywhere(transport: Transport) {
     assert_eq!((&at_collector, logs.len()), (&expected, expected.len()));
     for log in &logs {
         assert_eq!(log.attributes["invocation_id"], invocation_id, "{log:#?}");
-        let under = if log.body == "invocation replied" { &root_id } else { execute };
+        let ending = log.body == "invocation replied";
+        assert_eq!(log.event_name, if ending { "invocation.finished" } else { "" });
+        let under = if ending { &root_id } else { execute };
         assert_eq!(log.span_id.as_ref(), Some(under), "{log:#?}");
     }
     let lines = server.lines_of(invocation_id).await;

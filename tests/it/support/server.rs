@@ -61,16 +61,6 @@ impl Home {
         self.path().join(folder)
     }
 
-    /// One of the examples that come with the program.
-    pub fn example(self, name: &str) -> Home {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(name);
-        for entry in std::fs::read_dir(&source).unwrap().flatten().filter(|entry| entry.path().is_file()) {
-            let file = entry.file_name().into_string().unwrap();
-            self.write(&format!("plugins/{name}/{file}"), std::fs::read(entry.path()).unwrap());
-        }
-        self
-    }
-
     /// The program with nothing of this process's environment that it would heed.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
