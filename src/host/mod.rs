@@ -1,5 +1,5 @@
 //! The front door. Every call, wherever it comes from, enters by [`Host::begin`] and ends in [`Begun::run`];
-//! every version is made callable by [`Host::register`]. `stack.rs` orders the policies, `deploy.rs` builds a
+//! every version comes in by `register.rs`. `stack.rs` orders the policies, `deploy.rs` builds a
 //! deployment, `services.rs` answers guests.
 //!
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
@@ -25,12 +25,15 @@ use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
 mod deploy;
+mod inputs;
 mod observer;
+mod register;
 pub mod services;
 pub mod settings;
 mod stack;
 
-pub use deploy::{RegisterError, Registered, read_secret};
+pub use inputs::read_secret;
+pub use register::{RegisterError, Registered};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.
@@ -45,7 +48,7 @@ pub struct Host {
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: Settings,
-    changes: Arc<Mutex<deploy::Changes>>,
+    changes: Arc<Mutex<register::Changes>>,
     /// What was there before has been deployed, and the server is not stopping.
     ready: AtomicBool,
 }
