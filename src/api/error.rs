@@ -158,7 +158,7 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, value);
         }
         if self.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            // The rest of the body is not read: nothing else can come over this connection.
+            // What is left of the body, beyond what was drained, is not read: the connection is of no more use.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {

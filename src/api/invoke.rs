@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::document_of;
-use super::{Api, stream, trace_headers};
+use super::{Api, body, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
@@ -198,25 +199,15 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
     }
 }
 
-async fn read(api: &Api, name: &str, body: Body) -> Result<axum::body::Bytes, InvokeError> {
+async fn read(api: &Api, name: &str, body: Body) -> Result<Bytes, InvokeError> {
     let limit =
         api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
     // An unknown plugin's input is read as well, within the usual bound, so that the answer is `not_found`.
     read_up_to(limit.unwrap_or(Limits::default().input_bytes_max) + ENVELOPE_BYTES_MAX, body).await
 }
 
-async fn read_up_to(bytes_max: u64, body: Body) -> Result<axum::body::Bytes, InvokeError> {
-    to_bytes(body, usize::try_from(bytes_max).unwrap_or(usize::MAX)).await.map_err(|error| {
-        let over = std::error::Error::source(&error)
-            .is_some_and(|source| source.to_string().contains("length limit"));
-        if over || error.to_string().contains("length limit") {
-            let message = format!("the request has more than {}", units::format_bytes(bytes_max));
-            InvokeError::new(ErrorKind::InputTooLarge, message)
-                .help("send less, or raise limits.max_input of the plugin")
-        } else {
-            InvokeError::new(ErrorKind::InvalidInput, "the request's body ended early")
-        }
-    })
+async fn read_up_to(bytes_max: u64, body: Body) -> Result<Bytes, InvokeError> {
+    body::read(body, bytes_max, "send less, or raise limits.max_input of the plugin").await
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::host::Host;
 use crate::model::invocation::Origin;
 
+mod body;
 mod error;
 mod guard;
 mod invoke;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -12,7 +12,7 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use super::query::Query;
-use super::{Api, Problem, blocking};
+use super::{Api, Problem, blocking, body};
 use crate::host::RegisterError;
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::kind::ErrorKind;
@@ -74,11 +74,8 @@ pub async fn version(
 }
 
 pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Problem> {
-    let bytes_max = usize::try_from(PACKAGE_BYTES_MAX).unwrap_or(usize::MAX);
-    let bytes = to_bytes(body, bytes_max).await.map_err(|_| {
-        let message = format!("a package has at most {}", format_bytes(PACKAGE_BYTES_MAX));
-        Problem::new(ErrorKind::InputTooLarge, message)
-    })?;
+    let bytes =
+        body::read(body, PACKAGE_BYTES_MAX, "leave out of the package what is not needed to run").await?;
     let host = api.host.clone();
     let registered = blocking(move || host.register_zip(bytes)).await?.map_err(Problem::from)?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };

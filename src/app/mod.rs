@@ -11,6 +11,7 @@ use crate::package::diagnostic;
 
 mod cli;
 mod connect;
+mod connections;
 mod demo;
 mod doctor;
 mod events;

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::cli::{Global, Serve};
 use super::connect::{self, ServerFile};
+use super::connections;
 use super::failure::Failure;
 use super::output;
 use super::runner::{Keep, Options, Runner};
@@ -84,27 +84,13 @@ impl Server {
             settings.allowed_hosts.iter().cloned(),
         );
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
-        let listener = listener.tap_io(|socket| {
-            // Answers are small and complete: waiting for more to send only delays them.
-            let _ = socket.set_nodelay(true);
-        });
-        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
         let host = runner.host.clone();
-        let signal = async move {
+        let stop = async move {
             stop.await;
             host.set_ready(false);
-            let _ = stopping.send(true);
         };
-        let serving = axum::serve(listener, guarded(api, guard)).with_graceful_shutdown(signal);
-        let drained = async {
-            let _ = stopped.wait_for(|stopping| *stopping).await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        tokio::select! {
-            served = serving.into_future() => {
-                served.map_err(|error| Failure::internal(format!("serving ended: {error}")))?;
-            }
-            () = drained => output::note("some calls were still running and are cut off"),
+        if !connections::serve(listener, guarded(api, guard), stop, DRAIN).await {
+            output::note("some calls were still running and are cut off");
         }
         let _ = std::fs::remove_file(settings.data_dir.join(ServerFile::NAME));
         runner.host.telemetry().emit(ServerStopped { uptime: started.elapsed() });

@@ -6,7 +6,7 @@ use super::deadline::{Deadline, within};
 use super::{Attempt, BoxFuture, Call, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::kind::Outcome;
-use crate::telemetry::names::span;
+use crate::telemetry::names::{attribute, span};
 
 pub struct RecordAttempt {
     timeout: Option<Duration>,
@@ -23,6 +23,7 @@ impl Policy for RecordAttempt {
         Box::pin(async move {
             let number = call.attempt.as_ref().map_or(1, |attempt| attempt.number + 1);
             let span = call.recording.open(span::ATTEMPT, call.recording.root());
+            call.recording.set(span, attribute::ATTEMPT, number);
             call.recording.attempt();
             let deadline = call.deadline.clone();
             let limit = self.timeout.map(Deadline::after);

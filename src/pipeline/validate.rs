@@ -87,6 +87,7 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     let plugin = call.plugin.clone();
     let input = call.invocation.input.clone();
     let (size, size_max) = (input.get().len() as u64, plugin.manifest.limits.input_bytes_max);
+    call.usage.input_bytes = size;
     if size > size_max {
         let message = format!("the input has {}, more than {}", format_bytes(size), format_bytes(size_max));
         let help = "send less, or raise limits.max_input of the plugin";
