@@ -8,7 +8,7 @@ use http::Uri;
 use crate::package::codes as common;
 
 use super::codes;
-use super::reader::{Field, Reader, nowhere};
+use super::reader::{Field, Reader};
 
 pub const NOTIFICATIONS_MAX: usize = 16;
 pub const ARGUMENTS_MAX: usize = 64;
@@ -64,7 +64,7 @@ fn notification(reader: &mut Reader<'_>, item: &Field<'_>) -> Option<Notificatio
         reader.error(common::WRONG_TYPE, item, message, HELP);
         return None;
     };
-    let section = reader.section(item, KEYS, nowhere)?;
+    let section = reader.section(item, KEYS)?;
     match (section.get("webhook"), section.get("slack"), section.get("command")) {
         (Some(field), None, None) => url(reader, &field).map(Notification::Webhook),
         (None, Some(field), None) => url(reader, &field).map(Notification::Slack),

@@ -13,7 +13,7 @@ use crate::package::codes as common;
 use crate::package::diagnostic::{Diagnostic, quote};
 
 use super::codes;
-use super::reader::{Field, Reader, nowhere};
+use super::reader::{Field, Reader};
 
 pub const KEYS: &[&str] = &["path", "version", "required", "enabled", "config", "limits", "secrets"];
 pub const LIMIT_KEYS: &[&str] =
@@ -38,7 +38,7 @@ pub fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, Plug
         if let Err(error) = PluginName::parse(name) {
             let message = format!("{} is not a plugin name", quote(name));
             let problem = Diagnostic::error(common::INVALID_NAME, field.key, field.path.clone(), message);
-            reader.diagnostics.push(problem.help(error.to_string()));
+            reader.report(problem.help(error.to_string()));
         }
         plugins.insert(name.to_owned(), plugin(reader, &field));
     }
@@ -50,7 +50,7 @@ fn plugin(reader: &mut Reader<'_>, field: &Field<'_>) -> PluginSettings {
     if field.node.is_null() {
         return plugin;
     }
-    let Some(section) = reader.section(field, KEYS, elsewhere) else { return plugin };
+    let Some(section) = reader.section_or(field, KEYS, elsewhere) else { return plugin };
     plugin.path = section.get("path").and_then(|field| reader.path(&field));
     plugin.version = section.get("version").and_then(|field| requirement(reader, &field));
     if let Some(field) = section.get("required") {
@@ -104,7 +104,7 @@ fn requirement(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<VersionReq>
 
 fn limits(reader: &mut Reader<'_>, field: &Field<'_>) -> LimitsOverride {
     let mut limits = LimitsOverride::default();
-    let Some(section) = reader.section(field, LIMIT_KEYS, limits_elsewhere) else { return limits };
+    let Some(section) = reader.section_or(field, LIMIT_KEYS, limits_elsewhere) else { return limits };
     limits.timeout = section.get("timeout").and_then(|field| reader.duration(&field, TIMEOUT));
     limits.memory_bytes = section.get("memory").and_then(|field| {
         reader.no_effect(&field);
@@ -129,7 +129,7 @@ fn limits_elsewhere(key: &str) -> Option<&'static str> {
 }
 
 fn instances(reader: &mut Reader<'_>, field: &Field<'_>, limits: &mut LimitsOverride) {
-    let Some(section) = reader.section(field, &["min", "max"], nowhere) else { return };
+    let Some(section) = reader.section(field, &["min", "max"]) else { return };
     limits.instances_min = section.get("min").and_then(|field| reader.integer(&field, INSTANCES_MIN));
     limits.instances_max = section.get("max").and_then(|field| reader.integer(&field, INSTANCES_MAX));
     if let (Some(min), Some(max)) = (limits.instances_min, limits.instances_max)
@@ -157,7 +157,7 @@ fn secrets(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, Secre
             let message = format!("{} is not a name of a secret", quote(name));
             let help = "names have letters, digits and _, such as `API_TOKEN`";
             let problem = Diagnostic::error(common::INVALID_NAME, field.key, field.path.clone(), message);
-            reader.diagnostics.push(problem.help(help));
+            reader.report(problem.help(help));
         }
         if let Some(source) = source(reader, &field) {
             secrets.insert(name.to_owned(), source);
@@ -174,12 +174,12 @@ fn source(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SecretSource> {
     let Some(entries) = field.node.as_map() else {
         let problem =
             format!("`{}` must say where the value is; secrets do not stand in this file", field.path);
-        reader.diagnostics.push(
+        reader.report(
             Diagnostic::error(codes::SECRET_WRITTEN, field.key, field.path.clone(), problem).help(SOURCES),
         );
         return None;
     };
-    let section = reader.section(field, SOURCE_KEYS, |key| {
+    let section = reader.section_or(field, SOURCE_KEYS, |key| {
         (key == "value").then_some("secrets do not stand in this file: use `env` or `file`")
     })?;
     match (section.get("env"), section.get("file")) {
@@ -190,7 +190,7 @@ fn source(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SecretSource> {
                 let help = "names have letters, digits and _, such as `API_TOKEN`";
                 let problem =
                     Diagnostic::error(common::INVALID_NAME, variable.key, variable.path.clone(), message);
-                reader.diagnostics.push(problem.help(help));
+                reader.report(problem.help(help));
             }
             name.map(|name| SecretSource::Environment(name.to_owned()))
         }
@@ -198,7 +198,7 @@ fn source(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<SecretSource> {
             if path.node.as_str().is_none() {
                 let message = format!("`{}` is not a path", path.path);
                 let problem = Diagnostic::error(common::WRONG_TYPE, path.key, path.path.clone(), message);
-                reader.diagnostics.push(problem.help("name the file that holds the value"));
+                reader.report(problem.help("name the file that holds the value"));
                 return None;
             }
             reader.path(&path).map(SecretSource::File)

@@ -8,7 +8,7 @@ use crate::package::codes as common;
 use crate::package::diagnostic::{nearest, quote};
 use crate::package::yaml::NodeValue;
 
-use super::reader::{Field, Reader, nowhere};
+use super::reader::{Field, Reader};
 use super::settings::{Logs, Retention, Spool};
 
 pub const KEYS: &[&str] = &["logs", "spool", "capture", "retention"];
@@ -34,7 +34,7 @@ pub struct Telemetry {
 
 pub fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Telemetry {
     let mut telemetry = Telemetry::default();
-    let Some(section) = reader.section(field, KEYS, elsewhere) else { return telemetry };
+    let Some(section) = reader.section_or(field, KEYS, elsewhere) else { return telemetry };
     if let Some(logs) = section.get("logs").and_then(|field| logs(reader, &field)) {
         telemetry.logs = logs;
     }
@@ -88,7 +88,7 @@ fn logs(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Logs> {
 }
 
 fn spool(reader: &mut Reader<'_>, field: &Field<'_>, spool: &mut Spool) {
-    let Some(section) = reader.section(field, &["max", "age"], nowhere) else { return };
+    let Some(section) = reader.section(field, &["max", "age"]) else { return };
     if let Some(field) = section.get("max") {
         spool.bytes_max = reader.bytes(&field, SPOOL_BYTES).unwrap_or(spool.bytes_max);
     }
@@ -98,7 +98,7 @@ fn spool(reader: &mut Reader<'_>, field: &Field<'_>, spool: &mut Spool) {
 }
 
 fn capture(reader: &mut Reader<'_>, field: &Field<'_>, capture: &mut Capture) {
-    let Some(section) = reader.section(field, &["mode", "max"], nowhere) else { return };
+    let Some(section) = reader.section(field, &["mode", "max"]) else { return };
     if let Some(field) = section.get("mode") {
         capture.mode = reader.choice(&field, CAPTURE_MODES).unwrap_or(capture.mode);
     }
@@ -108,7 +108,7 @@ fn capture(reader: &mut Reader<'_>, field: &Field<'_>, capture: &mut Capture) {
 }
 
 fn retention(reader: &mut Reader<'_>, field: &Field<'_>, retention: &mut Retention) {
-    let Some(section) = reader.section(field, &["age", "max"], nowhere) else { return };
+    let Some(section) = reader.section(field, &["age", "max"]) else { return };
     if let Some(field) = section.get("age") {
         retention.age = reader.duration(&field, RETENTION_AGE).unwrap_or(retention.age);
     }

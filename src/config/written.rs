@@ -66,9 +66,9 @@ fn top(root: &Node, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Writ
         diagnostics.push(problem.help("it has lines such as `listen: 127.0.0.1:7717`"));
         return None;
     }
-    let reader = &mut Reader { diagnostics, folder };
+    let reader = &mut Reader::new(diagnostics, folder);
     let whole = Field { node: root, key: Place::START, path: String::new() };
-    let top = reader.section(&whole, KEYS, elsewhere)?;
+    let top = reader.section_or(&whole, KEYS, elsewhere)?;
 
     let layer = layer(reader, &top);
     let allowed_hosts =

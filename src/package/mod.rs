@@ -10,6 +10,7 @@ mod load;
 pub mod manifest;
 pub mod manifest_schema;
 pub mod read;
+pub mod reader;
 pub mod scaffold;
 pub mod schema;
 pub mod yaml;

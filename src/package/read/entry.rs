@@ -10,7 +10,7 @@ use super::super::archive::names;
 use super::super::codes;
 use super::super::diagnostic::{Diagnostic, nearest, quote};
 use super::super::manifest::{Action, Requires, RuntimeKind};
-use super::reader::{Field, Reader, Section};
+use super::super::reader::{Field, Reader, Section};
 
 const PYTHON_DEFAULT: &str = "executor.py:invoke";
 const ACTIONS_MAX: usize = 64;

@@ -15,9 +15,9 @@ use crate::model::kind::ErrorKind;
 use super::super::codes;
 use super::super::diagnostic::{Diagnostic, nearest, quote};
 use super::super::manifest::{Action, Example, Expect, ExpectShape, HttpStub};
+use super::super::reader::{Field, Reader, Section};
 use super::super::schema::Schema;
 use super::super::yaml::NodeValue;
-use super::reader::{Field, Reader, Section};
 use super::shape::{full, path_at};
 
 const EXAMPLES_MAX: usize = 200;

@@ -8,8 +8,8 @@ use crate::model::name::PluginName;
 use super::super::codes;
 use super::super::diagnostic::{Diagnostic, quote};
 use super::super::manifest::{Dependency, SandboxTier};
+use super::super::reader::{Field, Reader, Section};
 use super::entry::version_requirement;
-use super::reader::{Field, Reader, Section};
 
 const LIST_MAX: usize = 100;
 const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);

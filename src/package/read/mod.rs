@@ -8,16 +8,17 @@ use crate::model::name::PluginName;
 use super::codes;
 use super::diagnostic::{Diagnostic, Diagnostics, Place, quote};
 use super::manifest::Manifest;
+use super::reader::{Field, Reader, Section};
 use super::yaml::{self, Node};
 
+mod dialect;
 mod entry;
 mod examples;
 mod later;
-mod reader;
 mod settings;
 mod shape;
 
-use reader::{Field, Reader, Section};
+use dialect::DIALECT;
 
 /// Names that a manifest may have, in the root of its package.
 pub const MANIFEST_NAMES: [&str; 3] = ["manifest.yaml", "plugin.yaml", "plugin.json"];
@@ -74,9 +75,9 @@ fn manifest(root: &Node, files: Option<&[String]>, diagnostics: &mut Diagnostics
         diagnostics.push(problem.help("it begins with lines such as `name: my-plugin` and `version: 1.0.0`"));
         return None;
     }
-    let mut reader = Reader { diagnostics };
+    let mut reader = Reader { diagnostics, dialect: &DIALECT };
     let whole = Field { node: root, key: Place::START, path: String::new() };
-    let top = reader.section(&whole, KEYS)?;
+    let top = reader.section_or(&whole, KEYS, dialect::elsewhere)?;
 
     manifest_version(&mut reader, &top);
     let name = name(&mut reader, &top);

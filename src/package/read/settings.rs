@@ -9,7 +9,7 @@ use crate::model::units::format_duration;
 
 use super::super::codes;
 use super::super::diagnostic::Diagnostic;
-use super::reader::{Reader, Section};
+use super::super::reader::{Reader, Section};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);

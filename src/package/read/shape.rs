@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::codes;
 use super::super::diagnostic::{Diagnostic, nearest, quote};
+use super::super::reader::{Field, Reader, Section};
 use super::super::schema::{Schema, type_meant};
 use super::super::yaml::{Node, NodeValue};
-use super::reader::{Field, Reader, Section, join};
+use super::dialect::join;
 
 pub const TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "object", "array", "any"];
 

@@ -1,16 +1,46 @@
-//! The tools of the manifest's readers: each takes a field, reports what is wrong with it, and goes on.
+//! The tools with which a tree is read, of a manifest as of a configuration: each takes a field, reports what is
+//! wrong with it, and goes on. What one kind of file says in its own way is its [`Dialect`].
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::model::units;
+use crate::model::units::{self, UnitError};
 
-use super::super::codes;
-use super::super::diagnostic::{Diagnostic, Diagnostics, Place, nearest, quote};
-use super::super::yaml::{Key, Node, NodeValue};
+use super::codes;
+use super::diagnostic::{Diagnostic, Diagnostics, Place, nearest, quote};
+use super::yaml::{Key, Node, NodeValue};
 
 pub struct Reader<'a> {
     pub diagnostics: &'a mut Diagnostics,
+    pub dialect: &'static Dialect,
+}
+
+/// What one kind of file says in its own way.
+pub struct Dialect {
+    /// Whether keys `x-…` are free in every mapping, or only at the top.
+    pub free_below_top: bool,
+    /// Marks that stand in a path without quotes, beside letters and digits.
+    pub plain_marks: &'static [char],
+    /// How to write a size that cannot be read.
+    pub size_help: fn(&UnitError) -> String,
+    /// How to write a duration that cannot be read.
+    pub duration_help: fn(&UnitError) -> String,
+    /// How to write a text as a list.
+    pub list_help: fn(&str) -> Option<String>,
+}
+
+impl Dialect {
+    /// `limits.timeout`, `actions["a b"]`.
+    pub fn join(&self, path: &str, key: &str) -> String {
+        let key: String = key.chars().take(64).collect();
+        let is_plain = |c: char| c.is_alphanumeric() || self.plain_marks.contains(&c);
+        match (path.is_empty(), !key.is_empty() && key.chars().all(is_plain)) {
+            (true, true) => key,
+            (false, true) => format!("{path}.{key}"),
+            (_, false) => format!("{path}[{key:?}]"),
+        }
+    }
 }
 
 /// A value under a key, with the path that leads to it.
@@ -33,6 +63,7 @@ pub struct Section<'n> {
     entries: &'n [(Key, Node)],
     pub place: Place,
     pub path: String,
+    dialect: &'static Dialect,
 }
 
 impl<'n> Section<'n> {
@@ -43,18 +74,7 @@ impl<'n> Section<'n> {
 
     pub fn get_or_null(&self, key: &str) -> Option<Field<'n>> {
         let (key, node) = self.entries.iter().find(|(name, _)| name.name == key)?;
-        Some(Field { node, key: key.place, path: join(&self.path, &key.name) })
-    }
-}
-
-/// `limits.timeout`, `actions["a b"]`.
-pub fn join(path: &str, key: &str) -> String {
-    let key: String = key.chars().take(64).collect();
-    let plain = !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
-    match (path.is_empty(), plain) {
-        (true, true) => key,
-        (false, true) => format!("{path}.{key}"),
-        (_, false) => format!("{path}[{key:?}]"),
+        Some(Field { node, key: key.place, path: self.dialect.join(&self.path, &key.name) })
     }
 }
 
@@ -87,12 +107,24 @@ impl Reader<'_> {
         );
     }
 
-    /// A mapping; unknown keys are reported, `x-…` is free.
+    /// A mapping; unknown keys are reported, `x-…` is free where the dialect says so.
     pub fn section<'n>(&mut self, field: &Field<'n>, known: &[&str]) -> Option<Section<'n>> {
+        self.section_or(field, known, |_| None)
+    }
+
+    /// The same; `elsewhere` knows what people look for in the wrong place or under another name.
+    pub fn section_or<'n>(
+        &mut self,
+        field: &Field<'n>,
+        known: &[&str],
+        elsewhere: fn(&str) -> Option<&'static str>,
+    ) -> Option<Section<'n>> {
         let section = self.mapping(field)?;
+        let has_free = self.dialect.free_below_top || section.path.is_empty();
         for (key, _) in section.entries {
-            if !known.contains(&key.name.as_str()) && !key.name.starts_with("x-") {
-                self.unknown_key(key, &section.path, known);
+            let is_free = has_free && key.name.starts_with("x-");
+            if !known.contains(&key.name.as_str()) && !is_free {
+                self.unknown_key(key, &section.path, known, elsewhere(&key.name));
             }
         }
         Some(section)
@@ -106,21 +138,21 @@ impl Reader<'_> {
         };
         let place = entries.first().map_or(field.key, |(key, _)| key.place);
         let place = if field.path.is_empty() { place } else { field.key };
-        Some(Section { entries, place, path: field.path.clone() })
+        Some(Section { entries, place, path: field.path.clone(), dialect: self.dialect })
     }
 
-    fn unknown_key(&mut self, key: &Key, path: &str, known: &[&str]) {
+    fn unknown_key(&mut self, key: &Key, path: &str, known: &[&str], elsewhere: Option<&str>) {
         let message = match path {
             "" => format!("unknown key {}", quote(&key.name)),
             path => format!("unknown key {} in `{path}`", quote(&key.name)),
         };
-        let help = match (elsewhere(path, &key.name), nearest(&key.name, known.iter().copied())) {
-            (Some(help), None) => help.to_owned(),
-            (_, Some(near)) => format!("did you mean `{near}`?"),
+        let help = match (elsewhere, nearest(&key.name, known.iter().copied())) {
+            (Some(help), _) => help.to_owned(),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) if known.len() <= 12 => format!("keys here are {}", known.join(", ")),
             (None, None) => "keys of your own begin with `x-`".to_owned(),
         };
-        let path = join(path, &key.name);
+        let path = self.dialect.join(path, &key.name);
         self.report(Diagnostic::error(codes::UNKNOWN_KEY, key.place, path, message).help(help));
     }
 
@@ -129,7 +161,7 @@ impl Reader<'_> {
         if let Some(field) = section.get(key) {
             return Some(field);
         }
-        let path = join(&section.path, key);
+        let path = section.dialect.join(&section.path, key);
         let (place, message) = match section.get_or_null(key) {
             Some(empty) => (empty.key, format!("`{path}` has no value")),
             None => (section.place, format!("`{path}` is missing")),
@@ -185,14 +217,8 @@ impl Reader<'_> {
         match u32::try_from(number) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {
-                let message =
-                    format!("`{}` is {number}, outside {} to {}", field.path, range.start(), range.end());
-                self.error(
-                    codes::OUT_OF_RANGE,
-                    field,
-                    message,
-                    bounds_help(number, range.start(), range.end()),
-                );
+                let below = number < i128::from(*range.start());
+                self.outside(field, number, range.start(), range.end(), below);
                 None
             }
         }
@@ -242,22 +268,13 @@ impl Reader<'_> {
         match parsed {
             Ok(bytes) if range.contains(&bytes) => Some(bytes),
             Ok(bytes) => {
-                let least = units::format_bytes(*range.start());
-                let most = units::format_bytes(*range.end());
-                let message =
-                    format!("`{}` is {}, outside {least} to {most}", field.path, units::format_bytes(bytes));
-                self.error(codes::OUT_OF_RANGE, field, message, bounds_help(bytes.into(), &least, &most));
+                let [said, least, most] = [bytes, *range.start(), *range.end()].map(units::format_bytes);
+                self.outside(field, said, least, most, bytes < *range.start());
                 None
             }
             Err(error) => {
                 let message = format!("`{}` is not a size: {error}", field.path);
-                let help = match error {
-                    units::UnitError::Empty | units::UnitError::NoNumber(_) => {
-                        "write it as `64Ki` or `512Mi`".to_owned()
-                    }
-                    error => error.help(),
-                };
-                self.error(codes::INVALID_SIZE, field, message, help);
+                self.error(codes::INVALID_SIZE, field, message, (self.dialect.size_help)(&error));
                 None
             }
         }
@@ -266,9 +283,7 @@ impl Reader<'_> {
     pub fn duration(&mut self, field: &Field<'_>, range: RangeInclusive<Duration>) -> Option<Duration> {
         let parsed = match (&field.node.value, field.node.raw.as_deref()) {
             (NodeValue::Str(text), _) => units::parse_duration(text),
-            (NodeValue::Int(_) | NodeValue::Float(_), Some(raw)) => {
-                Err(units::UnitError::NoUnit(raw.to_owned()))
-            }
+            (NodeValue::Int(_) | NodeValue::Float(_), Some(raw)) => Err(UnitError::NoUnit(raw.to_owned())),
             _ => {
                 self.wrong_type(field, "a duration", Some("write it as `30s`".to_owned()));
                 return None;
@@ -277,30 +292,30 @@ impl Reader<'_> {
         match parsed {
             Ok(duration) if range.contains(&duration) => Some(duration),
             Ok(duration) => {
-                let least = units::format_duration(*range.start());
-                let most = units::format_duration(*range.end());
-                let said = units::format_duration(duration);
-                let message = format!("`{}` is {said}, outside {least} to {most}", field.path);
-                let help = if duration < *range.start() {
-                    format!("use at least {least}")
-                } else {
-                    format!("use at most {most}")
-                };
-                self.error(codes::OUT_OF_RANGE, field, message, help);
+                let [said, least, most] =
+                    [duration, *range.start(), *range.end()].map(units::format_duration);
+                self.outside(field, said, least, most, duration < *range.start());
                 None
             }
             Err(error) => {
                 let message = format!("`{}` is not a duration: {error}", field.path);
-                let help = match error {
-                    units::UnitError::Empty | units::UnitError::NoNumber(_) => {
-                        "write it as `200ms`, `30s` or `5m`".to_owned()
-                    }
-                    error => error.help(),
-                };
-                self.error(codes::INVALID_DURATION, field, message, help);
+                self.error(codes::INVALID_DURATION, field, message, (self.dialect.duration_help)(&error));
                 None
             }
         }
+    }
+
+    fn outside(
+        &mut self,
+        field: &Field<'_>,
+        said: impl Display,
+        least: impl Display,
+        most: impl Display,
+        below: bool,
+    ) {
+        let message = format!("`{}` is {said}, outside {least} to {most}", field.path);
+        let help = if below { format!("use at least {least}") } else { format!("use at most {most}") };
+        self.error(codes::OUT_OF_RANGE, field, message, help);
     }
 
     /// One word of a closed set.
@@ -330,10 +345,7 @@ impl Reader<'_> {
     /// The items of a list.
     pub fn list<'n>(&mut self, field: &Field<'n>, items_max: usize) -> Vec<Field<'n>> {
         let Some(items) = field.node.as_seq() else {
-            let help = field
-                .node
-                .as_str()
-                .map(|text| format!("write it as a list: [{}]", quote(text).trim_matches('`')));
+            let help = field.node.as_str().and_then(self.dialect.list_help);
             self.wrong_type(field, "a list", help);
             return Vec::new();
         };
@@ -353,40 +365,11 @@ impl Reader<'_> {
     pub fn entries<'n>(&mut self, field: &Field<'n>) -> Vec<(&'n str, Field<'n>)> {
         let Some(section) = self.mapping(field) else { return Vec::new() };
         let entry = |(key, node): &'n (Key, Node)| {
-            (key.name.as_str(), Field { node, key: key.place, path: join(&section.path, &key.name) })
+            (
+                key.name.as_str(),
+                Field { node, key: key.place, path: section.dialect.join(&section.path, &key.name) },
+            )
         };
         section.entries.iter().map(entry).collect()
     }
-}
-
-fn bounds_help(number: i128, least: impl std::fmt::Display, most: impl std::fmt::Display) -> String {
-    let below = least.to_string().parse().map_or_else(
-        |_| units::parse_bytes(&least.to_string()).is_ok_and(|least| number < i128::from(least)),
-        |least: i128| number < least,
-    );
-    if below { format!("use at least {least}") } else { format!("use at most {most}") }
-}
-
-/// What people look for in the wrong place or under another name.
-fn elsewhere(path: &str, key: &str) -> Option<&'static str> {
-    if !path.is_empty() {
-        return None;
-    }
-    Some(match key {
-        "timeout" | "memory" | "max_input" | "max_output" | "concurrency" | "queue" | "instances" | "cpu" => {
-            "it belongs under `limits`"
-        }
-        "max_attempts" | "retries" | "backoff" | "retry_on" | "attempt_timeout" => "it belongs under `retry`",
-        "failure_ratio" | "open_for" | "breaker" => "it belongs under `circuit_breaker`",
-        "python" | "python_version" => "it belongs under `requires`: `requires: {python: \">=3.9\"}`",
-        "author" | "maintainer" | "team" => "did you mean `owner`?",
-        "main" | "handler" | "command" | "function" | "script" => "did you mean `entrypoint`?",
-        "parameters" | "params" | "arguments" | "args" => "did you mean `input`?",
-        "result" | "returns" | "response" => "did you mean `output`?",
-        "requirements" | "packages" => "Python packages are listed in the file requirements.txt",
-        "env" | "environment" => "values come from `config`, names of secrets from `secrets`",
-        "tests" => "did you mean `examples`?",
-        "language" | "lang" | "type" => "did you mean `runtime`?",
-        _ => return None,
-    })
 }
