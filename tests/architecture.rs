@@ -29,8 +29,14 @@ const HOUSE_PLAN: &[&str] = &[
 
 /// Crates that only one place may name, so that replacing one is a change in one place.
 const CONFINED_CRATES: &[(&[&str], &[&str])] = &[
-    (&["src/telemetry/"], &["opentelemetry", "opentelemetry_http", "opentelemetry_otlp", "opentelemetry_proto"]),
-    (&["src/telemetry/"], &["opentelemetry_sdk", "tracing_opentelemetry", "tracing_subscriber", "prometheus"]),
+    (
+        &["src/telemetry/"],
+        &["opentelemetry", "opentelemetry_http", "opentelemetry_otlp", "opentelemetry_proto"],
+    ),
+    (
+        &["src/telemetry/"],
+        &["opentelemetry_sdk", "tracing_opentelemetry", "tracing_subscriber", "prometheus"],
+    ),
     (&["src/store/"], &["rusqlite"]),
     (&["src/package/yaml.rs"], &["serde_yaml"]),
     // HTTP: elsewhere there are kinds of error. `api` has the routes, `app` the socket in front of them.

@@ -65,8 +65,13 @@ const fn title_of(kind: ErrorKind) -> &'static str {
 
 /// An error on its way out.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     error: InvokeError,
+    /// That of the error's kind, but for the few that HTTP has a word of its own for.
+    status: StatusCode,
     ids: Option<(String, String)>,
     extra: Map<String, Value>,
 }
@@ -83,22 +88,24 @@ impl Problem {
     /// The end of a call that failed.
     pub fn of_call(meta: &Meta, error: InvokeError) -> Problem {
         let ids = (meta.invocation_id.to_string(), meta.trace_id.to_string());
-        Problem { error, ids: Some(ids), extra: Map::new() }
+        let mut problem = Problem::from(error);
+        problem.0.ids = Some(ids);
+        problem
     }
 
     /// Adds a member beyond the common ones.
     pub fn with(mut self, member: &str, value: Value) -> Problem {
-        self.extra.insert(member.into(), value);
+        self.0.extra.insert(member.into(), value);
         self
     }
 
     pub fn status(&self) -> StatusCode {
-        status_of(self.error.kind)
+        self.0.status
     }
 
     /// The document.
     pub fn to_json(&self) -> Value {
-        let error = &self.error;
+        let error = &self.0.error;
         let mut document = json!({
             "type": format!("/docs/errors/{}", error.kind),
             "title": title_of(error.kind),
@@ -108,7 +115,7 @@ impl Problem {
             "blame": error.blame().as_str(),
         });
         let members = document.as_object_mut().expect("it was written as an object");
-        if let Some((invocation_id, trace_id)) = &self.ids {
+        if let Some((invocation_id, trace_id)) = &self.0.ids {
             members.insert("invocation_id".into(), invocation_id.as_str().into());
             members.insert("trace_id".into(), trace_id.as_str().into());
         }
@@ -127,14 +134,14 @@ impl Problem {
             let exception = json!({"type": exception.type_name, "traceback": exception.traceback});
             members.insert("exception".into(), exception);
         }
-        members.extend(self.extra.clone());
+        members.extend(self.0.extra.clone());
         document
     }
 }
 
 impl From<InvokeError> for Problem {
     fn from(error: InvokeError) -> Problem {
-        Problem { error, ids: None, extra: Map::new() }
+        Problem(Box::new(Parts { status: status_of(error.kind), error, ids: None, extra: Map::new() }))
     }
 }
 
@@ -146,9 +153,13 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if matches!(self.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             // Whole seconds, rounded up: who waits so long is not too early. Without a better guess, one.
-            let wait = self.error.retry_after.map_or(1, |wait| wait.as_millis().div_ceil(1000).max(1));
+            let wait = self.0.error.retry_after.map_or(1, |wait| wait.as_millis().div_ceil(1000).max(1));
             let value = HeaderValue::from_str(&wait.to_string()).expect("digits are a header value");
             headers.insert(header::RETRY_AFTER, value);
+        }
+        if self.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read: nothing else can come over this connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -172,13 +183,11 @@ pub async fn no_such_route(uri: Uri) -> Problem {
         .into()
 }
 
-pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
-    let problem: Problem =
-        InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
-            .help("GET /openapi.json lists the routes and their methods")
-            .into();
-    let mut response = problem.into_response();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+    let problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
+        .help("GET /openapi.json lists the routes and their methods");
+    let mut problem = Problem::from(problem);
+    problem.0.status = StatusCode::METHOD_NOT_ALLOWED;
+    problem
 }

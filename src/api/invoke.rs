@@ -20,6 +20,7 @@ use crate::model::limits::Limits;
 use crate::model::trace_context::{TraceContext, format_traceparent};
 use crate::model::units;
 use crate::pipeline::Output;
+use crate::telemetry::names::OTHER;
 
 /// What a request may hold beside its input.
 const ENVELOPE_BYTES_MAX: u64 = 64 << 10;
@@ -138,7 +139,8 @@ pub async fn invoke(
 pub async fn envelope(State(api): State<Api>, RawQuery(query): RawQuery, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let parent = super::trace_context(&parts.headers);
-    let mut name = String::new();
+    // Until the body has said which.
+    let mut name = OTHER.to_owned();
     let decoded = async {
         let mode = mode_of(query.as_deref(), &parts.headers)?;
         // Which plugin is meant stands in the body: the largest that any of them takes may come.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::query::Query;
 use super::{Problem, blocking};
 use crate::host::Host;
-use crate::model::error::InvokeError;
+use crate::model::error::{FieldError, InvokeError};
 use crate::model::guest::Severity;
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
@@ -55,6 +56,9 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
         let mut invoke = InvokeError::new(error.kind(), error.to_string());
         invoke.help = error.help().map(str::to_owned);
+        if matches!(error, store::Error::BadCursor) {
+            invoke.fields.push(FieldError { pointer: "cursor".into(), message: error.to_string() });
+        }
         invoke.into()
     }
 }
@@ -67,20 +71,18 @@ pub async fn invocations(
     looking.read(move |reader| reader.invocations(&filter)).await
 }
 
-pub async fn invocation(
-    State(looking): State<Looking>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = InvocationId::parse(&id)
         .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
     // Looked at first: a call that ends meanwhile is then found in the ledger.
     if let Some(active) = looking.active(id) {
-        return Ok(Json(active_json(&active)));
+        return Ok(Json(active_json(&active)).into_response());
     }
     let Json(found) = looking.read(move |reader| reader.invocation(id)).await?;
     let found =
         found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))?;
-    Ok(Json(serde_json::to_value(found).map_err(|error| Problem::internal(error.to_string()))?))
+    // Not by way of a parsed value, which would round the numbers in what went in and came out.
+    Ok(Json(found).into_response())
 }
 
 pub async fn traces(

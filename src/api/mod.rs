@@ -58,8 +58,7 @@ pub fn router(api: Api) -> Router {
         .route("/invoke", post(invoke::envelope))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)
-        .method_not_allowed_fallback(error::wrong_method)
-        .layer(middleware::from_fn(trace_headers::add));
+        .method_not_allowed_fallback(error::wrong_method);
     Router::new()
         .nest("/v1", v1)
         .route("/", get(page::index))
@@ -70,6 +69,7 @@ pub fn router(api: Api) -> Router {
         .route("/docs/errors/{kind}", get(page::error_page))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn(trace_headers::add))
         .with_state(api)
 }
 

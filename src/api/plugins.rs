@@ -96,7 +96,7 @@ pub async fn remove(
 ) -> Result<StatusCode, Problem> {
     let deployment = find(&api, &name, &version)?;
     let host = api.host.clone();
-    blocking(move || host.remove(&deployment)).await?.map_err(Problem::from)?;
+    blocking(move || host.remove(deployment)).await?.map_err(Problem::from)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

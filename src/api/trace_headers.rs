@@ -12,6 +12,9 @@ const TRACEPARENT: &str = "traceparent";
 const SERVER_TIMING: &str = "server-timing";
 
 pub async fn add(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/v1") {
+        return next.run(request).await;
+    }
     let parent = super::trace_context(request.headers());
     complete(next.run(request).await, parent.as_ref())
 }

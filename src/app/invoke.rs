@@ -78,9 +78,9 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
     let trace_id =
         answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
     let ended = if request.stream && answer.status.is_success() {
-        print_stream(answer, json).await
+        print_stream(answer, json, request.watch).await
     } else {
-        print_reply(answer, json).await
+        print_reply(answer, json, request.watch).await
     };
     if matches!(&ended, Err(failure) if failure.is_broken_pipe()) {
         return ended;
@@ -91,7 +91,7 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
     ended
 }
 
-async fn print_reply(answer: Answer, json: bool) -> Result<(), Failure> {
+async fn print_reply(answer: Answer, json: bool, watch: bool) -> Result<(), Failure> {
     let (status, bytes) = answer.bytes().await?;
     if !status.is_success() {
         let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
@@ -106,11 +106,14 @@ async fn print_reply(answer: Answer, json: bool) -> Result<(), Failure> {
     let document: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::internal(format!("the reply is not JSON: {error}")))?;
     print_value(document.get("data").unwrap_or(&Value::Null))?;
-    output::note(&summary(&document["meta"]));
+    // The tree that follows says the same and more.
+    if !watch {
+        output::note(&summary(&document["meta"]));
+    }
     Ok(())
 }
 
-async fn print_stream(answer: Answer, json: bool) -> Result<(), Failure> {
+async fn print_stream(answer: Answer, json: bool, watch: bool) -> Result<(), Failure> {
     let mut events = EventReader::new(answer.body);
     while let Some(StreamEvent { name, data }) = events.next().await? {
         if json {
@@ -122,7 +125,7 @@ async fn print_stream(answer: Answer, json: bool) -> Result<(), Failure> {
         let document = || serde_json::from_str::<Value>(&data).unwrap_or(Value::Null);
         match name.as_str() {
             "chunk" if !json => print_value(&document())?,
-            "end" if !json => output::note(&summary(&document())),
+            "end" if !json && !watch => output::note(&summary(&document())),
             "end" => {}
             "error" => {
                 let failure = Failure::problem(document());
@@ -149,9 +152,8 @@ fn summary(meta: &Value) -> String {
     let text = |member: &str| meta[member].as_str().unwrap_or_default();
     let mut parts = vec![format!("{} {}", text("plugin"), text("version"))];
     parts.push(output::milliseconds(meta["duration_ms"].as_f64().unwrap_or_default()));
-    match meta["attempts"].as_u64() {
-        Some(attempts @ 2..) => parts.push(format!("{attempts} attempts")),
-        _ => {}
+    if let Some(attempts @ 2..) = meta["attempts"].as_u64() {
+        parts.push(format!("{attempts} attempts"));
     }
     if meta["cold_start"] == true {
         parts.push("cold start".into());

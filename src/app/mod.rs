@@ -12,6 +12,7 @@ use crate::package::diagnostic;
 mod cli;
 mod connect;
 mod demo;
+mod doctor;
 mod events;
 mod examples;
 mod failure;
@@ -25,6 +26,7 @@ mod runner;
 mod serve;
 mod target;
 mod tree;
+mod trial;
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -49,6 +51,10 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
+    // Needs no configuration, and must work where there is a bad one.
+    if let Command::Completions { shell } = command {
+        return completions(shell);
+    }
     let (listen, plugin_dirs) = match &command {
         Command::Serve(serve) => (serve.listen.listen.clone(), serve.listen.plugin_dirs.clone()),
         Command::Demo(demo) => (demo.listen.listen.clone(), demo.listen.plugin_dirs.clone()),
@@ -61,11 +67,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         plugin_dirs,
         token_file: global.token_file.clone(),
     };
-    let settings = settings(flags, global.json)?;
+    let loaded = load(flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(format!("the runtime cannot be started: {error}")))?;
+    if matches!(command, Command::Doctor) {
+        return runtime.block_on(doctor::command(&global, loaded));
+    }
+    let settings = usable(loaded, global.json)?;
     runtime.block_on(async {
         match &command {
             Command::Demo(demo) => demo::command(&global, demo, settings).await,
@@ -74,29 +84,35 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,
             Command::Trace(command) => look::trace(&global, command, &settings).await,
-            Command::Logs(command) => look::logs(&global, command, &settings).await,
+            Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
-            _ => Err(Failure::usage("this command is not there yet")),
+            Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
         }
     })
 }
 
-fn settings(flags: Flags, json: bool) -> Result<Settings, Failure> {
+fn load(flags: Flags) -> Result<doctor::Loaded, Failure> {
     let folder = std::env::current_dir()
         .map_err(|error| Failure::internal(format!("the current folder is not known: {error}")))?;
     let environment = |name: &str| std::env::var_os(name);
-    match config::load(&Sources { flags, environment: &environment, folder }) {
-        Ok((settings, report)) => {
-            if !json && !report.is_empty() {
-                let style = Style::stderr();
-                output::note(
-                    report.render(diagnostic::Style { color: style.color, width: style.width }).trim_end(),
-                );
-            }
-            Ok(settings)
-        }
-        Err(error) => Err(Failure::config(error)),
+    Ok(config::load(&Sources { flags, environment: &environment, folder }))
+}
+
+/// The settings, after the remarks that there are on them.
+fn usable(loaded: doctor::Loaded, json: bool) -> Result<Settings, Failure> {
+    let (settings, report) = loaded.map_err(Failure::config)?;
+    if !json && !report.is_empty() {
+        output::note(report.render(Style::stderr().into()).trim_end());
     }
+    Ok(settings)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    output::print_bytes(&script)
 }
 
 /// Wrong usage, `--help` and `--version`: clap has the words and the exit code.

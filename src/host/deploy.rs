@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -29,6 +29,17 @@ use crate::telemetry::{Operation, OperationKind};
 
 /// A secret longer than this is not one.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// How often it is looked whether the last call of a version that was taken away has ended.
+const RETIRE_LOOK: Duration = Duration::from_millis(50);
+
+/// What registering and removing share. Held for a whole change: between the moment at which a package is
+/// kept and that at which its registration is, nobody may find that nothing refers to it.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Packages of versions that are gone, whose last calls still run.
+    draining: Vec<Digest>,
+}
 
 /// A version that has been made live.
 pub struct Registered {
@@ -80,6 +91,16 @@ struct Source {
     folder: PathBuf,
     registered_at: SystemTime,
     convention: Convention,
+    arrival: Arrival,
+}
+
+/// Where a deployment comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    /// Somebody registered it now.
+    New,
+    /// It was registered before this process began, or is not registered at all.
+    Known,
 }
 
 impl Host {
@@ -126,6 +147,7 @@ impl Host {
         let store =
             self.store.as_ref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))?;
         let digest = Digest::parse(&package.digest)?;
+        let _one_at_a_time = lock(&self.changes);
         // The zip is kept as we would write it, so that the same content always has the same bytes.
         let mut zip = tempfile::NamedTempFile::new_in(store.folder().path()).map_err(|error| {
             refused(ErrorKind::Internal, format!("the package cannot be written: {error}"))
@@ -151,6 +173,7 @@ impl Host {
             folder: stored.folder,
             registered_at: registered.registration.registered_at,
             convention: Convention::Plugin,
+            arrival: Arrival::New,
         });
         Ok(Registered { deployment, created: registered.created })
     }
@@ -177,6 +200,7 @@ impl Host {
                         folder: stored.folder,
                         registered_at: registration.registered_at,
                         convention: Convention::Plugin,
+                        arrival: Arrival::Known,
                     });
                     restored += 1;
                 }
@@ -203,30 +227,64 @@ impl Host {
     ) -> Result<Arc<Deployment>, RegisterError> {
         self.accept(&manifest)?;
         let registered_at = SystemTime::now();
-        Ok(self.deploy(Source { manifest, digest: "".into(), folder, registered_at, convention }))
+        Ok(self.deploy(Source {
+            manifest,
+            digest: "".into(),
+            folder,
+            registered_at,
+            convention,
+            arrival: Arrival::Known,
+        }))
     }
 
     /// Takes a version away. Its workers end when its last call has. Blocks on the disk.
-    pub fn remove(&self, deployment: &Arc<Deployment>) -> Result<(), RegisterError> {
+    pub fn remove(&self, deployment: Arc<Deployment>) -> Result<(), RegisterError> {
         let mut operation = Operation::start(&self.telemetry, OperationKind::Remove, None);
         let (name, version) = (&deployment.manifest.name, &deployment.manifest.version);
         operation.set("spanglass.plugin.name", name.shared());
         operation.set("spanglass.plugin.version", version.to_string());
+        let mut changes = lock(&self.changes);
         if let Some(store) = &self.store {
             store.remove_registration(name, version, None)?;
         }
-        if let Some(removed) = self.registry.remove(name.as_str(), version) {
+        let removed = self.registry.remove(name.as_str(), version);
+        drop(deployment);
+        if let Some(removed) = removed {
             let series = &removed.series;
             let (from, to) = (Some(label_of(&removed.state())), label_of(&Lifecycle::Destroyed));
             self.telemetry.emit(LifecycleChanged { series, from, to, cause: None });
             self.telemetry.emit(PluginRemoved { series });
-            retire(removed);
+            let draining = is_called(&removed).then(|| Digest::parse(&removed.digest).ok()).flatten();
+            changes.draining.extend(draining.clone());
+            self.retire(removed, draining);
         }
         if let Some(store) = &self.store {
-            // Whoever downloads the package at this moment has it open already.
-            store.remove_unreferenced_packages(&[], Duration::ZERO)?;
+            changes.sweep(store)?;
         }
         Ok(())
+    }
+
+    /// A deployment that was replaced or removed: its workers end, and its files go, once the last call has
+    /// let go of it. `draining`: the package that waits for that.
+    fn retire(&self, deployment: Arc<Deployment>, draining: Option<Digest>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (changes, store) = (self.changes.clone(), self.store.clone());
+        runtime.spawn(async move {
+            while is_called(&deployment) {
+                tokio::time::sleep(RETIRE_LOOK).await;
+            }
+            if let Body::Running(running) = &deployment.body {
+                running.pool.stop(STOP_GRACE).await;
+            }
+            let (Some(store), Some(drained)) = (store, draining) else { return };
+            let sweep = move || {
+                let mut changes = lock(&changes);
+                changes.draining.retain(|digest| *digest != drained);
+                // What cannot be removed now goes with the next one that is.
+                let _ = changes.sweep(&store);
+            };
+            let _ = tokio::task::spawn_blocking(sweep).await;
+        });
     }
 
     /// The zip of a registered package.
@@ -275,30 +333,35 @@ impl Host {
             series,
             body,
         });
+        self.tell_start(&deployment, source.arrival);
+        if let Some(replaced) = self.registry.insert(deployment.clone()) {
+            // The same content: its package is still needed.
+            self.retire(replaced, None);
+        }
+        deployment
+    }
+
+    /// The steps from nothing to where it stands. Those of a version that is not new are counted, and are
+    /// news only if it did not come up.
+    fn tell_start(&self, deployment: &Deployment, arrival: Arrival) {
+        let series = &deployment.series;
         let mut from = Lifecycle::Initialized;
         for to in [Lifecycle::Registered, deployment.state()] {
             if to == from {
                 continue;
             }
-            let cause = to.to_string();
-            let cause = matches!(to, Lifecycle::Failed { .. }).then_some(cause.as_str());
-            let series = &deployment.series;
-            self.telemetry.emit(LifecycleChanged {
-                series,
-                from: Some(label_of(&from)),
-                to: label_of(&to),
-                cause,
-            });
+            let cause = matches!(to, Lifecycle::Failed { .. }).then(|| to.to_string());
+            if arrival == Arrival::Known && cause.is_none() {
+                self.telemetry.metrics().lifecycle(series.name(), label_of(&to));
+            } else {
+                let (from, to) = (Some(label_of(&from)), label_of(&to));
+                self.telemetry.emit(LifecycleChanged { series, from, to, cause: cause.as_deref() });
+            }
             from = to;
         }
-        if let Some(replaced) = self.registry.insert(deployment.clone()) {
-            retire(replaced);
+        if arrival == Arrival::New && matches!(deployment.body, Body::Running(_)) {
+            self.telemetry.emit(PluginRegistered { series, digest: &deployment.digest });
         }
-        if matches!(deployment.body, Body::Running(_)) {
-            let (series, digest) = (&deployment.series, &*deployment.digest);
-            self.telemetry.emit(PluginRegistered { series, digest });
-        }
-        deployment
     }
 
     fn build(
@@ -338,14 +401,21 @@ fn refused(kind: ErrorKind, message: impl Into<String>) -> RegisterError {
     RegisterError::Refused(InvokeError::new(kind, message))
 }
 
-/// A deployment that was replaced or removed: its pool ends once the last call has let go of it.
-fn retire(deployment: Arc<Deployment>) {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    runtime.spawn(async move {
-        if let Body::Running(running) = &deployment.body {
-            running.pool.stop(STOP_GRACE).await;
-        }
-    });
+impl Changes {
+    /// Removes the packages that nobody needs any more. Who downloads one at this moment has it open already.
+    fn sweep(&self, store: &store::Store) -> Result<(), store::Error> {
+        store.remove_unreferenced_packages(&self.draining, Duration::ZERO).map(drop)
+    }
+}
+
+fn lock(changes: &Mutex<Changes>) -> MutexGuard<'_, Changes> {
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether anybody but the one who asks holds it. Each call does, from its route to its end; nothing tells
+/// when the last lets go.
+fn is_called(deployment: &Arc<Deployment>) -> bool {
+    Arc::strong_count(deployment) > 1
 }
 
 fn compile(schema: Option<&Arc<Value>>) -> Result<Option<Schema>, String> {

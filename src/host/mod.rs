@@ -5,8 +5,8 @@
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ pub mod services;
 pub mod settings;
 mod stack;
 
-pub use deploy::{RegisterError, Registered};
+pub use deploy::{RegisterError, Registered, read_secret};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.
@@ -45,6 +45,7 @@ pub struct Host {
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: Settings,
+    changes: Arc<Mutex<deploy::Changes>>,
     /// What was there before has been deployed, and the server is not stopping.
     ready: AtomicBool,
 }
@@ -68,7 +69,8 @@ impl Host {
             .filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
         let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
         let ready = AtomicBool::new(false);
-        Host { telemetry, registry, store, ledger, runtimes, services, settings, ready }
+        let changes = Arc::default();
+        Host { telemetry, registry, store, ledger, runtimes, services, settings, changes, ready }
     }
 
     /// Runs one call from beginning to end. Dropping the future is how a caller leaves.

@@ -235,7 +235,9 @@ mod tests {
     #[test]
     fn after_its_time_one_call_probes_and_the_others_are_still_refused() {
         let (breaker, now) = (breaker(), Instant::now());
-        (0..4).for_each(|_| drop(pass(&breaker, Ending::Failed, now)));
+        for _ in 0..4 {
+            pass(&breaker, Ending::Failed, now);
+        }
         let later = now + Duration::from_secs(15);
         assert_eq!(breaker.enter(later).unwrap(), Entry::Probe);
         assert!(breaker.enter(later).is_err());
@@ -249,7 +251,9 @@ mod tests {
     #[test]
     fn a_probe_whose_caller_left_makes_place_for_the_next() {
         let (breaker, now) = (breaker(), Instant::now());
-        (0..4).for_each(|_| drop(pass(&breaker, Ending::Failed, now)));
+        for _ in 0..4 {
+            pass(&breaker, Ending::Failed, now);
+        }
         let later = now + Duration::from_secs(15);
         let entry = breaker.enter(later).unwrap();
         drop(Passage { breaker: &breaker, entry: Some(entry) });
@@ -259,7 +263,9 @@ mod tests {
     #[test]
     fn what_lies_outside_the_window_is_forgotten() {
         let (breaker, now) = (breaker(), Instant::now());
-        (0..3).for_each(|_| drop(pass(&breaker, Ending::Failed, now)));
+        for _ in 0..3 {
+            pass(&breaker, Ending::Failed, now);
+        }
         assert_eq!(pass(&breaker, Ending::Failed, now + Duration::from_secs(31)), None);
     }
 

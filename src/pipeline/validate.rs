@@ -15,6 +15,10 @@ use crate::package::schema::Schema;
 use crate::telemetry::names::span;
 use crate::telemetry::{Captured, SpanRef};
 
+/// JSON that is nested deeper is no input and no output: as deep as most readers go (a schema's check, most
+/// clients), and less than what breaks a worker's.
+const DEPTH_MAX: usize = 127;
+
 pub struct Validate;
 
 impl Policy for Validate {
@@ -96,6 +100,7 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
         }
         return Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"));
     }
+    within_depth(&input, ErrorKind::InvalidInput, "the input")?;
     let parsed =
         parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
     call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
@@ -132,9 +137,41 @@ fn check(
     kind: ErrorKind,
     what: &str,
 ) -> Result<Option<Value>, InvokeError> {
+    within_depth(json, kind, what)?;
     let value = parse_for(schema, json).map_err(|error| invalid(kind, what, &error))?;
     fit(schema, value.as_ref(), kind, what)?;
     Ok(value)
+}
+
+fn within_depth(json: &RawValue, kind: ErrorKind, what: &str) -> Result<(), InvokeError> {
+    if depth(json) <= DEPTH_MAX {
+        return Ok(());
+    }
+    Err(InvokeError::new(kind, format!("{what} is nested more than {DEPTH_MAX} levels deep")))
+}
+
+/// How deep lists and objects lie in one another. The text is JSON already.
+fn depth(json: &RawValue) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.get().bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
+                    if byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Parses only for a schema: without one nobody needs the value.
@@ -177,4 +214,23 @@ fn captured(
     let text = redacted.as_deref().unwrap_or_else(|| json.get());
     let kept = truncate(text, plugin.capture_bytes_max);
     Captured { json: kept.to_owned(), truncated: kept.len() < text.len(), redacted: redacted.is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_what_lies_in_one_another_and_nothing_in_texts() {
+        for (json, expected) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a": [], "b": {}}"#, 2),
+            (r#"["[[[", "\"[[[", "\\", [1]]"#, 2),
+            (r#"{"[[[": "\u005b[\"]}"}"#, 1),
+        ] {
+            let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
+            assert_eq!(depth(&raw), expected, "{json}");
+        }
+    }
 }

@@ -222,11 +222,13 @@ impl Pool {
         }
         state.idle.push(Idle { instance, since: Instant::now() });
         let beyond_min = state.idle.len() > self.settings.instances_min as usize;
-        let reap = beyond_min && !std::mem::replace(&mut state.reaping, true);
+        // Without a runtime the program is ending, and everything with it.
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| beyond_min && !state.reaping);
+        state.reaping |= runtime.is_some();
         drop(state);
         self.observer.instances(InstanceState::Idle, 1);
-        if reap {
-            tokio::spawn(reap_idle(Arc::downgrade(&self)));
+        if let Some(runtime) = runtime {
+            runtime.spawn(reap_idle(Arc::downgrade(&self)));
         }
     }
 

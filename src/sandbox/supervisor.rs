@@ -30,6 +30,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// Call first thing in `main`, before any thread is started. If this process is meant to be a supervisor, it
 /// becomes one and the function does not return.
+#[allow(clippy::exit, reason = "this process is nothing but a supervisor, and the supervisor has ended")]
 pub fn main_if_asked() {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == SUBCOMMAND) {
         std::process::exit(i32::from(run().is_err()));
@@ -190,6 +191,7 @@ impl Supervisor<'_> {
     }
 
     /// The runner has gone: nothing stays.
+    #[allow(clippy::disallowed_methods, reason = "one thread, and nothing left to wait for but deaths")]
     fn farewell(&mut self) {
         let start = Instant::now();
         while self.family.kill(|_| true) > 0 && start.elapsed() < FAREWELL_MAX {

@@ -54,6 +54,8 @@ impl DataFolder {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(Error::io("open", &path))?;
         let deadline = Instant::now() + wait;
+        #[allow(clippy::disallowed_methods, reason = "a lock of files has no event to wait for")]
+        let pause = || std::thread::sleep(LOCK_POLL);
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -61,7 +63,7 @@ impl DataFolder {
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
                     return Err(Error::InUse { pid: read_pid(&mut file), folder: folder.path });
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => pause(),
             }
         }
         write_pid(&mut file).map_err(Error::io("write", &path))?;

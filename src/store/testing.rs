@@ -1,5 +1,10 @@
 //! For tests of this room: children to kill, and things that a machine may lack.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on plain threads of their own, each wait within a bound"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};

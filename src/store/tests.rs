@@ -1,5 +1,10 @@
 //! What a kill -9 may not take.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on plain threads of their own, each wait within a bound"
+)]
+
 use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;

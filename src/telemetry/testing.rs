@@ -1,5 +1,10 @@
 //! What the tests of this room share: telemetry whose records are kept, calls, and collectors with faults.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on plain threads of their own, each wait within a bound"
+)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -339,7 +339,8 @@ const ENDINGS: &[Ending] = &[
     },
 ];
 
-const ECHO: &str = "def invoke(input_data):\n    return input_data\n\ndef other(input_data):\n    return {}\n";
+const ECHO: &str =
+    "def invoke(input_data):\n    return input_data\n\ndef other(input_data):\n    return {}\n";
 
 const TYPED: &str = r#"
 import os, signal, time
@@ -454,7 +455,11 @@ fn check_counters(ending: &Ending, before: &Scrape, after: &Scrape) {
         assert_eq!((labels, change), ([plugin, version, outcome].map(String::from).each_ref(), 1.0));
     }
     let attempts = after.changes(before, "spanglass_attempts_total");
-    assert_eq!(attempts.iter().map(|(_, change)| *change as u64).sum::<u64>(), ending.attempts, "{attempts:?}");
+    assert_eq!(
+        attempts.iter().map(|(_, change)| *change as u64).sum::<u64>(),
+        ending.attempts,
+        "{attempts:?}"
+    );
     assert_eq!(after.changes(before, "spanglass_active_invocations"), []);
     assert_eq!(after.unbalanced(), [""; 0]);
 }
@@ -470,7 +475,14 @@ async fn check_answer(client: &Client, ending: &Ending, reply: &Reply) -> (Strin
         assert_eq!(meta["trace_id"], header_trace_id);
         assert_eq!(keys(&document), ["data", "meta", "status"]);
         let members = [
-            "action", "attempts", "cold_start", "duration_ms", "invocation_id", "plugin", "queue_ms", "trace_id",
+            "action",
+            "attempts",
+            "cold_start",
+            "duration_ms",
+            "invocation_id",
+            "plugin",
+            "queue_ms",
+            "trace_id",
             "version",
         ];
         assert_eq!(keys(meta), members);
@@ -554,7 +566,8 @@ async fn check_command(server: &Server, ending: &Ending) {
     if let Some(version) = text("version") {
         target += &format!("@{version}");
     }
-    let mut arguments = vec!["invoke".to_owned(), target, "--json".into(), "--input".into(), body["input"].get().into()];
+    let mut arguments =
+        vec!["invoke".to_owned(), target, "--json".into(), "--input".into(), body["input"].get().into()];
     for option in ["action", "timeout"] {
         if let Some(value) = text(option) {
             arguments.extend([format!("--{option}"), value]);
@@ -568,9 +581,16 @@ async fn check_command(server: &Server, ending: &Ending) {
         None => {
             assert_eq!(document["status"], "success");
             let input = body["input"].get();
-            assert!(ending.plugin != "echo" || text("action").is_some() || ran.stdout.contains(input.split(':').nth(1).unwrap().trim_matches([' ', '}'])), "{ran:#?}");
+            assert!(
+                ending.plugin != "echo"
+                    || text("action").is_some()
+                    || ran.stdout.contains(input.split(':').nth(1).unwrap().trim_matches([' ', '}'])),
+                "{ran:#?}"
+            );
         }
-        Some((kind, _)) => assert_eq!((&document["kind"], &document["status"]), (&json!(kind), &json!(ending.status))),
+        Some((kind, _)) => {
+            assert_eq!((&document["kind"], &document["status"]), (&json!(kind), &json!(ending.status)))
+        }
     }
 }
 
@@ -584,7 +604,8 @@ async fn arrange(server: &Server, ending: &Ending) -> Option<tokio::task::JoinHa
         Arrange::Occupied => {
             let busy = server.home.write("busy", "");
             let (client, plugin) = (server.client.clone(), ending.plugin);
-            let occupant = tokio::spawn(async move { client.invoke(plugin, json!({"while_exists": busy})).await });
+            let occupant =
+                tokio::spawn(async move { client.invoke(plugin, json!({"while_exists": busy})).await });
             wait_active(&server.client, plugin, 1).await;
             Some(occupant)
         }
@@ -611,7 +632,8 @@ struct Span {
 }
 
 fn spans_of_ledger(trace: &Value) -> Vec<Span> {
-    let kind = |kind: &Value| ["internal", "server", "client"].into_iter().find(|known| kind == known).unwrap();
+    let kind =
+        |kind: &Value| ["internal", "server", "client"].into_iter().find(|known| kind == known).unwrap();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let span = |span: &Value| Span {
         id: text(&span["span_id"]).unwrap(),
@@ -654,7 +676,8 @@ fn check_spans(ending: &Ending, spans: &[Span], root_kind: Option<&str>) {
         }
         assert_eq!(span.kind, "internal", "{span:?}");
     }
-    let mut expected: Vec<_> = ending.spans.iter().map(|(n, p, failed)| (n.to_string(), p.to_string(), *failed)).collect();
+    let mut expected: Vec<_> =
+        ending.spans.iter().map(|(n, p, failed)| (n.to_string(), p.to_string(), *failed)).collect();
     found.sort();
     expected.sort();
     assert_eq!(found, expected);
@@ -675,7 +698,9 @@ fn check_root<'a>(spans: &'a [Span], ending: &Ending, kind: Option<&str>) -> &'a
     assert_eq!(attribute("error.type"), json!(ending.error.map(|(kind, _)| kind)));
     assert_eq!(attribute("spanglass.blame"), json!(ending.error.map(|(_, blame)| blame)));
     assert!(attribute("spanglass.cold_start").is_boolean());
-    for name in ["spanglass.invocation.id", "spanglass.action", "spanglass.input.bytes", "spanglass.output.bytes"] {
+    for name in
+        ["spanglass.invocation.id", "spanglass.action", "spanglass.input.bytes", "spanglass.output.bytes"]
+    {
         assert!(root.attributes.contains_key(name), "{name}: {root:#?}");
     }
     if ending.counted_as[1] != "_other" {
@@ -690,7 +715,8 @@ fn check_root<'a>(spans: &'a [Span], ending: &Ending, kind: Option<&str>) -> &'a
 }
 
 fn ids(document: &Value) -> (String, String) {
-    let id = |name: &str| document[name].as_str().unwrap_or_else(|| panic!("{name}: {document:#}")).to_owned();
+    let id =
+        |name: &str| document[name].as_str().unwrap_or_else(|| panic!("{name}: {document:#}")).to_owned();
     let invocation_id = id("invocation_id");
     assert_eq!(&invocation_id[14..15], "7", "a UUIDv7: {invocation_id}");
     (invocation_id, id("trace_id"))
@@ -723,7 +749,8 @@ async fn a_caller_who_leaves_ends_the_call_as_dropped_and_its_worker() {
     if !require("python3") {
         return;
     }
-    let home = Home::new().plugin("patient", "actions: {chunks: {entrypoint: 'executor.py:chunks'}}", PATIENT);
+    let home =
+        Home::new().plugin("patient", "actions: {chunks: {entrypoint: 'executor.py:chunks'}}", PATIENT);
     let server = home.serve().await;
     for (action, mode) in [("invoke", "sync"), ("chunks", "stream"), ("chunks", "sync")] {
         println!("{action} {mode}");
@@ -732,7 +759,10 @@ async fn a_caller_who_leaves_ends_the_call_as_dropped_and_its_worker() {
         let body = json!({"input": {"pid_file": pid_file}, "action": action});
         let client = Client::new(server.url());
         let path = format!("/v1/plugins/patient/invoke?mode={mode}");
-        let call = tokio::spawn(async move { client.try_send(Method::POST, &path, &[], body.to_string()).await.is_ok() });
+        let call =
+            tokio::spawn(
+                async move { client.try_send(Method::POST, &path, &[], body.to_string()).await.is_ok() },
+            );
         eventually("the call runs", PATIENCE, || read_pid(&pid_file).is_some()).await;
         let worker = read_pid(&pid_file).unwrap();
         assert!(alive(worker));
@@ -744,7 +774,10 @@ async fn a_caller_who_leaves_ends_the_call_as_dropped_and_its_worker() {
         let endings = after.changes(&before, "spanglass_invocations_total");
         assert_eq!(endings.len(), 1, "{endings:?}");
         let (labels, count) = &endings[0];
-        assert_eq!((labels["outcome"].as_str(), labels["error_type"].as_str(), *count), ("dropped", "cancelled", 1.0));
+        assert_eq!(
+            (labels["outcome"].as_str(), labels["error_type"].as_str(), *count),
+            ("dropped", "cancelled", 1.0)
+        );
         assert_eq!((labels["blame"].as_str(), labels["action"].as_str()), ("caller", action));
         let histogram = after.changes(&before, "spanglass_invocation_duration_seconds_count");
         assert_eq!(histogram.len(), 1);
@@ -789,8 +822,13 @@ async fn who_is_not_let_in_gets_a_problem_and_makes_no_invocation() {
         reply.traceparent();
         let problem = reply.json();
         assert_eq!((&problem["kind"], &problem["blame"]), (&json!(kind), &json!("caller")));
-        assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!(format!("/docs/errors/{kind}"))));
-        assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+        assert_eq!(
+            (&problem["status"], &problem["type"]),
+            (&json!(status), &json!(format!("/docs/errors/{kind}")))
+        );
+        assert!(
+            !problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty()
+        );
     }
     let after = server.client.scrape().await;
     assert_eq!(after.changes(&before, "spanglass_invocations_total"), []);
@@ -896,7 +934,16 @@ async fn a_stream_is_chunks_and_one_end() {
     }
 
     // On the command line: a line for each event.
-    let arguments = ["invoke", "streaming", "--action", "asynchronous", "--stream", "--json", "--input", r#"{"chunks": 3}"#];
+    let arguments = [
+        "invoke",
+        "streaming",
+        "--action",
+        "asynchronous",
+        "--stream",
+        "--json",
+        "--input",
+        r#"{"chunks": 3}"#,
+    ];
     let ran = server.home.run(&arguments).await;
     assert_eq!(ran.code, 0, "{ran:#?}");
     let lines = ran.json_lines();
@@ -908,5 +955,8 @@ async fn a_stream_is_chunks_and_one_end() {
     let ran = server.home.run(&["invoke", "streaming", "--stream", "--json", "--input", &input]).await;
     assert_eq!(ran.code, 4, "{ran:#?}");
     let lines = ran.json_lines();
-    assert_eq!((lines.len(), &lines[1]["event"], &lines[1]["data"]["kind"]), (2, &json!("error"), &json!("plugin_error")));
+    assert_eq!(
+        (lines.len(), &lines[1]["event"], &lines[1]["data"]["kind"]),
+        (2, &json!("error"), &json!("plugin_error"))
+    );
 }

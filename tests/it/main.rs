@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
+mod accounting;
+mod cli;
 mod contract;
+mod faults;
 mod function;
 mod hostile;
+mod http;
 mod manifest;
+mod one_trace;
 mod pool;
 mod supervision;
 mod support;

@@ -19,8 +19,10 @@ use spanglass::runtimes::{
 };
 
 pub mod metrics;
+pub mod packages;
 pub mod server;
 pub mod sink;
+pub mod upstream;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -266,7 +268,9 @@ pub struct Worker {
 impl Worker {
     pub async fn call(&mut self, input: Value) -> (TestGuest, Result<CallEnd, InvokeError>) {
         let mut guest = TestGuest::default();
-        let result = self.instance.call(request(input), &mut guest).await;
+        let call = self.instance.call(request(input), &mut guest);
+        let result =
+            tokio::time::timeout(PATIENCE * 3, call).await.expect("each of these calls ends by itself");
         (guest, result)
     }
 

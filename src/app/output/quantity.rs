@@ -14,15 +14,15 @@ pub fn nanoseconds(ns: u64) -> String {
     let seconds = (ns + 500_000_000) / 1_000_000_000;
     match ns {
         0 => "0".to_owned(),
-        ..1_000 => format!("{ns}ns"),
+        1..1_000 => format!("{ns}ns"),
         // The bounds lie where rounding would print the next unit's first number.
-        ..9_950 => format!("{:.1}µs", ns as f64 / 1e3),
-        ..999_500 => format!("{:.0}µs", ns as f64 / 1e3),
-        ..9_995_000 => format!("{:.2}ms", ns as f64 / 1e6),
-        ..99_950_000 => format!("{:.1}ms", ns as f64 / 1e6),
-        ..999_500_000 => format!("{:.0}ms", ns as f64 / 1e6),
-        ..9_995_000_000 => format!("{:.2}s", ns as f64 / 1e9),
-        ..59_950_000_000 => format!("{:.1}s", ns as f64 / 1e9),
+        1_000..9_950 => format!("{:.1}µs", ns as f64 / 1e3),
+        9_950..999_500 => format!("{:.0}µs", ns as f64 / 1e3),
+        999_500..9_995_000 => format!("{:.2}ms", ns as f64 / 1e6),
+        9_995_000..99_950_000 => format!("{:.1}ms", ns as f64 / 1e6),
+        99_950_000..999_500_000 => format!("{:.0}ms", ns as f64 / 1e6),
+        999_500_000..9_995_000_000 => format!("{:.2}s", ns as f64 / 1e9),
+        9_995_000_000..59_950_000_000 => format!("{:.1}s", ns as f64 / 1e9),
         _ if seconds < HOUR => format!("{}m {:02}s", seconds / MINUTE, seconds % MINUTE),
         _ if seconds < DAY => format!("{}h {:02}m", seconds / HOUR, seconds % HOUR / MINUTE),
         _ => format!("{}d {:02}h", seconds / DAY, seconds % DAY / HOUR),
@@ -63,9 +63,9 @@ pub fn ago(time: &str, now: SystemTime) -> String {
     let seconds = now.duration_since(then).unwrap_or(Duration::ZERO).as_secs();
     match seconds {
         0 => "now".to_owned(),
-        ..60 => format!("{seconds}s ago"),
-        ..3_600 => format!("{}m ago", seconds / 60),
-        ..86_400 => format!("{}h ago", seconds / 3_600),
+        1..60 => format!("{seconds}s ago"),
+        60..3_600 => format!("{}m ago", seconds / 60),
+        3_600..86_400 => format!("{}h ago", seconds / 3_600),
         _ => format!("{}d ago", seconds / 86_400),
     }
 }

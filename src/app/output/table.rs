@@ -123,7 +123,8 @@ mod tests {
     use super::*;
 
     fn example() -> Table {
-        let mut table = Table::new(vec![Column::left("NAME"), Column::right("TIME"), Column::elastic("INPUT")]);
+        let mut table =
+            Table::new(vec![Column::left("NAME"), Column::right("TIME"), Column::elastic("INPUT")]);
         table.push(vec!["漢字".to_owned().into(), "1.2ms".to_owned().into(), "a=1 ".repeat(30).into()]);
         table.push(vec!["text-stats".to_owned().into(), "61µs".to_owned().into()]);
         table
@@ -153,6 +154,6 @@ mod tests {
 
     #[test]
     fn what_a_program_reads_is_not_cut() {
-        assert!(example().render(&Style::plain(40)).contains(&"a=1 ".repeat(30).trim_end()));
+        assert!(example().render(&Style::plain(40)).contains("a=1 ".repeat(30).trim_end()));
     }
 }

@@ -2,27 +2,19 @@
 //! Requests that a plugin makes through the host are answered by the example's stubs, never by the network.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::{Value, json};
 
-use crate::app::connect;
 use crate::app::examples::{Actual, Difference, judge};
 use crate::app::failure::{EXIT_FOUND, Failure};
-use crate::app::local::Local;
 use crate::app::output::{self, Paint, Style, printable};
-use crate::app::runner::{Keep, Options, Runner};
-use crate::app::target::Target;
+use crate::app::trial::Trial;
 use crate::config::Settings;
-use crate::host::services::StubServices;
-use crate::model::kind::ErrorKind;
+use crate::model::guest::LogStream;
+use crate::model::ids::TraceId;
 use crate::package::Package;
 use crate::package::manifest::Example;
-use crate::runtimes::Convention;
-use crate::telemetry::LogTarget;
 
 /// Lines that a failed example printed.
 const LINES_MAX: usize = 20;
@@ -30,13 +22,14 @@ const LINES_MAX: usize = 20;
 pub async fn command(path: &Path, json: bool, settings: &Settings) -> Result<(), Failure> {
     let package = Package::load(path)?;
     let begun = Instant::now();
-    let mut results = Vec::new();
-    if !package.manifest.examples.is_empty() {
-        let stage = Stage::set(&package, settings)?;
-        let ran = stage.run(&package, json, &mut results).await;
-        stage.clear().await;
-        ran?;
-    }
+    let results = if package.manifest.examples.is_empty() {
+        Vec::new()
+    } else {
+        let trial = Trial::start(settings, &package)?;
+        let ran = run(&trial, &package, json).await;
+        trial.finish().await;
+        ran?
+    };
     let failed = results.iter().filter(|result| !result.differences.is_empty()).count();
     if json {
         let examples: Vec<Value> = results.iter().map(ExampleResult::to_json).collect();
@@ -54,7 +47,7 @@ struct ExampleResult {
     /// None: it passed.
     differences: Vec<Difference>,
     duration_ms: f64,
-    trace_id: Option<String>,
+    trace_id: String,
     /// What a failed one printed.
     lines: Vec<String>,
 }
@@ -72,112 +65,62 @@ impl ExampleResult {
     }
 }
 
-/// A host for one plugin, which nobody else can call.
-struct Stage {
-    target: Target,
-    stubs: Arc<StubServices>,
-    /// Holds the unpacked files until the workers have ended.
-    folder: tempfile::TempDir,
+async fn run(trial: &Trial, package: &Package, json: bool) -> Result<Vec<ExampleResult>, Failure> {
+    let mut results = Vec::new();
+    let examples = &package.manifest.examples;
+    let style = Style::stdout();
+    if !json {
+        output::print(&format!("running {} examples of {}\n", examples.len(), package.manifest.name))?;
+    }
+    for example in examples {
+        if !json {
+            output::print(&format!("test {} ... ", printable(&example.name)))?;
+        }
+        let result = run_one(trial, example).await?;
+        if !json {
+            let passed = result.differences.is_empty();
+            let word =
+                if passed { style.paint(Paint::Good, "ok") } else { style.paint(Paint::Bad, "FAILED") };
+            output::print(&format!("{word}\n"))?;
+        }
+        results.push(result);
+    }
+    Ok(results)
 }
 
-impl Stage {
-    fn set(package: &Package, settings: &Settings) -> Result<Stage, Failure> {
-        let folder = tempfile::tempdir()
-            .map_err(|error| Failure::internal(format!("a temporary folder cannot be made: {error}")))?;
-        let files = folder.path().join(package.manifest.name.as_str());
-        package.unpack_into(&files)?;
-        let stubs = Arc::new(StubServices::default());
-        let logs = connect::logs(settings, LogTarget::Off);
-        // The traces stay in the ledger, so that a failed example can be looked at afterwards.
-        let options = Options { services: stubs.clone(), ..Options::new(Keep::Ledger, logs) };
-        let runner = Runner::start(settings, options)?;
-        runner.host.deploy_transient(package.manifest.clone(), files, Convention::Plugin)?;
-        Ok(Stage { target: Target::Local(Box::new(Local::of(runner))), stubs, folder })
-    }
-
-    async fn run(
-        &self,
-        package: &Package,
-        json: bool,
-        results: &mut Vec<ExampleResult>,
-    ) -> Result<(), Failure> {
-        let examples = &package.manifest.examples;
-        let style = Style::stdout();
-        if !json {
-            output::print(&format!("running {} examples of {}\n", examples.len(), package.manifest.name))?;
+async fn run_one(trial: &Trial, example: &Example) -> Result<ExampleResult, Failure> {
+    let completed = trial.run(example).await;
+    let differences = match &completed.result {
+        Ok(output) => {
+            let output = output.as_ref().map_or("null", |output| output.get());
+            let output: Value = serde_json::from_str(output)
+                .map_err(|error| Failure::internal(format!("the output is not JSON: {error}")))?;
+            judge(example.expect.as_ref(), Actual::Output(&output))
         }
-        for example in examples {
-            if !json {
-                output::print(&format!("test {} ... ", printable(&example.name)))?;
-            }
-            let result = self.run_one(package, example).await?;
-            if !json {
-                let passed = result.differences.is_empty();
-                let word =
-                    if passed { style.paint(Paint::Good, "ok") } else { style.paint(Paint::Bad, "FAILED") };
-                output::print(&format!("{word}\n"))?;
-            }
-            results.push(result);
+        Err(error) => {
+            judge(example.expect.as_ref(), Actual::Failed { kind: error.kind, message: &error.message })
         }
-        Ok(())
-    }
+    };
+    let meta = completed.meta;
+    let lines = if differences.is_empty() { Vec::new() } else { printed(trial, meta.trace_id) };
+    Ok(ExampleResult {
+        name: example.name.clone(),
+        action: example.action.clone(),
+        differences,
+        duration_ms: (meta.duration.as_secs_f64() * 1e6).round() / 1e3,
+        trace_id: meta.trace_id.to_string(),
+        lines,
+    })
+}
 
-    async fn run_one(&self, package: &Package, example: &Example) -> Result<ExampleResult, Failure> {
-        self.stubs.set(example.http.clone());
-        let body = format!(
-            "{{\"input\":{},\"action\":{}}}",
-            example.input.get(),
-            Value::from(example.action.as_str())
-        );
-        let path = format!("/v1/plugins/{}/invoke?mode=sync", package.manifest.name);
-        let begun = Instant::now();
-        let answer = self.target.send(Method::POST, &path, Some(Bytes::from(body))).await?;
-        let (status, bytes) = answer.bytes().await?;
-        let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
-            Failure::internal(format!("the host answered {status} with something that is not JSON"))
-        })?;
-        let actual = if status.is_success() {
-            Actual::Output(&document["data"])
-        } else {
-            Actual::Failed {
-                kind: document["kind"].as_str().and_then(ErrorKind::parse).unwrap_or(ErrorKind::Internal),
-                message: document["detail"].as_str().unwrap_or_default(),
-            }
-        };
-        let differences = judge(example.expect.as_ref(), actual);
-        let meta = if status.is_success() { &document["meta"] } else { &document };
-        let trace_id = meta["trace_id"].as_str().map(str::to_owned);
-        let lines = match &trace_id {
-            Some(trace_id) if !differences.is_empty() => self.lines_of(trace_id).await,
-            _ => Vec::new(),
-        };
-        let took = begun.elapsed().as_secs_f64() * 1e3;
-        Ok(ExampleResult {
-            name: example.name.clone(),
-            action: example.action.clone(),
-            differences,
-            duration_ms: meta["duration_ms"].as_f64().unwrap_or((took * 1e3).round() / 1e3),
-            trace_id,
-            lines,
-        })
-    }
-
-    /// What the plugin printed. Without it, the report is only shorter.
-    async fn lines_of(&self, trace_id: &str) -> Vec<String> {
-        let Ok(trace) = self.target.get(&format!("/v1/traces/{trace_id}")).await else { return Vec::new() };
-        let logs = trace["logs"].as_array().into_iter().flatten();
-        let printed = logs.filter(|log| log["stream"] != "host").filter_map(|log| log["body"].as_str());
-        let mut lines: Vec<String> = printed.map(printable).collect();
-        let skipped = lines.len().saturating_sub(LINES_MAX);
-        lines.drain(..skipped);
-        lines
-    }
-
-    async fn clear(self) {
-        let Stage { target, folder, .. } = self;
-        target.finish().await;
-        drop(folder);
-    }
+/// What the plugin printed during a call. Where it cannot be read, the report is only shorter.
+fn printed(trial: &Trial, trace_id: TraceId) -> Vec<String> {
+    let logs = trial.trace(trace_id).map(|trace| trace.logs).unwrap_or_default();
+    let printed = logs.iter().filter(|log| log.stream != LogStream::Host.as_str());
+    let mut lines: Vec<String> = printed.map(|log| printable(&log.body)).collect();
+    let skipped = lines.len().saturating_sub(LINES_MAX);
+    lines.drain(..skipped);
+    lines
 }
 
 fn summary(results: &[ExampleResult], took: Duration, style: &Style) -> String {
@@ -200,13 +143,8 @@ fn summary(results: &[ExampleResult], took: Duration, style: &Style) -> String {
         for line in &result.lines {
             out += &format!("  {} {line}\n", style.paint(Paint::Dim, "|"));
         }
-        if let Some(trace_id) = &result.trace_id {
-            out += &format!(
-                "  {} spanglass trace show {}\n",
-                style.paint(Paint::Accent, "trace:"),
-                printable(trace_id)
-            );
-        }
+        let trace = style.paint(Paint::Accent, "trace:");
+        out += &format!("  {trace} spanglass trace show {}\n", result.trace_id);
     }
     let word =
         if failed.is_empty() { style.paint(Paint::Good, "ok") } else { style.paint(Paint::Bad, "FAILED") };
@@ -225,7 +163,7 @@ mod tests {
             action: "invoke".into(),
             differences,
             duration_ms: 1.5,
-            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
             lines: vec!["scored 0.4".into()],
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use self::interpreter::Interpreter;
+pub use self::interpreter::Interpreter;
 use self::launcher::PythonLauncher;
 use self::scratch::Scratch;
 use super::{DeploymentSpec, Launcher, Runtime};

@@ -40,7 +40,10 @@ struct Line {
 
 impl Capture {
     pub fn feed(&mut self, stream: LogStream, mut bytes: &[u8], log: &mut dyn FnMut(GuestLog)) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        if self.lines == LINES_MAX {
+            bytes = self.skip_lines(stream, bytes);
+        }
+        while let Some(end) = memchr::memchr(b'\n', bytes) {
             self.extend(stream, &bytes[..end]);
             self.end_line(stream, log);
             bytes = &bytes[end + 1..];
@@ -82,6 +85,24 @@ impl Capture {
         self.stderr_tail.iter().map(String::as_str)
     }
 
+    /// Counts lines that nobody will see, in a flood, without looking at each. The last ones are left: they
+    /// may belong to a message about a crash.
+    fn skip_lines<'a>(&mut self, stream: LogStream, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(end) = memchr::memrchr_iter(b'\n', bytes).nth(TAIL_LINES_MAX) else { return bytes };
+        let (skipped, rest) = bytes.split_at(end + 1);
+        *self.dropped(stream) += memchr::memchr_iter(b'\n', skipped).count() as u64;
+        *self.line(stream) = Line::default();
+        rest
+    }
+
+    fn dropped(&mut self, stream: LogStream) -> &mut u64 {
+        if stream == LogStream::Stderr {
+            &mut self.stderr_lines_dropped
+        } else {
+            &mut self.stdout_lines_dropped
+        }
+    }
+
     fn line(&mut self, stream: LogStream) -> &mut Line {
         if stream == LogStream::Stderr { &mut self.stderr } else { &mut self.stdout }
     }
@@ -105,10 +126,7 @@ impl Capture {
             self.stderr_tail.push_back(tail.to_owned());
         }
         if self.lines == LINES_MAX || self.bytes + body.len() as u64 > BYTES_MAX {
-            match stream {
-                LogStream::Stderr => self.stderr_lines_dropped += 1,
-                _ => self.stdout_lines_dropped += 1,
-            }
+            *self.dropped(stream) += 1;
         } else {
             self.lines += 1;
             self.bytes += body.len() as u64;
@@ -182,6 +200,14 @@ mod tests {
         let (lines, counts) = capture(&[&b"x\n".repeat(LINES_MAX as usize + 7)]);
         assert_eq!(lines.len() as u64, LINES_MAX);
         assert_eq!(counts, [(dropped::STDOUT_LINES, 7)]);
+
+        // However it comes in parts.
+        let flood = b"x\nyy\n".repeat(LINES_MAX as usize * 4);
+        for size in [1000, 16 << 10] {
+            let (lines, counts) = capture(&flood.chunks(size).collect::<Vec<_>>());
+            assert_eq!(lines.len() as u64, LINES_MAX);
+            assert_eq!(counts, [(dropped::STDOUT_LINES, LINES_MAX * 7)]);
+        }
 
         let line = [vec![b'y'; LINE_BYTES_MAX], vec![b'\n']].concat();
         let fit = BYTES_MAX as usize / LINE_BYTES_MAX;

@@ -29,6 +29,9 @@ pub(super) const COLUMNS: &str =
      i.prepare_ns, i.cpu_ns, i.memory_peak_bytes, i.input_bytes, i.output_bytes, i.span_count";
 /// How many [`COLUMNS`] there are.
 pub(super) const COLUMN_COUNT: usize = 22;
+/// The beginning of what went in, which tells the calls of a list apart.
+const INPUT_PREVIEW: &str =
+    "(SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns)";
 
 /// A row of `invocations` as it lies there.
 pub(super) struct StoredInvocation {
@@ -60,17 +63,18 @@ impl Reader {
     pub fn invocations(&self, filter: &InvocationFilter) -> Result<Page<InvocationView>, Error> {
         let (conditions, limit) = narrow(filter)?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM invocations i {} WHERE {} ORDER BY i.created_at_ns DESC LIMIT {}",
+            "SELECT {COLUMNS}, {INPUT_PREVIEW} FROM invocations i {} WHERE {}
+             ORDER BY i.created_at_ns DESC LIMIT {}",
             index(filter),
             conditions.sql(),
             limit + 1,
         );
         let rows = self.query(|transaction| {
             let mut statement = transaction.prepare_cached(&sql)?;
-            let rows = statement.query_map(params_from_iter(conditions.values()), StoredInvocation::read)?;
+            let rows = statement.query_map(params_from_iter(conditions.values()), read_listed)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         })?;
-        Ok(page(rows, limit, |row| Cursor::Time { ns: row.created_at_ns }, |row| row.view()))
+        Ok(page(rows, limit, |(ns, _)| Cursor::Time { ns: *ns }, |(_, view)| view.clone()))
     }
 
     /// One invocation that has ended; `None`: the ledger does not know it.
@@ -222,6 +226,7 @@ impl StoredInvocation {
             origin: self.origin.clone(),
             root_span_id: self.root_span_id.clone(),
             spans: self.span_count,
+            input_preview: None,
         }
     }
 
@@ -248,6 +253,12 @@ impl StoredInvocation {
         };
         spans::decode(text, &facts).unwrap_or_default()
     }
+}
+
+fn read_listed(row: &Row<'_>) -> rusqlite::Result<(i64, InvocationView)> {
+    let stored = StoredInvocation::read(row)?;
+    let view = InvocationView { input_preview: row.get(COLUMN_COUNT)?, ..stored.view() };
+    Ok((stored.created_at_ns, view))
 }
 
 fn read_detail(row: &Row<'_>) -> rusqlite::Result<InvocationDetail> {

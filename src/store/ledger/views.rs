@@ -87,6 +87,9 @@ pub struct InvocationView {
     pub root_span_id: String,
     /// How many spans were recorded.
     pub spans: u64,
+    /// The beginning of the input's JSON, as it was kept. Only in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_preview: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -139,7 +142,6 @@ pub struct TraceSummary {
     pub plugin: String,
     pub version: Option<String>,
     pub outcome: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     pub start: String,
     pub duration_ms: f64,

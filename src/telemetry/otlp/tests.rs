@@ -1,6 +1,11 @@
 //! Delivery against collectors with faults: whatever they do, nothing is lost without being counted, and the
 //! book balances at every moment.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests wait on plain threads of their own, each wait within a bound"
+)]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -32,9 +32,14 @@ impl Scrape {
         Scrape { samples: samples.map(sample).collect() }
     }
 
-    pub fn of<'a>(&'a self, name: &'a str, labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a Sample> {
+    pub fn of<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Sample> {
         let fits = move |sample: &&Sample| {
-            sample.name == name && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|v| v == value))
+            sample.name == name
+                && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|v| v == value))
         };
         self.samples.iter().filter(fits)
     }
@@ -53,7 +58,8 @@ impl Scrape {
             let found = before.samples.iter().find(|sample| sample.name == name && sample.labels == *labels);
             found.map_or(0.0, |sample| sample.value)
         };
-        let changed = self.of(name, &[]).map(|sample| (sample.labels.clone(), sample.value - old(&sample.labels)));
+        let changed =
+            self.of(name, &[]).map(|sample| (sample.labels.clone(), sample.value - old(&sample.labels)));
         changed.filter(|(_, change)| *change != 0.0).collect()
     }
 
@@ -70,7 +76,12 @@ impl Scrape {
                 self.sum(&name, &[("signal", signal)])
             };
             let come = term("produced_total") + term("recovered_total");
-            let gone = [term("exported_total"), term("queued_records"), term("spooled_records"), term("dropped_total")];
+            let gone = [
+                term("exported_total"),
+                term("queued_records"),
+                term("spooled_records"),
+                term("dropped_total"),
+            ];
             for name in ["last_export_timestamp_seconds", "spool_bytes"] {
                 term(name);
             }

@@ -380,7 +380,8 @@ impl Client {
     }
 
     pub async fn scrape(&self) -> Scrape {
-        let reply = self.send(Method::GET, "/metrics", &[("accept", "application/openmetrics-text")], "").await;
+        let reply =
+            self.send(Method::GET, "/metrics", &[("accept", "application/openmetrics-text")], "").await;
         assert_eq!(reply.status, 200);
         Scrape::parse(reply.text())
     }
@@ -440,6 +441,8 @@ impl Reply {
             lines.collect::<Vec<_>>().join("\n")
         };
         let blocks = self.text().split("\n\n").filter(|block| block.contains("data: "));
-        blocks.map(|block| (field(block, "event"), serde_json::from_str(&field(block, "data")).unwrap())).collect()
+        blocks
+            .map(|block| (field(block, "event"), serde_json::from_str(&field(block, "data")).unwrap()))
+            .collect()
     }
 }

@@ -12,7 +12,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsS
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -69,8 +71,8 @@ pub struct SeenLog {
 struct Received {
     spans: Vec<SeenSpan>,
     logs: Vec<SeenLog>,
-    /// Requests that came, whatever became of them.
-    requests: u64,
+    /// Requests that came, whatever became of them: with traces, with logs.
+    requests: [u64; 2],
 }
 
 #[derive(Clone)]
@@ -134,7 +136,8 @@ impl Sink {
     }
 
     fn listen(&mut self, listener: std::net::TcpListener) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         listener.set_nonblocking(true).unwrap();
         let listener = {
             let _within = runtime.enter();
@@ -165,7 +168,7 @@ impl Sink {
         self.shared.received.lock().unwrap().logs.clone()
     }
 
-    pub fn requests(&self) -> u64 {
+    pub fn requests(&self) -> [u64; 2] {
         self.shared.received.lock().unwrap().requests
     }
 
@@ -189,8 +192,10 @@ impl Sink {
             logs.retain(|log| log.trace_id.as_deref() == Some(trace_id));
             logs
         };
-        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || of().len() >= count)
-            .await;
+        super::eventually(&format!("{count} logs of {trace_id} have arrived"), super::PATIENCE, || {
+            of().len() >= count
+        })
+        .await;
         of()
     }
 }
@@ -203,8 +208,8 @@ impl Drop for Sink {
 
 impl Shared {
     /// Counts the request; what is to be done with it.
-    async fn enter(&self) -> Mood {
-        self.received.lock().unwrap().requests += 1;
+    async fn enter(&self, signal: usize) -> Mood {
+        self.received.lock().unwrap().requests[signal] += 1;
         let mood = *self.mood.lock().unwrap();
         if mood == Mood::Hanging {
             std::future::pending::<()>().await;
@@ -249,7 +254,7 @@ impl Shared {
 // === Over HTTP ===
 
 async fn receive(State(shared): State<Shared>, uri: Uri, body: axum::body::Bytes) -> Response {
-    let mood = shared.enter().await;
+    let mood = shared.enter(usize::from(uri.path() == "/v1/logs")).await;
     match mood {
         Mood::Unavailable => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Mood::Refusing => return StatusCode::BAD_REQUEST.into_response(),
@@ -278,7 +283,7 @@ impl TraceService for Shared {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let mood = self.enter().await;
+        let mood = self.enter(0).await;
         refuse(mood)?;
         self.keep_spans(request.into_inner(), (mood == Mood::Picky).into());
         Ok(tonic::Response::new(traces_reply(mood == Mood::Picky)))
@@ -291,7 +296,7 @@ impl LogsService for Shared {
         &self,
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, tonic::Status> {
-        let mood = self.enter().await;
+        let mood = self.enter(1).await;
         refuse(mood)?;
         self.keep_logs(request.into_inner(), (mood == Mood::Picky).into());
         Ok(tonic::Response::new(logs_reply(mood == Mood::Picky)))

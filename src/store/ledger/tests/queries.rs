@@ -29,6 +29,17 @@ fn a_call_is_found_with_all_that_it_left() {
 }
 
 #[test]
+fn calls_of_a_list_show_the_beginning_of_their_input() {
+    let scene = Scene::new();
+    let done = scene.call();
+    scene.flush();
+    let listed = scene.reader.invocations(&InvocationFilter::default()).unwrap();
+    assert_eq!(listed.items[0].input_preview.as_deref(), Some(r#"{"a":1}"#));
+    let detail = scene.reader.invocation(done.invocation_id).unwrap().unwrap();
+    assert_eq!(detail.invocation.input_preview, None);
+}
+
+#[test]
 fn a_failure_shows_what_the_plugin_raised() {
     let scene = Scene::new();
     let done = scene.call_of("echo", Err(failure()));
