@@ -280,16 +280,17 @@ class Call:
 
     def __init__(self, number):
         self.id = number
-        self.sent = {"span": 0, "log": 0, "metric": 0}
+        self.sent = {}
         self.dropped = {}
         self.ended = False
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
-        if self.sent[kind] >= COUNT_MAX[kind]:
+        sent = self.sent.get(kind, 0)
+        if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
             return
-        self.sent[kind] += 1
+        self.sent[kind] = sent + 1
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id
@@ -563,7 +564,6 @@ class Context:
         self.tracestate = tracestate
         self.baggage = baggage
         self.attempt = attempt
-        self.log = Log(call)
 
     def __getattr__(self, name):
         # Made when first asked for; config anew for each call, so that calls cannot change each other's.
@@ -573,6 +573,8 @@ class Context:
             value = dict(worker.secrets)
         elif name == "services":
             value = Services(self._call)
+        elif name == "log":
+            value = Log(self._call)
         else:
             raise AttributeError("ctx has no attribute %r" % name)
         setattr(self, name, value)
