@@ -2,7 +2,8 @@
 //! be done: a bare worker that reads a length and JSON from a pipe, parses it, and writes the same back, with
 //! the same JSON library, and a host that writes, reads blocking and parses the reply.
 //!
-//! `cargo bench --bench warm_call [-- --quick]`
+//! `cargo bench --bench warm_call [-- --quick | --only WORDS]`; `--only`, for a profiler, runs beside the bare
+//! loop only the hosts whose name has these words.
 #![allow(clippy::print_stdout, reason = "what a bench is for")]
 
 use std::io::{Read, Write};
@@ -55,6 +56,8 @@ fn main() {
         ("host, pool of threads, ledger and log file", &pool, Watched::Full { collector: None }),
     ];
     let mut variants: Vec<(&str, Variant<'_>)> = vec![("bare pipe loop", Variant::Bare(Bare::start()))];
+    let only = support::argument("--only").unwrap_or_default();
+    let hosts = hosts.into_iter().filter(|(name, ..)| name.contains(&only));
     variants.extend(hosts.map(|(name, runtime, watched)| {
         let rig = Rig::start(watched, Plugins::Python);
         rig.echo(1);

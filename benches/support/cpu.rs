@@ -28,7 +28,12 @@ impl Spent {
         for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let ns = first_number(&read("schedstat"));
-            if BACKGROUND.contains(&read("comm").trim()) {
+            // The first thread is named after the program, which may be called anything.
+            let first = read("status").lines().any(|line| {
+                let (tgid, pid) = (line.strip_prefix("Tgid:"), task.file_name());
+                tgid.is_some_and(|tgid| tgid.trim() == pid.to_string_lossy())
+            });
+            if !first && BACKGROUND.contains(&read("comm").trim()) {
                 spent.background += ns;
             } else {
                 spent.calls += ns;

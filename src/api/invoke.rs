@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::error::document_of;
 use super::{Api, body, stream, trace_headers};
@@ -67,28 +67,48 @@ struct Envelope<'a> {
 pub struct Success<'a> {
     status: &'static str,
     data: Option<&'a RawValue>,
-    meta: Value,
+    meta: MetaDocument<'a>,
 }
 
 impl<'a> Success<'a> {
-    pub fn new(output: Option<&'a RawValue>, meta: &Meta) -> Success<'a> {
-        Success { status: "success", data: output, meta: meta_json(meta) }
+    pub fn new(output: Option<&'a RawValue>, meta: &'a Meta) -> Success<'a> {
+        Success { status: "success", data: output, meta: MetaDocument::new(meta) }
+    }
+}
+
+/// The facts of a call as its answer has them.
+#[derive(Serialize)]
+struct MetaDocument<'a> {
+    invocation_id: String,
+    trace_id: String,
+    plugin: &'a str,
+    version: Option<&'a str>,
+    action: &'a str,
+    attempts: u32,
+    duration_ms: f64,
+    queue_ms: f64,
+    cold_start: bool,
+}
+
+impl<'a> MetaDocument<'a> {
+    fn new(meta: &'a Meta) -> MetaDocument<'a> {
+        let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+        MetaDocument {
+            invocation_id: meta.invocation_id.to_string(),
+            trace_id: meta.trace_id.to_string(),
+            plugin: &meta.plugin,
+            version: meta.version.as_deref(),
+            action: &meta.action,
+            attempts: meta.attempts,
+            duration_ms: ms(meta.duration),
+            queue_ms: ms(meta.queue),
+            cold_start: meta.cold_start,
+        }
     }
 }
 
 pub fn meta_json(meta: &Meta) -> Value {
-    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-    json!({
-        "invocation_id": meta.invocation_id.to_string(),
-        "trace_id": meta.trace_id.to_string(),
-        "plugin": &*meta.plugin,
-        "version": meta.version.as_deref(),
-        "action": &*meta.action,
-        "attempts": meta.attempts,
-        "duration_ms": ms(meta.duration),
-        "queue_ms": ms(meta.queue),
-        "cold_start": meta.cold_start,
-    })
+    serde_json::to_value(MetaDocument::new(meta)).expect("it is a struct of texts and numbers")
 }
 
 pub async fn invoke(

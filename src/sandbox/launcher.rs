@@ -9,7 +9,6 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::Signal;
 use tokio::io::Interest;
@@ -251,11 +250,9 @@ impl Child {
         self.killed
     }
 
-    /// Whether the worker has ended, asked without waiting.
-    pub fn ended(&self) -> bool {
-        let mut polled = [PollFd::new(&self.pidfd.0, PollFlags::IN)];
-        let asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
-        asked.is_ok() && !polled[0].revents().is_empty()
+    /// Readable once the worker has ended.
+    pub fn end_signal(&self) -> BorrowedFd<'_> {
+        self.pidfd.0.as_fd()
     }
 
     /// Resolves once when the worker has ended; an error: its supervisor has gone, and the worker with it.

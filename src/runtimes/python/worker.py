@@ -80,6 +80,23 @@ class Channel:
 
     def next_command(self):
         """The next frame that is not an answer, for the main loop; None at the end."""
+        with self._lock:
+            alone = not (self._reading or self._waiters) and self._main.empty()
+            if alone:
+                self._reading = True
+        if alone:
+            # As almost always: what comes is for the main loop.
+            read = self._read()
+            with self._lock:
+                self._reading = False
+                answer = read is not None and read.get("t") == "reply"
+                if not answer and not self._waiters:
+                    return read
+                # A thread of the plugin asks meanwhile: whoever this is for finds it, then one of all waits.
+                if not answer:
+                    self._main.put(read)
+                elif read.get("seq") in self._waiters:
+                    self._waiters[read["seq"]].put(read)
         return self._wait(None, self._main)
 
     def ask(self, frame):
@@ -259,20 +276,21 @@ class Errors:
 class Call:
     """One running call, or, with id None, what happens outside of calls (`on_start`, `on_stop`)."""
 
-    __slots__ = ("id", "started", "sent", "dropped", "ended")
+    __slots__ = ("id", "sent", "dropped", "ended")
 
     def __init__(self, number):
         self.id = number
-        self.sent = {"span": 0, "log": 0, "metric": 0}
+        self.sent = {}
         self.dropped = {}
         self.ended = False
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
-        if self.sent[kind] >= COUNT_MAX[kind]:
+        sent = self.sent.get(kind, 0)
+        if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
             return
-        self.sent[kind] += 1
+        self.sent[kind] = sent + 1
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id
@@ -546,7 +564,6 @@ class Context:
         self.tracestate = tracestate
         self.baggage = baggage
         self.attempt = attempt
-        self.log = Log(call)
 
     def __getattr__(self, name):
         # Made when first asked for; config anew for each call, so that calls cannot change each other's.
@@ -556,6 +573,8 @@ class Context:
             value = dict(worker.secrets)
         elif name == "services":
             value = Services(self._call)
+        elif name == "log":
+            value = Log(self._call)
         else:
             raise AttributeError("ctx has no attribute %r" % name)
         setattr(self, name, value)
@@ -1116,6 +1135,7 @@ class Worker:
         self._loop = None
         self._fflush = None
         self._modules_seen = 0
+        self._usage = Usage()
 
     # --- start and end
 
@@ -1163,6 +1183,7 @@ class Worker:
             if isinstance(error, ModuleNotFoundError) and error.name:
                 ready["error"]["missing_module"] = error.name
         self._flush()
+        self._usage.end()  # what was used so far belongs to no call
         self.channel.send(ready)
 
     def _load(self, folder, entrypoints, convention):
@@ -1206,7 +1227,7 @@ class Worker:
 
     def _call(self, command):
         call = self.current = Call(command["id"])
-        call.started = _usage()
+        self._usage.begin()
         ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
                       command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
                       time.monotonic() + command.get("deadline_ms", 0) / 1000)
@@ -1233,7 +1254,7 @@ class Worker:
         self.channel.abandon_asks()
         if call.dropped:
             end += (',"dropped":' + _encode(call.dropped)).encode()
-        self.channel.send_bytes(end + _usage_since(call.started))
+        self.channel.send_bytes(end + self._usage.end())
 
     def _settle(self, result, stream):
         """Awaits or streams what the function returned, by what it is, not by how the function looks."""
@@ -1283,7 +1304,10 @@ class Worker:
 
     def _flush(self):
         """Everything that was printed is in the pipes when this returns."""
-        for stream in {id(s): s for s in (sys.stdout, sys.stderr) + self._streams}.values():
+        streams = self._streams
+        if sys.stdout is not streams[0] or sys.stderr is not streams[1]:
+            streams = {id(s): s for s in (sys.stdout, sys.stderr) + streams}.values()
+        for stream in streams:
             try:
                 stream.flush()
             except Exception:
@@ -1352,21 +1376,34 @@ def _describe(error):
     return "%s: %s" % (_type_name(type(error)), text) if text else _type_name(type(error))
 
 
-def _usage():
+class Usage:
+    """CPU time and peak memory of this process and the children that it has reaped, call by call."""
+
+    def __init__(self):
+        self._began = self._of_children = 0.0
+
+    def begin(self):
+        self._began = _cpu()
+
+    def end(self):
+        """What the call used, as the rest of its last frame."""
+        if resource is None:
+            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((_cpu() - self._began) * 1e6, 0)
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Children are asked for once a call: who was reaped between two calls counts for the second.
+        of_children = children.ru_utime + children.ru_stime
+        cpu = own.ru_utime + own.ru_stime - self._began + of_children - self._of_children
+        self._of_children = of_children
+        peak = own.ru_maxrss // 1024 if sys.platform == "darwin" else own.ru_maxrss
+        return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu * 1e6, 0), peak)
+
+
+def _cpu():
     if resource is None:
         return time.process_time()
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
-def _usage_since(started):
-    cpu = int((_usage() - started) * 1e6)
-    peak = 0
-    if resource is not None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if sys.platform == "darwin":
-            peak //= 1024
-    return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu, 0), peak)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime
 
 
 def _c_flush():

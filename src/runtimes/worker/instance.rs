@@ -546,7 +546,7 @@ impl Instance for WorkerInstance {
     }
 
     fn reusable(&mut self) -> bool {
-        !self.spent && !self.child.ended() && !self.link.closed()
+        !self.spent && !self.link.closed_or(self.child.end_signal())
     }
 
     fn pid(&self) -> Option<u32> {

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -267,10 +267,13 @@ impl Link {
         }
     }
 
-    /// Whether the worker has closed its frame pipe, asked without waiting.
-    pub fn closed(&self) -> bool {
-        let mut polled = [PollFd::new(&self.frames_in, PollFlags::IN)];
+    /// Whether the worker has closed its frame pipe, or `end` is readable. Asked without waiting, at once:
+    /// this is part of every call.
+    pub fn closed_or(&self, end: BorrowedFd<'_>) -> bool {
+        let pipe = PollFd::new(&self.frames_in, PollFlags::IN);
+        let mut polled = [pipe, PollFd::from_borrowed_fd(end, PollFlags::IN)];
         let asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
-        asked.is_ok() && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+        let closed = PollFlags::HUP | PollFlags::ERR;
+        asked.is_ok() && (polled[0].revents().intersects(closed) || !polled[1].revents().is_empty())
     }
 }
