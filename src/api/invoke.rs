@@ -23,6 +23,8 @@ use crate::model::units;
 use crate::pipeline::Output;
 use crate::telemetry::names::OTHER;
 
+/// No plugin can answer faster; a caller who asks for less only kills its workers.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// What a request may hold beside its input.
 const ENVELOPE_BYTES_MAX: u64 = 64 << 10;
 
@@ -251,7 +253,11 @@ fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
-    units::parse_duration(text).map_err(|error| {
+    let parsed = units::parse_duration(text).map_err(|error| error.to_string());
+    let long_enough = parsed.and_then(|timeout| {
+        if timeout < TIMEOUT_MIN { Err("it is at least 1ms".to_owned()) } else { Ok(timeout) }
+    });
+    long_enough.map_err(|error| {
         let mut invalid =
             InvokeError::new(ErrorKind::InvalidInput, format!("the timeout is not valid: {error}"));
         invalid.fields.push(FieldError { pointer: "/timeout".into(), message: error.to_string() });

@@ -30,7 +30,7 @@ pub struct Global {
     #[arg(long, global = true, env = "SPANGLASS_TOKEN_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub token_file: Option<PathBuf>,
     /// Talk to this server, e.g. http://127.0.0.1:7717
-    #[arg(long, global = true, env = "SPANGLASS_SERVER", value_name = "URL", conflicts_with = "local")]
+    #[arg(long, global = true, env = "SPANGLASS_SERVER", value_name = "URL")]
     pub server: Option<String>,
     /// Work in this process even if a server is running
     #[arg(long, global = true)]
@@ -268,7 +268,10 @@ pub struct Logs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    units::parse_duration(text).map_err(|error| error.to_string())
+    match units::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it is longer than nothing".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,7 @@
 //! Finding whom to talk to: `--server`, then the live server of the data folder, then this process.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use super::local::Local;
 use super::output;
 use super::target::{Remote, Target};
 use crate::config::{self, Settings};
-use crate::store::DataFolder;
+use crate::store::{self, DataFolder};
 use crate::telemetry::LogTarget;
 
 /// `<data_dir>/server.json`.
@@ -23,13 +24,17 @@ pub struct ServerFile {
 impl ServerFile {
     pub const NAME: &'static str = "server.json";
 
-    /// The server that owns the folder, if its process lives.
+    /// The server that owns the folder, if there is one: the file outlives a server that was killed, and its
+    /// process id may be somebody else's by now.
     pub fn live(data_dir: &Path) -> Option<ServerFile> {
         let text = std::fs::read_to_string(data_dir.join(Self::NAME)).ok()?;
         let server: ServerFile = serde_json::from_str(&text).ok()?;
         let pid = rustix::process::Pid::from_raw(i32::try_from(server.pid).ok()?)?;
         rustix::process::test_kill_process(pid).ok()?;
-        Some(server)
+        match DataFolder::acquire(data_dir, Duration::ZERO) {
+            Err(store::Error::InUse { .. }) => Some(server),
+            _ => None,
+        }
     }
 }
 
@@ -45,7 +50,8 @@ pub enum Need {
 pub fn connect(global: &Global, settings: &Settings, need: Need) -> Result<Target, Failure> {
     let token = settings.tokens.first().map(|token| token.reveal().to_owned());
     let live = (!global.local).then(|| ServerFile::live(&settings.data_dir)).flatten();
-    let url = global.server.clone().or(live.map(|server| server.url));
+    let named = global.server.clone().filter(|_| !global.local);
+    let url = named.or(live.map(|server| server.url));
     let target = match (url, need) {
         (Some(url), _) => Target::Remote(Remote::new(&url, token)?),
         (None, Need::Host) => Target::Local(Box::new(Local::host(settings, logs(settings, LogTarget::Off))?)),

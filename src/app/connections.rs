@@ -20,14 +20,17 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// The wait after an accept that failed because the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` is ready, then waits until the requests under way have been answered, but not longer
-/// than `drain`. False: some were cut off.
+/// Cut-off calls get so long to tell their callers.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves until `stop` is ready, then waits until the requests under way have been answered. `drained` runs
+/// beside that wait; when it is ready, it has cut off what was left, and the wait is nearly over.
 pub async fn serve(
     listener: TcpListener,
     routes: Router,
     stop: impl Future<Output = ()>,
-    drain: Duration,
-) -> bool {
+    drained: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = std::pin::pin!(stop);
@@ -52,7 +55,13 @@ pub async fn serve(
     }
     // From here on nobody is let in.
     drop(listener);
-    tokio::time::timeout(drain, graceful.shutdown()).await.is_ok()
+    let mut answered = std::pin::pin!(graceful.shutdown());
+    tokio::select! {
+        () = &mut answered => {}
+        () = drained => {
+            let _ = tokio::time::timeout(FAREWELL, answered).await;
+        }
+    }
 }
 
 async fn accept(

@@ -156,6 +156,14 @@ impl Failure {
         self.exit == EXIT_UNREACHABLE || matches!(kind, Some(ErrorKind::Overloaded | ErrorKind::Unavailable))
     }
 
+    /// What went wrong and what to do about it, on one line.
+    pub fn advice(&self) -> String {
+        match self.document.get("help").and_then(Value::as_str) {
+            Some(help) => format!("{self} ({help})"),
+            None => self.to_string(),
+        }
+    }
+
     fn detail(&self) -> &str {
         self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
     }
@@ -218,7 +226,8 @@ impl fmt::Display for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Failure {
-        let failure = Failure::of_kind(error.kind(), error.to_string());
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+        let failure = Failure::of_kind(error.kind(), format!("{error}{cause}"));
         match error.help() {
             Some(help) => failure.help(help),
             None => failure,

@@ -52,6 +52,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
+    if global.local && flag_is_given("--server") {
+        return Err(Failure::usage("--local cannot be used with --server"));
+    }
     // Needs no configuration, and must work where there is a bad one.
     if let Command::Completions { shell } = command {
         return completions(shell);
@@ -114,6 +117,11 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
     output::print_bytes(&script)
+}
+
+/// Whether the flag itself was typed: the same setting from a variable is overruled, not in conflict.
+fn flag_is_given(name: &str) -> bool {
+    std::env::args().any(|argument| argument.split('=').next() == Some(name))
 }
 
 /// Wrong usage, `--help` and `--version`: clap has the words and the exit code.

@@ -21,6 +21,7 @@ use crate::api::{Api, Guard, guarded};
 use crate::config::Settings;
 use crate::host::Host;
 use crate::model::invocation::Origin;
+use crate::package::Package;
 use crate::telemetry::LogTarget;
 use crate::telemetry::events::{ServerStarted, ServerStopped};
 
@@ -89,26 +90,57 @@ impl Server {
             stop.await;
             host.set_ready(false);
         };
-        if !connections::serve(listener, guarded(api, guard), stop, DRAIN).await {
-            output::note("some calls were still running and are cut off");
-        }
-        let _ = std::fs::remove_file(settings.data_dir.join(ServerFile::NAME));
-        runner.host.telemetry().emit(ServerStopped { uptime: started.elapsed() });
-        runner.stop().await;
+        let cut_off = runner.host.clone();
+        let drained = async move {
+            tokio::select! {
+                () = tokio::time::sleep(DRAIN) => {}
+                // Whoever asks twice does not want to wait.
+                () = stop_signal() => {}
+            }
+            output::note("some calls are still running and are cut off");
+            cut_off.cut_off();
+        };
+        connections::serve(listener, guarded(api, guard), stop, drained).await;
+        end(runner, &settings, started).await;
         Ok(())
+    }
+
+    /// Ends what was started, for a server that never served.
+    pub async fn end(self) {
+        end(self.runner, &self.settings, self.started).await;
     }
 }
 
 pub async fn command(global: &Global, _serve: &Serve, settings: Settings) -> Result<(), Failure> {
     let listener = bind(&settings).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
+    check_folders(&settings)?;
     let server = Server::start(settings, listener, logs).await?;
     server.announce(global.json)?;
     if !global.json {
         output::note(&format!("spanglass serves on {}  (Ctrl-C stops it)", server.url));
     }
-    server.deploy().await?;
+    if let Err(failure) = server.deploy().await {
+        server.end().await;
+        return Err(failure);
+    }
     server.run(stop_signal()).await
+}
+
+async fn end(runner: Runner, settings: &Settings, started: Instant) {
+    let _ = std::fs::remove_file(settings.data_dir.join(ServerFile::NAME));
+    runner.host.telemetry().emit(ServerStopped { uptime: started.elapsed() });
+    runner.stop().await;
+}
+
+/// Before anything is announced: a folder that is not there is a slip of the pen.
+fn check_folders(settings: &Settings) -> Result<(), Failure> {
+    for folder in &settings.plugin_dirs {
+        std::fs::read_dir(folder).map_err(|error| {
+            Failure::invalid(format!("the plugin folder {} cannot be read: {error}", folder.display()))
+        })?;
+    }
+    Ok(())
 }
 
 pub async fn bind(settings: &Settings) -> Result<TcpListener, Failure> {
@@ -143,14 +175,12 @@ pub async fn stop_signal() {
 /// is said and left out, unless the configuration calls it required.
 fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Failure> {
     for (name, plugin) in &settings.host.plugins {
-        if let Some(path) = &plugin.path
-            && let Err(error) = host.register_path(path)
-        {
-            let failure = Failure::from(error);
+        let Some(path) = &plugin.path else { continue };
+        if let Err(failure) = register_as(host, name, path) {
             if plugin.required {
                 return Err(failure);
             }
-            output::note(&format!("warning: plugin {name} is left out: {failure}"));
+            output::note(&format!("warning: plugin {name} is left out: {}", failure.advice()));
         }
     }
     for folder in &settings.plugin_dirs {
@@ -164,7 +194,8 @@ fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Fail
         };
         for child in children.iter().filter(is_plugin) {
             if let Err(error) = host.register_path(child) {
-                output::note(&format!("warning: {} is left out: {}", child.display(), Failure::from(error)));
+                let failure = Failure::from(error);
+                output::note(&format!("warning: {} is left out: {}", child.display(), failure.advice()));
             }
         }
     }
@@ -173,6 +204,18 @@ fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Fail
             return Err(Failure::invalid(format!("the plugin {name} is required and not registered")));
         }
     }
+    Ok(())
+}
+
+/// What is configured under a name must bear it: else its settings would go nowhere.
+fn register_as(host: &Host, name: &str, path: &Path) -> Result<(), Failure> {
+    let package = Package::load(path)?;
+    let own = package.manifest.name.as_str();
+    if own != name {
+        let message = format!("plugins.{name}.path holds a plugin that is named {own}");
+        return Err(Failure::invalid(message).help(format!("configure it as plugins.{own}")));
+    }
+    host.register_path(path)?;
     Ok(())
 }
 

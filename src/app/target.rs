@@ -74,8 +74,12 @@ impl Target {
 impl Remote {
     pub fn new(base: &str, token: Option<String>) -> Result<Remote, Failure> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
+        let mut client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        // A proxy is for other machines, and must not see a token that is meant for this one.
+        if is_loopback(base) {
+            client = client.no_proxy();
+        }
+        let client = client
             .build()
             .map_err(|error| Failure::internal(format!("the HTTP client cannot be made: {error}")))?;
         Ok(Remote { client, base: base.trim_end_matches('/').to_owned(), token })
@@ -97,6 +101,14 @@ impl Remote {
             body: response.bytes_stream().map_err(move |error| Failure::unreachable(&base, &error)).boxed(),
         })
     }
+}
+
+fn is_loopback(base: &str) -> bool {
+    let host = reqwest::Url::parse(base).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
 }
 
 async fn answer_of(

@@ -92,6 +92,10 @@ impl Host {
             // The same content: its package is still needed.
             self.retire(replaced, None);
         }
+        let name = deployment.manifest.name.as_str();
+        if self.registry.route(name, None).is_ok_and(|live| Arc::ptr_eq(&live, &deployment)) {
+            deployment.series.reset_circuit();
+        }
         deployment
     }
 

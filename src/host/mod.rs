@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::model::error::InvokeError;
 use crate::model::ids::InvocationId;
@@ -51,6 +52,8 @@ pub struct Host {
     changes: Arc<Mutex<register::Changes>>,
     /// What was there before has been deployed, and the server is not stopping.
     ready: AtomicBool,
+    /// True: calls under way are to end at once.
+    cut_off: watch::Sender<bool>,
 }
 
 /// What a host is put together from.
@@ -71,9 +74,9 @@ impl Host {
             .iter()
             .filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
         let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
-        let ready = AtomicBool::new(false);
+        let (ready, cut_off) = (AtomicBool::new(false), watch::Sender::new(false));
         let changes = Arc::default();
-        Host { telemetry, registry, store, ledger, runtimes, services, settings, changes, ready }
+        Host { telemetry, registry, store, ledger, runtimes, services, settings, changes, ready, cut_off }
     }
 
     /// Runs one call from beginning to end. Dropping the future is how a caller leaves.
@@ -135,6 +138,11 @@ impl Host {
         }
     }
 
+    /// Ends the calls under way as failed, so that their callers hear of it, and refuses new ones.
+    pub fn cut_off(&self) {
+        self.cut_off.send_replace(true);
+    }
+
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -155,6 +163,11 @@ impl Host {
             }
         });
         futures_util::future::join_all(stops).await;
+        // Calls that were cut off still have to say how they ended.
+        let until = tokio::time::Instant::now() + ENDINGS_MAX;
+        while !self.telemetry.active().is_empty() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(ENDINGS_LOOK).await;
+        }
     }
 
     fn record(
@@ -235,7 +248,13 @@ impl Begun {
             usage: Usage::default(),
             kept_chunks: Default::default(),
         };
-        let reply = running.stack.run(&mut call).await;
+        let mut cut_off = host.cut_off.subscribe();
+        let reply = tokio::select! {
+            biased;
+            reply = running.stack.run(&mut call) => reply,
+            _ = cut_off.wait_for(|cut_off| *cut_off) => Err(stopped()),
+        };
+        let reply = call.deliver(reply).await;
         let Call { mut recording, output, usage, .. } = call;
         if host.settings.forgets(reply.is_ok()) {
             recording.forget_captured();
@@ -250,6 +269,11 @@ fn body(reply: Reply, output: Output) -> Option<Arc<RawValue>> {
         Reply::Value(value) => Some(value),
         Reply::Streamed => output.into_list(),
     }
+}
+
+fn stopped() -> InvokeError {
+    InvokeError::new(ErrorKind::Overloaded, "the server stopped before the call was over")
+        .help("call again when it is back")
 }
 
 /// The one ending.
@@ -288,3 +312,6 @@ fn close(
 
 /// How long a stopping deployment waits for its workers to end in good order.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// How long a stopping host waits for the endings of its last calls, and how often it looks.
+const ENDINGS_MAX: Duration = Duration::from_secs(1);
+const ENDINGS_LOOK: Duration = Duration::from_millis(5);

@@ -74,37 +74,33 @@ impl RegisterError {
 impl Host {
     /// Registers the package in a zip's bytes. Blocks on the disk.
     pub fn register_zip(&self, bytes: Bytes) -> Result<Registered, RegisterError> {
-        self.observe_register(|host| {
-            let package = Package::from_zip_bytes(bytes)?;
-            host.register_package(&package)
-        })
+        self.register_loaded(Package::from_zip_bytes(bytes))
     }
 
     /// Registers a folder or zip. Blocks on the disk.
     pub fn register_path(&self, path: &Path) -> Result<Registered, RegisterError> {
-        self.observe_register(|host| {
-            let package = Package::load(path)?;
-            host.register_package(&package)
-        })
+        self.register_loaded(Package::load(path))
     }
 
-    fn observe_register(
-        &self,
-        register: impl FnOnce(&Host) -> Result<Registered, RegisterError>,
-    ) -> Result<Registered, RegisterError> {
+    fn register_loaded(&self, loaded: Result<Package, PackageError>) -> Result<Registered, RegisterError> {
         let mut operation = Operation::start(&self.telemetry, OperationKind::Register, None);
-        let registered = register(self);
-        match &registered {
-            Ok(Registered { deployment, .. }) => {
-                operation.set("spanglass.plugin.name", deployment.manifest.name.shared());
-                operation.set("spanglass.plugin.version", deployment.manifest.version.to_string());
-            }
-            Err(error) => {
-                operation.fail(error.kind(), &error.to_string());
-                let message = error.to_string();
-                let (plugin, stage) = ("_other", Stage::Register.as_str());
-                self.telemetry.emit(PluginRegisterFailed { plugin, version: None, stage, message: &message });
-            }
+        let identity = loaded
+            .as_ref()
+            .ok()
+            .map(|package| (package.manifest.name.shared(), package.manifest.version.to_string()));
+        if let Some((name, version)) = &identity {
+            operation.set("spanglass.plugin.name", name.clone());
+            operation.set("spanglass.plugin.version", version.clone());
+        }
+        let registered =
+            loaded.map_err(RegisterError::from).and_then(|package| self.register_package(&package));
+        if let Err(error) = &registered {
+            let message = error.to_string();
+            operation.fail(error.kind(), &message);
+            let plugin = identity.as_ref().map_or("_other", |(name, _)| name);
+            let version = identity.as_ref().map(|(_, version)| version.as_str());
+            let stage = Stage::Register.as_str();
+            self.telemetry.emit(PluginRegisterFailed { plugin, version, stage, message: &message });
         }
         registered
     }
@@ -116,6 +112,7 @@ impl Host {
             self.store.as_ref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))?;
         let digest = Digest::parse(&package.digest)?;
         let _one_at_a_time = lock(&self.changes);
+        self.refuse_twin(manifest)?;
         // The zip is kept as we would write it, so that the same content always has the same bytes.
         let mut zip = tempfile::NamedTempFile::new_in(store.folder().path()).map_err(|error| {
             refused(ErrorKind::Internal, format!("the package cannot be written: {error}"))
@@ -144,6 +141,20 @@ impl Host {
             arrival: Arrival::New,
         });
         Ok(Registered { deployment, created: registered.created })
+    }
+
+    /// A range, and so a caller, cannot tell versions apart that differ in build metadata only.
+    fn refuse_twin(&self, manifest: &Manifest) -> Result<(), RegisterError> {
+        let twin = |live: &&Arc<Deployment>| {
+            let (live, new) = (&live.manifest.version, &manifest.version);
+            live != new && live.cmp_precedence(new).is_eq()
+        };
+        let versions = self.registry.versions(manifest.name.as_str());
+        let Some(live) = versions.iter().find(twin) else { return Ok(()) };
+        let (name, new, live) = (&manifest.name, &manifest.version, &live.manifest.version);
+        let message = format!("{name} {new} differs from the registered {live} in build metadata only");
+        let error = InvokeError::new(ErrorKind::Conflict, message).help("raise the version in the manifest");
+        Err(RegisterError::Refused(error))
     }
 
     /// Deploys everything that was registered before. One that cannot be started stays, as failed.

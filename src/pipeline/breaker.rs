@@ -97,7 +97,7 @@ impl Policy for CircuitBreaker {
             }
             let mut passage = Passage { breaker: self, entry: Some(entry) };
             let result = next.run(call).await;
-            match passage.end(Ending::of(&result)) {
+            match passage.end(Ending::of(&result, call)) {
                 Some(Change::Opened { failure_ratio }) => {
                     let (series, open_for) = (&*self.series, self.settings.open_for);
                     call.recording.emit(root, CircuitOpened { series, failure_ratio, open_for });
@@ -143,9 +143,15 @@ enum Ending {
 }
 
 impl Ending {
-    fn of(result: &Result<Reply, InvokeError>) -> Ending {
+    fn of(result: &Result<Reply, InvokeError>, call: &Call) -> Ending {
+        let allowed = call.plugin.manifest.limits.timeout;
+        let hurried = call.invocation.timeout.is_some_and(|asked| asked < allowed);
         match result.as_ref().map_err(InvokeError::blame) {
             Ok(_) => Ending::Good,
+            // A caller in a hurry must not shut the others out.
+            Err(_) if hurried && matches!(result, Err(error) if error.kind == ErrorKind::Timeout) => {
+                Ending::Neither
+            }
             Err(Blame::Plugin | Blame::Host) => Ending::Failed,
             Err(Blame::Caller) => Ending::Neither,
         }

@@ -55,6 +55,17 @@ pub struct Attempt {
 }
 
 impl Call {
+    /// Hands a whole reply to a caller who wanted a stream, as its one chunk.
+    pub async fn deliver(&mut self, reply: Result<Reply, InvokeError>) -> Result<Reply, InvokeError> {
+        match reply? {
+            Reply::Value(value) if matches!(self.output, Output::Chunks { .. }) => {
+                self.output.push(value).await?;
+                Ok(Reply::Streamed)
+            }
+            reply => Ok(reply),
+        }
+    }
+
     /// The span under which the steps of an attempt stand.
     fn attempt_span(&self) -> SpanRef {
         self.attempt.as_ref().map_or_else(|| self.recording.root(), |attempt| attempt.span)

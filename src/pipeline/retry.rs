@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::validate::KeptChunks;
 use super::{BoxFuture, Call, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::limits::{Backoff, Jitter, RetrySettings};
@@ -44,6 +45,7 @@ impl Policy for Retry {
                     InvocationRetried { attempt, kind: error.kind, message: &error.message, backoff: wait };
                 call.recording.emit(call.recording.root(), retried);
                 call.output.begin_again();
+                call.kept_chunks = KeptChunks::default();
                 tokio::time::sleep(wait).await;
                 attempt += 1;
             }

@@ -27,17 +27,17 @@ impl Policy for Validate {
             let span = call.recording.open(span::VALIDATE_INPUT, call.recording.root());
             let checked = check_input(call);
             end(call, span, checked)?;
-            match next.run(call).await? {
-                Reply::Value(output) => {
-                    check_value(call, &output)?;
-                    Ok(Reply::Value(output))
-                }
-                Reply::Streamed => {
-                    let kept = std::mem::take(&mut call.kept_chunks);
+            let reply = next.run(call).await;
+            if let Ok(Reply::Value(output)) = &reply {
+                check_value(call, output)?;
+            } else {
+                // Also of a stream that broke off.
+                let kept = std::mem::take(&mut call.kept_chunks);
+                if reply.is_ok() || !kept.is_empty() {
                     call.recording.capture_output(kept.into_list());
-                    Ok(Reply::Streamed)
                 }
             }
+            reply
         })
     }
 }
@@ -60,6 +60,10 @@ impl KeptChunks {
         self.json.push(if self.json.is_empty() { '[' } else { ',' });
         self.json.push_str(&chunk.json);
         self.redacted |= chunk.redacted;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.json.is_empty() && !self.truncated
     }
 
     fn into_list(mut self) -> Captured {
@@ -89,7 +93,7 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     let (size, size_max) = (input.get().len() as u64, plugin.manifest.limits.input_bytes_max);
     call.usage.input_bytes = size;
     if size > size_max {
-        let message = format!("the input has {}, more than {}", format_bytes(size), format_bytes(size_max));
+        let message = format!("the input has {size} bytes; the limit is {}", format_bytes(size_max));
         let help = "send less, or raise limits.max_input of the plugin";
         return Err(InvokeError::new(ErrorKind::InputTooLarge, message).help(help));
     }

@@ -961,3 +961,37 @@ async fn a_stream_is_chunks_and_one_end() {
         (2, &json!("error"), &json!("plugin_error"))
     );
 }
+
+/// A function that returns has one chunk: its reply.
+#[tokio::test]
+async fn a_plain_reply_is_a_stream_of_one_chunk() {
+    if !require("python3") {
+        return;
+    }
+    let server =
+        Home::new().plugin("plain", "", "def invoke(input_data):\n    return {'n': 1}\n").serve().await;
+    let (_, events) = server.client.stream("plain", json!({})).await;
+    let names: Vec<&str> = events.iter().map(|event| event.0.as_str()).collect();
+    assert_eq!((names, &events[0].1), (vec!["chunk", "end"], &json!({"n": 1})));
+    let id = events[1].1["invocation_id"].as_str().unwrap();
+    assert_eq!(server.client.invocation(id).await["output"], json!({"n": 1}));
+}
+
+/// What an attempt sent before it failed is in neither the reply nor the ledger.
+#[tokio::test]
+async fn the_chunks_of_a_failed_attempt_are_forgotten() {
+    if !require("python3") {
+        return;
+    }
+    let source = "import os, pathlib\n\ndef invoke(input_data):\n    mark = pathlib.Path(input_data['mark'])\n    \
+                  first = not mark.exists()\n    mark.touch()\n    yield {'first': first}\n    \
+                  if first:\n        os._exit(5)\n    yield {'done': True}\n";
+    let rest = "retry: {max_attempts: 2, base: 1ms, retry_on: [crashed]}\n";
+    let server = Home::new().plugin("again", rest, source).serve().await;
+    let folder = tempfile::tempdir().unwrap();
+    let reply = server.client.invoke("again", json!({"mark": folder.path().join("mark")})).await.json();
+    let expected = json!([{"first": false}, {"done": true}]);
+    assert_eq!(reply["data"], expected);
+    let id = reply["meta"]["invocation_id"].as_str().unwrap();
+    assert_eq!(server.client.invocation(id).await["output"], expected);
+}

@@ -255,12 +255,12 @@ async fn many_quick_calls_do_not_add_up_in_memory() {
         return;
     }
     // By then the ledger's page cache, 16 MiB, is nearly full; after it nothing should grow any more.
-    let (first, all, longest) = (10_000, 20_000, Duration::from_secs(60));
+    let (first, all) = (10_000, 20_000);
     let server = Home::new().plugin("echo", "", ECHO).env("OTEL_SDK_DISABLED", "true").serve().await;
     let start = Instant::now();
     let mut after_first = 0;
     let mut done = 0;
-    while done < all && start.elapsed() < longest {
+    while done < all {
         assert_eq!(server.client.invoke("echo", json!({"n": done})).await.status, 200);
         done += 1;
         if done == first {
@@ -269,7 +269,6 @@ async fn many_quick_calls_do_not_add_up_in_memory() {
     }
     let grown = server.resident_bytes().saturating_sub(after_first) >> 10;
     println!("{done} calls in {:?}, {grown} KiB more after the first {first}", start.elapsed());
-    assert!(done > first + first / 5, "too slow to tell: {done} calls");
     assert!(grown <= 12 << 10, "{grown} KiB more");
     let scrape = server.client.scrape().await;
     assert_eq!(scrape.sum("spanglass_invocations_total", &[("outcome", "replied")]), f64::from(done));
@@ -410,4 +409,40 @@ async fn a_server_that_is_told_to_stop_lets_calls_end() {
         "replied",
         "and nothing is lost"
     );
+}
+
+/// Who asks twice does not wait for the calls that are still running: they end, and their callers hear of it.
+#[tokio::test]
+async fn calls_that_a_stop_cuts_off_end_as_failed() {
+    if !require("python3") {
+        return;
+    }
+    let source = "import time\n\ndef invoke(input_data):\n    time.sleep(25)\n";
+    let mut server = Home::new().plugin("endless", "", source).serve().await;
+    let (caller, reader) = (Client::new(server.url()), Client::new(server.url()));
+    let call = tokio::spawn(async move { caller.invoke("endless", json!({})).await });
+    let stream = tokio::spawn(async move { reader.stream("endless", json!({})).await });
+    let start = Instant::now();
+    while server.client.active("endless").await < 2.0 {
+        assert!(start.elapsed() < PATIENCE);
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // The second one counts only once the first has been heard: then nobody is let in any more.
+    let start = Instant::now();
+    while tokio::net::TcpStream::connect(server.url().trim_start_matches("http://")).await.is_ok() {
+        assert!(start.elapsed() < PATIENCE, "the server goes on listening");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(server.stop().await.success());
+    let reply = call.await.unwrap();
+    assert_eq!((reply.status, &reply.json()["kind"]), (503, &json!("overloaded")));
+    let (_, events) = stream.await.unwrap();
+    assert_eq!(events.last().unwrap().0, "error");
+    let ids = [&reply.json()["invocation_id"], &events.last().unwrap().1["invocation_id"]];
+    server.restart().await;
+    for id in ids {
+        let row = server.client.invocation(id.as_str().unwrap()).await;
+        assert_eq!((&row["outcome"], &row["error"]["kind"]), (&json!("failed"), &json!("overloaded")));
+    }
 }

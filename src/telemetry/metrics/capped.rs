@@ -50,6 +50,8 @@ impl<B: MetricVecBuilder> Children for MetricVec<B> {
 
 impl<V: Children> Capped<V> {
     pub fn new(family: &'static Family, vec: V, overflow: &IntCounterVec) -> Capped<V> {
+        // There before anything overflows: the first step of a counter that appears is lost to `increase`.
+        overflow.with_label_values(&[family.name]);
         Capped { family, vec, known: Mutex::default(), overflow: overflow.clone() }
     }
 
