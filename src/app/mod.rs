@@ -121,7 +121,8 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 
 /// Whether the flag itself was typed: the same setting from a variable is overruled, not in conflict.
 fn flag_is_given(name: &str) -> bool {
-    std::env::args().any(|argument| argument.split('=').next() == Some(name))
+    let given = |argument: &str| argument.split('=').next() == Some(name);
+    std::env::args_os().any(|argument| argument.to_str().is_some_and(given))
 }
 
 /// Wrong usage, `--help` and `--version`: clap has the words and the exit code.

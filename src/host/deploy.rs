@@ -13,6 +13,7 @@ use super::{CaptureMode, Host, STOP_GRACE, stack};
 use crate::model::lifecycle::{Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::CalledPlugin;
+use crate::pipeline::mask::Mask;
 use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
 use crate::runtimes::{Convention, DeploymentSpec};
@@ -132,11 +133,13 @@ impl Host {
         let kind = manifest.runtime.as_str();
         let runtime = self.runtimes.iter().find(|runtime| runtime.name() == kind);
         let runtime = runtime.ok_or_else(|| format!("this build has no runtime {kind}"))?;
+        let secrets = secrets_of(manifest, &settings.secrets)?;
+        let mask = Mask::new(secrets.iter().map(|(_, secret)| secret));
         let spec = Arc::new(DeploymentSpec {
             manifest: manifest.clone(),
             folder: source.folder.clone(),
             config: config_of(manifest, settings)?,
-            secrets: secrets_of(manifest, &settings.secrets)?,
+            secrets,
             convention: source.convention,
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
@@ -150,6 +153,7 @@ impl Host {
             output_schema: compile(manifest.output_schema.as_ref())?,
             capture_bytes_max: if capture.mode == CaptureMode::None { 0 } else { capture.bytes_max },
             manifest: manifest.clone(),
+            mask,
         });
         Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool })
     }

@@ -31,8 +31,8 @@ impl Execute {
         }
         let span = call.recording.open(span::PREPARE, call.attempt_span());
         let _paused = call.pause();
-        let recording = &mut call.recording;
-        let acquired = self.pool.acquire(&mut |log| recording.guest_log(span, log)).await;
+        let (recording, mask) = (&mut call.recording, &call.plugin.mask);
+        let acquired = self.pool.acquire(&mut |log| recording.guest_log(span, mask.log(log))).await;
         match acquired {
             Ok(acquired) => {
                 call.recording.close(span);
@@ -42,6 +42,7 @@ impl Execute {
                 Ok(acquired.lease)
             }
             Err(error) => {
+                let error = call.plugin.mask.error(error);
                 call.recording.fail(span, error.kind, &error.message);
                 Err(error)
             }
@@ -60,6 +61,7 @@ impl Policy for Execute {
             let span = call.recording.open(span::EXECUTE, call.attempt_span());
             let request = request_for(call, span);
             let ended = lease.call(request, &mut CallGuest { call, span }).await;
+            let ended = ended.map_err(|error| call.plugin.mask.error(error));
             match &ended {
                 Ok(_) => call.recording.close(span),
                 Err(error) => call.recording.fail(span, error.kind, &error.message),
@@ -98,10 +100,12 @@ impl Guest for CallGuest<'_> {
     }
 
     fn log(&mut self, log: GuestLog) {
+        let log = self.call.plugin.mask.log(log);
         self.call.recording.guest_log(self.span, log);
     }
 
     fn span(&mut self, span: GuestSpan) {
+        let span = self.call.plugin.mask.span(span);
         self.call.recording.guest_span(self.span, span);
     }
 

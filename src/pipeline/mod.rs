@@ -27,10 +27,12 @@ pub mod breaker;
 pub mod concurrency;
 pub mod deadline;
 pub mod execute;
+pub mod mask;
 pub mod retry;
 pub mod validate;
 
 use deadline::{Deadline, Paused};
+use mask::Mask;
 use validate::KeptChunks;
 
 /// One invocation on its way through the stack.
@@ -91,6 +93,8 @@ pub struct CalledPlugin {
     pub output_schema: Option<Schema>,
     /// Inputs and outputs are kept up to this size.
     pub capture_bytes_max: usize,
+    /// The values of the plugin's secrets, to be taken out of what it says.
+    pub mask: Mask,
 }
 
 /// Where the output goes.

@@ -1,6 +1,7 @@
 //! Validate: the input before anything is spent on it, the output before the caller sees it, both against
 //! the manifest's schemas; and keeps a copy of both for the ledger, without what the schema calls sensitive.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -223,8 +224,14 @@ fn captured(
     let redacted =
         schema.zip(value).and_then(|(schema, value)| schema.redact(value)).map(|value| value.to_string());
     let text = redacted.as_deref().unwrap_or_else(|| json.get());
-    let kept = truncate(text, plugin.capture_bytes_max);
-    Captured { json: kept.to_owned(), truncated: kept.len() < text.len(), redacted: redacted.is_some() }
+    // Before the cut, which could leave a part of a secret that is no longer known as one.
+    let masked = plugin.mask.text(text);
+    let kept = truncate(&masked, plugin.capture_bytes_max);
+    Captured {
+        json: kept.to_owned(),
+        truncated: kept.len() < masked.len(),
+        redacted: redacted.is_some() || matches!(masked, Cow::Owned(_)),
+    }
 }
 
 #[cfg(test)]

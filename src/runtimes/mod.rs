@@ -78,6 +78,11 @@ pub trait Instance: Send {
     /// Whether another call may be run. Asked after each call, and before a call on an idle instance.
     fn reusable(&mut self) -> bool;
 
+    /// Whether it is not reusable by its own wish, after a call that ended in good order.
+    fn retired(&self) -> bool {
+        false
+    }
+
     /// Process id, for people.
     fn pid(&self) -> Option<u32>;
 

@@ -212,6 +212,7 @@ impl Pool {
 
     fn give_back(self: Arc<Pool>, mut instance: Box<dyn Instance>, reason: ExitReason) {
         if !instance.reusable() {
+            let reason = if instance.retired() { ExitReason::Recycled } else { reason };
             return self.observer.exited(reason);
         }
         let mut state = self.state();

@@ -298,3 +298,35 @@ fn path_to_root<'a>(spans: &'a [SeenSpan], name: &str) -> Vec<&'a str> {
     }
     path
 }
+
+/// What a plugin prints, logs, raises and returns of its secrets is nowhere but in its reply.
+#[tokio::test]
+async fn secrets_are_taken_out_of_what_a_plugin_says() {
+    if !require("python3") {
+        return;
+    }
+    let secret = "correct-horse-battery";
+    let source = "import logging\n\ndef invoke(input_data, ctx):\n    key = ctx.secrets['KEY']\n    print('the key', key)\n    \
+                  ctx.log.info('logged', key=key)\n    logging.warning('warned %s', key)\n    \
+                  with ctx.span('spent', key=key):\n        pass\n    if input_data.get('fail'):\n        \
+                  raise ValueError('bad key ' + key)\n    return {'key': key}\n";
+    let home = Home::new().plugin("teller", "secrets: [KEY]\n", source).env("TELLER_KEY", secret);
+    home.write("spanglass.yaml", "plugins: {teller: {secrets: {KEY: {env: TELLER_KEY}}}}\n");
+    let server = home.serve().await;
+    let good = server.client.invoke("teller", json!({})).await.json();
+    assert_eq!(good["data"]["key"], secret, "the reply is the plugin's own business");
+    let bad = server.client.invoke("teller", json!({"fail": true})).await.json();
+    assert_eq!((&bad["kind"], &bad["detail"]), (&json!("plugin_error"), &json!("ValueError: bad key ***")));
+    assert!(!bad.to_string().contains(secret), "{bad}");
+    for reply in [&good["meta"], &bad] {
+        let trace = server.client.get(&format!("/v1/traces/{}", reply["trace_id"].as_str().unwrap())).await;
+        let trace = trace.text();
+        assert!(trace.contains("the key ***"), "{trace}");
+        assert!(!trace.contains(secret), "{trace}");
+        let id = reply["invocation_id"].as_str().unwrap();
+        assert!(!server.client.invocation(id).await.to_string().contains(secret));
+        for line in server.lines_of(id).await {
+            assert!(!line.to_string().contains(secret), "{line}");
+        }
+    }
+}

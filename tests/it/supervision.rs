@@ -102,11 +102,68 @@ async fn what_a_good_call_leaves_without_a_parent_is_killed() {
     worker.output(json!({"folder": folder.path(), "stay": false, "names": &NAMES[..4]})).await;
     let daemon = read_pid(&folder.path().join("daemon")).unwrap();
     all_gone(&[daemon]).await;
-    assert!(worker.instance.reusable());
-    // Its own children end with it.
-    let rest = pids(folder.path()).unwrap();
-    drop(worker);
-    all_gone(&rest).await;
+    // Its own children are gone too, and the worker with them.
+    all_gone(&pids(folder.path()).unwrap()).await;
+    assert!(!worker.instance.reusable());
+    assert!(worker.instance.retired());
+}
+
+#[tokio::test]
+async fn a_child_that_outlives_its_call_ends_with_it() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        r#"
+import multiprocessing, os, subprocess, threading
+from concurrent.futures import ProcessPoolExecutor
+
+helper = subprocess.Popen(["sleep", "300"])
+
+def square(n): return n * n
+
+def invoke(data):
+    how = data["how"]
+    if how == "child": return subprocess.Popen(["sleep", "300"]).pid
+    if how == "of a thread":
+        started, pids = threading.Event(), []
+        def run():
+            pids.append(subprocess.Popen(["sleep", "300"]).pid)
+            started.set()
+            threading.Event().wait()
+        threading.Thread(target=run, daemon=True).start()
+        started.wait()
+        return pids[0]
+    if how == "raise":
+        raise RuntimeError(subprocess.Popen(["sleep", "300"]).pid)
+    if how == "waited for": return subprocess.run(["true"]).returncode
+    if how == "helper": return helper.pid
+    with ProcessPoolExecutor(2, multiprocessing.get_context(how)) as pool:
+        return list(pool.map(square, range(4)))
+"#,
+    );
+    for how in ["child", "of a thread", "raise"] {
+        let mut worker = plugin.start().await;
+        let (_, result) = worker.call(json!({"how": how})).await;
+        let pid = match result {
+            Ok(end) => end.output.unwrap().get().parse().unwrap(),
+            Err(error) => error.message.rsplit_once(' ').unwrap().1.parse().unwrap(),
+        };
+        // Not by dropping the instance.
+        eventually("the child is gone", GONE_WITHIN, || !alive(pid)).await;
+        assert!(!worker.instance.reusable() && worker.instance.retired(), "{how}");
+    }
+    // What was started before the first call, has ended, or belongs to the interpreter, may stay.
+    let mut worker = plugin.start().await;
+    let helper = worker.output(json!({"how": "helper"})).await.as_u64().unwrap();
+    for how in ["waited for", "fork", "spawn", "spawn"] {
+        let (guest, result) = worker.call(json!({"how": how})).await;
+        let expected = if how == "waited for" { "0" } else { "[0,1,4,9]" };
+        assert_eq!(result.unwrap().output.unwrap().get(), expected, "{how}");
+        assert_eq!(guest.seen.logs, [], "{how}");
+        assert!(worker.instance.reusable(), "{how}");
+    }
+    assert!(alive(u32::try_from(helper).unwrap()));
 }
 
 #[tokio::test]

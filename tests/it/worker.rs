@@ -337,6 +337,100 @@ def invoke(input_data):
 }
 
 #[tokio::test]
+async fn what_a_thread_says_later_is_not_said_by_another_call() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        r#"
+import logging, os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+
+pool = ThreadPoolExecutor(1)
+
+def wait_for(path):
+    while not os.path.exists(path): time.sleep(0.005)
+
+def later(data):
+    wait_for(data["go"])
+    print("late", "print")
+    print("late error", file=sys.stderr)
+    logging.warning("late record")
+    child = threading.Thread(target=print, args=("late child",))
+    child.start()
+    child.join()
+    open(data["done"], "w").close()
+
+def invoke(data):
+    if data["first"]:
+        pool.submit(print, "first").result()
+        threading.Thread(target=later, args=(data,)).start()
+        return
+    open(data["go"], "w").close()
+    wait_for(data["done"])
+    print("main")
+    pool.submit(print, "pool").result()
+    thread = threading.Thread(target=print, args=("own thread",))
+    thread.start()
+    thread.join()
+    logging.warning("own record")
+"#,
+    );
+    let mut worker = plugin.start().await;
+    let (go, done) = (plugin.data_dir.join("go"), plugin.data_dir.join("done"));
+    let (first, _) = worker.call(json!({"first": true, "go": go, "done": done})).await;
+    assert_eq!(first.lines(LogStream::Stdout), ["first"]);
+    let (second, result) = worker.call(json!({"first": false, "go": go, "done": done})).await;
+    result.unwrap();
+    assert_eq!(second.lines(LogStream::Stdout), ["main", "pool", "own thread"]);
+    assert_eq!(second.lines(LogStream::Stderr), [""; 0]);
+    assert_eq!(second.lines(LogStream::Sdk), ["own record"]);
+    assert_eq!(second.seen.dropped, []);
+    let stray = plugin.stray.lock().unwrap();
+    let stray: Vec<_> = stray.iter().map(|log| (log.stream, log.body.as_str())).collect();
+    let expected = [
+        (LogStream::Stdout, "late print"),
+        (LogStream::Stderr, "late error"),
+        (LogStream::Sdk, "late record"),
+        (LogStream::Stdout, "late child"),
+    ];
+    assert_eq!(stray, expected);
+}
+
+#[tokio::test]
+async fn a_call_finds_the_process_as_the_first_one_did() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        r#"
+import io, os, sys
+os.umask(0o27)
+def invoke(data):
+    found = [os.getcwd(), os.umask(0o77)]
+    print("heard")
+    print("heard", file=sys.stderr)
+    os.chdir("/")
+    if data["how"] == "close":
+        sys.stdout.close()
+        sys.stderr.close()
+    elif data["how"] == "replace":
+        sys.stdout, sys.stderr = io.StringIO(), None
+    return found
+"#,
+    );
+    let mut worker = plugin.start().await;
+    let first = worker.output(json!({"how": ""})).await;
+    assert_eq!(first[1], 0o27);
+    for how in ["close", "replace", "close", ""] {
+        let (guest, result) = worker.call(json!({"how": how})).await;
+        assert_eq!(result.unwrap().output.unwrap().get(), first.to_string(), "{how}");
+        assert_eq!(guest.lines(LogStream::Stdout), ["heard"], "{how}");
+        assert_eq!(guest.lines(LogStream::Stderr), ["heard"], "{how}");
+    }
+}
+
+#[tokio::test]
 async fn http_goes_through_the_host() {
     if !require("python3") {
         return;

@@ -126,6 +126,47 @@ def invoke(input_data):
 }
 
 #[tokio::test]
+async fn an_output_that_is_nearly_json_comes_with_advice() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        r#"
+import dataclasses, datetime, decimal, enum
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+class Color(enum.Enum):
+    RED = "r"
+
+OUTPUTS = {
+    "dataclass": Point(1), "decimal": [decimal.Decimal("1.1")], "datetime": datetime.datetime(2026, 11, 22),
+    "set": {1}, "bytes": b"x", "enum": Color.RED, "nan": float("nan"), "object": object(),
+}
+
+def invoke(data):
+    return OUTPUTS[data["what"]]
+"#,
+    );
+    let mut worker = plugin.start().await;
+    for (what, help) in [
+        ("dataclass", Some("return a dict: dataclasses.asdict(value)")),
+        ("decimal", Some("return text or a number: str(value) or float(value)")),
+        ("datetime", Some("return text: value.isoformat()")),
+        ("set", Some("return a list: sorted(value)")),
+        ("bytes", Some("return text: value.decode(), or base64 if it is no text")),
+        ("enum", Some("return its value: value.value")),
+        ("nan", Some("JSON has no NaN and no Infinity: return None instead")),
+        ("object", None),
+    ] {
+        let error = worker.error(json!({"what": what})).await;
+        assert_eq!((error.kind, error.help.as_deref()), (ErrorKind::InvalidOutput, help), "{what}");
+    }
+}
+
+#[tokio::test]
 async fn too_much_output_is_refused_whole_or_in_parts() {
     if !require("python3") {
         return;
@@ -399,6 +440,7 @@ def invoke(data):
     );
     let mut worker = plugin.start().await;
     for _ in 0..5 {
+        let mut worker = plugin.start().await;
         let (guest, result) = worker.call(json!({})).await;
         assert_eq!(result.unwrap().output.unwrap().get(), r#""parent""#);
         assert_eq!(guest.dropped(dropped::FRAMES), 0);

@@ -106,6 +106,16 @@ pub struct Frame<'a> {
     pub data: Option<&'a RawValue>,
     pub usage: Option<UsageFrame>,
     pub dropped: Option<DroppedFrame>,
+    /// The worker must not be called again.
+    #[serde(default)]
+    pub last: bool,
+}
+
+impl Frame<'_> {
+    /// Whether it is a log record that belongs to no call.
+    pub fn is_stray(&self) -> bool {
+        self.id.is_none() && self.t == "log"
+    }
 }
 
 /// `null` is a value too.
@@ -147,6 +157,8 @@ pub struct FailureFrame {
     pub type_name: String,
     pub message: String,
     pub traceback: String,
+    /// What the plugin's author can do about it.
+    pub help: Option<String>,
     pub retry_after_ms: Option<u64>,
     /// A failed import: the module that was not found.
     pub missing_module: Option<String>,
@@ -159,6 +171,7 @@ impl Default for FailureFrame {
             type_name: "Error".into(),
             message: String::new(),
             traceback: String::new(),
+            help: None,
             retry_after_ms: None,
             missing_module: None,
         }
@@ -170,6 +183,9 @@ impl FailureFrame {
         cut(&mut self.type_name, NAME_BYTES_MAX);
         cut(&mut self.message, TEXT_BYTES_MAX);
         cut(&mut self.traceback, TRACEBACK_BYTES_MAX);
+        if let Some(help) = &mut self.help {
+            cut(help, TEXT_BYTES_MAX);
+        }
         self
     }
 }
@@ -181,6 +197,8 @@ pub struct LogFrame {
     severity: String,
     #[serde(default)]
     body: String,
+    /// `stdout` or `stderr`: a line that would have been printed, but belongs to no call.
+    stream: Option<String>,
     logger: Option<String>,
     #[serde(default)]
     fields: Map<String, Value>,
@@ -199,7 +217,11 @@ impl LogFrame {
         GuestLog {
             unix_ns: self.time,
             severity: Severity::parse(&self.severity).unwrap_or(Severity::Info),
-            stream: LogStream::Sdk,
+            stream: match self.stream.as_deref() {
+                Some("stdout") => LogStream::Stdout,
+                Some("stderr") => LogStream::Stderr,
+                _ => LogStream::Sdk,
+            },
             body: truncated(self.body, TEXT_BYTES_MAX),
             logger: self.logger.map(|name| truncated(name, NAME_BYTES_MAX)),
             fields: bounded(self.fields),

@@ -48,6 +48,8 @@ pub struct WorkerInstance {
     calls: u64,
     /// A call is running, or did not end in good order: nothing more can be run.
     spent: bool,
+    /// The worker has said that this call was its last.
+    retired: bool,
 }
 
 /// What the instance waits for.
@@ -69,6 +71,7 @@ struct Running {
     output_bytes: u64,
     chunks: u64,
     logs: u64,
+    strays: u64,
     spans: u64,
     metrics: u64,
     asks: Asks,
@@ -95,6 +98,7 @@ impl WorkerInstance {
             exit: None,
             calls: 0,
             spent: false,
+            retired: false,
         }
     }
 
@@ -153,6 +157,7 @@ impl WorkerInstance {
             output_bytes: 0,
             chunks: 0,
             logs: 0,
+            strays: 0,
             spans: 0,
             metrics: 0,
             asks: Vec::new(),
@@ -188,6 +193,16 @@ impl WorkerInstance {
             Ok(frame) => frame,
             Err(error) => return Step::Broken(format!("a frame on descriptor 4 is not JSON: {error}")),
         };
+        if frame.is_stray() {
+            let log = bounded(&mut call.strays, frames::LOGS_MAX, || {
+                serde_json::from_slice::<LogFrame>(bytes).ok()
+            });
+            match log {
+                Some(log) => (self.stray)(log.into_log()),
+                None => guest.dropped(dropped::FRAMES, 1),
+            }
+            return Step::Continue;
+        }
         if frame.id != Some(call.id) {
             // Of an earlier call, or said outside of calls: nothing of it belongs to this one.
             guest.dropped(dropped::FRAMES, 1);
@@ -195,7 +210,7 @@ impl WorkerInstance {
         }
         match &*frame.t {
             "end" => {
-                let (usage, cut) = (frame.usage.unwrap_or_default(), frame.dropped);
+                let (usage, cut, last) = (frame.usage.unwrap_or_default(), frame.dropped, frame.last);
                 let output = match (frame.output, call.chunks) {
                     (Some(output), 0) => call.take_output(output).map(Some),
                     (Some(_), _) => Err(InvokeError::new(
@@ -208,6 +223,7 @@ impl WorkerInstance {
                     count_cut(&cut, guest);
                 }
                 self.finish(guest);
+                self.retire(last);
                 let usage = call.usage(usage);
                 guest.usage(usage);
                 Step::End(output.map(|output| CallEnd { output, usage }))
@@ -228,7 +244,7 @@ impl WorkerInstance {
                 },
             },
             "error" => {
-                let (usage, cut) = (frame.usage.unwrap_or_default(), frame.dropped);
+                let (usage, cut, last) = (frame.usage.unwrap_or_default(), frame.dropped, frame.last);
                 let failure = match serde_json::from_slice::<FailureFrame>(bytes) {
                     Ok(failure) => failure.bounded(),
                     Err(error) => return Step::Broken(format!("an error frame cannot be read: {error}")),
@@ -237,6 +253,7 @@ impl WorkerInstance {
                     count_cut(&cut, guest);
                 }
                 self.finish(guest);
+                self.retire(last);
                 guest.usage(call.usage(usage));
                 Step::End(Err(failed(failure)))
             }
@@ -315,6 +332,14 @@ impl WorkerInstance {
         };
         frames::encode(self.link.outbox(), &reply);
         self.link.push();
+    }
+
+    /// Ends a worker that has said that this call was its last: what the call has started must not outlive it.
+    fn retire(&mut self, last: bool) {
+        if last {
+            self.retired = true;
+            self.child.kill();
+        }
     }
 
     /// All that was printed before the end lies in the pipes: the worker flushes before it replies.
@@ -462,6 +487,9 @@ fn failed(failure: FailureFrame) -> InvokeError {
     if kind == ErrorKind::OutputTooLarge {
         error = error.help("raise limits.max_output or return less");
     }
+    if let Some(help) = failure.help {
+        error = error.help(help);
+    }
     error.retry_after = failure.retry_after_ms.map(Duration::from_millis);
     if !failure.traceback.is_empty() {
         let exception = GuestException { type_name: failure.type_name, traceback: failure.traceback };
@@ -549,6 +577,10 @@ impl Instance for WorkerInstance {
         !self.spent && !self.link.closed_or(self.child.end_signal())
     }
 
+    fn retired(&self) -> bool {
+        self.retired
+    }
+
     fn pid(&self) -> Option<u32> {
         Some(self.child.pid())
     }
@@ -582,7 +614,15 @@ impl WorkerInstance {
                 }
                 Next::Link(Event::Broken(_)) => return self.wait_exit().await,
                 Next::Exited => return,
-                Next::Link(Event::Frame(_)) | Next::Answer(..) => {}
+                Next::Link(Event::Frame(range)) => {
+                    let bytes = self.link.frame(range);
+                    if serde_json::from_slice::<Frame<'_>>(bytes).is_ok_and(|frame| frame.is_stray())
+                        && let Ok(log) = serde_json::from_slice::<LogFrame>(bytes)
+                    {
+                        (self.stray)(log.into_log());
+                    }
+                }
+                Next::Answer(..) => {}
             }
         }
     }

@@ -15,7 +15,7 @@ pub enum ExitReason {
     Stopped,
     /// It had nothing to do.
     Idle,
-    /// It had served its share of calls.
+    /// It had served its share of calls, or its last call left something running.
     Recycled,
     /// It was killed: its caller left.
     Killed,
