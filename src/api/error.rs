@@ -103,6 +103,11 @@ impl Problem {
         self.0.status
     }
 
+    /// What happened, without HTTP's part of it.
+    pub fn into_error(self) -> InvokeError {
+        self.0.error
+    }
+
     /// The document.
     pub fn to_json(&self) -> Value {
         let error = &self.0.error;

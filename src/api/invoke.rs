@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error::document_of;
-use super::{Api, body, stream, trace_headers};
+use super::path::Named;
+use super::{Api, Problem, body, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
@@ -93,12 +94,17 @@ pub fn meta_json(meta: &Meta) -> Value {
 
 pub async fn invoke(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    name: Result<Named<String>, Problem>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let parent = super::trace_context(&parts.headers);
+    let name = match name {
+        Ok(Named(name)) => name,
+        // A call of a plugin that cannot exist is a call, and can be found.
+        Err(problem) => return answer(&api, OTHER, parent.as_ref(), Err(problem.into_error())).await,
+    };
     let decoded = async {
         let mode = mode_of(query.as_deref(), &parts.headers)?;
         let bytes = read(&api, &name, body).await?;

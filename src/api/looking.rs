@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::path::Named;
 use super::query::Query;
 use super::{Problem, blocking};
 use crate::host::Host;
@@ -71,7 +72,7 @@ pub async fn invocations(
     looking.read(move |reader| reader.invocations(&filter)).await
 }
 
-pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn invocation(State(looking): State<Looking>, Named(id): Named<String>) -> Result<Response, Problem> {
     let id = InvocationId::parse(&id)
         .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
     // Looked at first: a call that ends meanwhile is then found in the ledger.
@@ -95,7 +96,7 @@ pub async fn traces(
 
 pub async fn trace(
     State(looking): State<Looking>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<impl Serialize>, Problem> {
     let id = TraceId::parse(&id).ok_or_else(|| {
         Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case")

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use semver::Version;
 use serde_json::{Value, json};
 
+use super::path::Named;
 use super::query::Query;
 use super::{Api, Problem, blocking, body};
 use crate::host::RegisterError;
@@ -51,13 +52,13 @@ pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<J
     Ok(Json(json!({"items": items, "next": next})))
 }
 
-pub async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
     plugin_json(&api.host.registry().versions(&name), current(&api, &name).as_deref(), true)
         .map(Json)
         .ok_or_else(|| unknown(&name, None))
 }
 
-pub async fn versions(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn versions(State(api): State<Api>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
     let versions = api.host.registry().versions(&name);
     if versions.is_empty() {
         return Err(unknown(&name, None));
@@ -68,7 +69,7 @@ pub async fn versions(State(api): State<Api>, Path(name): Path<String>) -> Resul
 
 pub async fn version(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(version_json(&*find(&api, &name, &version)?, true)))
 }
@@ -89,7 +90,7 @@ pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Pr
 
 pub async fn remove(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let deployment = find(&api, &name, &version)?;
     let host = api.host.clone();
@@ -99,7 +100,7 @@ pub async fn remove(
 
 pub async fn package(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     let deployment = find(&api, &name, &version)?;
     let host = api.host.clone();

@@ -699,6 +699,36 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
     assert_eq!(several["errors"].as_array().unwrap().len(), 3, "all mistakes at once: {several:#}");
 }
 
+#[tokio::test]
+async fn paths_that_are_no_text_are_not_found() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    for (method, path) in [
+        (Method::GET, "/v1/plugins/%ff"),
+        (Method::GET, "/v1/plugins/%ff/versions"),
+        (Method::GET, "/v1/plugins/echo/versions/%ff"),
+        (Method::DELETE, "/v1/plugins/echo/versions/%ff"),
+        (Method::GET, "/v1/plugins/%ff/versions/1.0.0/package"),
+        (Method::GET, "/v1/invocations/%ff"),
+        (Method::GET, "/v1/traces/%c0%af"),
+        (Method::GET, "/docs/errors/%ff"),
+    ] {
+        let reply = server.client.send(method, path, &[], "").await;
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{path}: {}", reply.text());
+        assert_eq!((reply.status, &reply.json()["kind"]), (404, &json!("not_found")), "{path}");
+    }
+    let before = server.client.scrape().await;
+    let called = server.client.post("/v1/plugins/%ff/invoke", r#"{"input": {}}"#).await;
+    assert_eq!((called.status, &called.json()["kind"]), (404, &json!("not_found")), "{}", called.text());
+    assert_eq!(called.json()["trace_id"], called.traceparent().0);
+    let row = server.client.invocation(called.json()["invocation_id"].as_str().unwrap()).await;
+    assert_eq!(row["error"]["kind"], "not_found", "a call like any other");
+    let after = server.client.scrape().await;
+    assert_eq!(after.changes(&before, "spanglass_invocations_total").len(), 1);
+}
+
 // === Inputs ===
 
 #[tokio::test]
