@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::{Map, Value, json};
 
 use crate::model::error::InvokeError;
+use crate::model::ids::TraceId;
 use crate::model::invocation::{Completed, Meta};
 use crate::model::kind::ErrorKind;
 
@@ -150,9 +151,25 @@ impl From<InvokeError> for Problem {
     }
 }
 
+/// The document of a problem that was no call's: the trace of its answer is not known yet.
+#[derive(Clone)]
+struct Untraced(Value);
+
+/// Puts the answer's trace into a problem that has none.
+pub fn trace(response: &mut Response, trace_id: TraceId) {
+    let Some(Untraced(mut document)) = response.extensions_mut().remove() else { return };
+    document["trace_id"] = trace_id.to_string().into();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(document.to_string());
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.to_json().to_string()));
+        let document = self.to_json();
+        let mut response = Response::new(Body::from(document.to_string()));
+        if self.0.ids.is_none() {
+            response.extensions_mut().insert(Untraced(document));
+        }
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

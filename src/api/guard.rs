@@ -93,7 +93,10 @@ impl Guard {
 pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(error) => super::trace_headers::complete(Problem::from(error).into_response(), None),
+        Err(error) => {
+            let parent = super::trace_context(request.headers());
+            super::trace_headers::complete(Problem::from(error).into_response(), parent.as_ref())
+        }
     }
 }
 

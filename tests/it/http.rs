@@ -729,6 +729,43 @@ async fn paths_that_are_no_text_are_not_found() {
     assert_eq!(after.changes(&before, "spanglass_invocations_total").len(), 1);
 }
 
+#[tokio::test]
+async fn every_problem_names_the_trace_of_its_answer() {
+    if !require("python3") {
+        return;
+    }
+    let home = home();
+    home.write("tokens", format!("{TOKEN}\n"));
+    let server = home.serve_with(&["--token-file", "tokens"]).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace_id}-00f067aa0ba902b7-01");
+    for (method, path, token, origin, status) in [
+        (Method::GET, "/v1/plugins", "", "", 401),
+        (Method::DELETE, "/v1/plugins/echo/versions/1.0.0", &*bearer, "http://evil.example", 403),
+        (Method::GET, "/v1/nowhere", &bearer, "", 404),
+        (Method::GET, "/v1/plugins/nobody", &bearer, "", 404),
+        (Method::PUT, "/v1/plugins", &bearer, "", 405),
+        (Method::GET, "/v1/logs?level=loud", &bearer, "", 422),
+        (Method::POST, "/v1/plugins", &bearer, "", 422),
+    ] {
+        for parent in [None, Some(&*parent)] {
+            let mut headers = vec![("authorization", token)];
+            headers.extend(parent.map(|parent| ("traceparent", parent)));
+            headers.extend((!origin.is_empty()).then_some(("origin", origin)));
+            let reply = server.client.send(method.clone(), path, &headers, "").await;
+            assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+            let (answered, ..) = reply.traceparent();
+            let problem = reply.json();
+            assert_eq!(problem["trace_id"], answered, "{method} {path}: {problem:#}");
+            assert_eq!(answered == trace_id, parent.is_some(), "{method} {path}: {answered}");
+            assert!(problem.get("invocation_id").is_none(), "nothing was called: {problem:#}");
+        }
+    }
+    let head = server.client.send(Method::HEAD, "/v1/plugins/nobody", &[("authorization", &bearer)], "").await;
+    assert_eq!((head.status, head.body.len()), (404, 0));
+}
+
 // === Inputs ===
 
 #[tokio::test]
