@@ -585,6 +585,8 @@ async fn foreign_hosts_and_origins_change_nothing() {
         ("host", "spanglass.internal.evil.example".into()),
         ("origin", "http://evil.example".into()),
         ("origin", "null".into()),
+        ("origin", "http://localhost:1".into()),
+        ("origin", "http://localhost".into()),
         ("origin", format!("http://localhost@evil.example:{port}")),
     ];
     for (cases, refused) in [(good.as_slice(), false), (bad.as_slice(), true)] {
