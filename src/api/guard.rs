@@ -32,6 +32,10 @@ impl Guard {
     }
 
     fn check(&self, request: &Request) -> Result<(), InvokeError> {
+        if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+            // Whoever looks at the other one sees another request (RFC 9112, 3.2).
+            return Err(InvokeError::new(ErrorKind::Forbidden, "the request has several Host headers"));
+        }
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
             self.check_names(request)?;
@@ -151,6 +155,8 @@ mod tests {
             assert_eq!(verdict(&guard, &[("host", host)]), Err(ErrorKind::Forbidden), "{host}");
         }
         assert_eq!(verdict(&guard, &[]), Err(ErrorKind::Forbidden));
+        let several = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(verdict(&guard, &several), Err(ErrorKind::Forbidden));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::error::document_of;
 use super::path::Named;
+use super::query::Query;
 use super::{Api, Problem, body, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
@@ -182,17 +183,11 @@ fn encode(completed: &Completed) -> Response {
 
 /// `?mode=` says it outright; else `Prefer` (RFC 7240) and `Accept` are looked at.
 fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError> {
-    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("mode="));
-    let mode = match asked {
+    let asked = Query::new(query).text("mode");
+    let mode = match asked.as_deref() {
         Some(mode) => mode,
-        None if super::header(headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async")) => {
-            "async"
-        }
-        None if super::header(headers, "accept")
-            .is_some_and(|accept| accept.contains("text/event-stream")) =>
-        {
-            "stream"
-        }
+        None if prefers_async(headers) => "async",
+        None if prefers_events(headers) => "stream",
         None => "sync",
     };
     match mode {
@@ -203,6 +198,40 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
         other => Err(InvokeError::new(ErrorKind::InvalidInput, format!("{other:?} is no mode"))
             .help("mode is sync or stream")),
     }
+}
+
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let name = |preference: &str| preference.split([';', '=']).next().unwrap_or_default().trim().to_owned();
+    listed(headers, &header::HeaderName::from_static("prefer"))
+        .any(|preference| name(preference).eq_ignore_ascii_case("respond-async"))
+}
+
+/// `Accept` names a stream, and nothing that the whole reply would be with a higher weight (RFC 9110, 12.5.1).
+fn prefers_events(headers: &HeaderMap) -> bool {
+    let weight_of = |wanted: &str| {
+        let ranges = listed(headers, &header::ACCEPT).map(weighted);
+        ranges.filter(|(range, _)| range.eq_ignore_ascii_case(wanted)).map(|(_, weight)| weight).next()
+    };
+    let events = weight_of("text/event-stream").unwrap_or(0.0);
+    let whole = ["application/json", "application/*", "*/*"].into_iter().find_map(weight_of).unwrap_or(0.0);
+    events > 0.0 && events >= whole
+}
+
+/// The members of a header that is a list, in however many lines.
+fn listed<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'h str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// A media range and its weight, which is 1 where nothing readable says otherwise.
+fn weighted(range: &str) -> (&str, f32) {
+    let mut parts = range.split(';').map(str::trim);
+    let range = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().ok())?
+    });
+    (range, weight.unwrap_or(1.0))
 }
 
 async fn read(api: &Api, name: &str, body: Body) -> Result<Bytes, InvokeError> {
@@ -243,4 +272,51 @@ fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
         invalid.fields.push(FieldError { pointer: "/timeout".into(), message: error.to_string() });
         invalid
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(query: Option<&str>, name: &'static str, value: &'static str) -> Result<Mode, ErrorKind> {
+        let headers = HeaderMap::from_iter([(
+            header::HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )]);
+        mode_of(query, &headers).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn accept_decides_by_weight() {
+        for streams in [
+            "text/event-stream",
+            "TEXT/Event-Stream;q=0.3",
+            "application/json, text/event-stream",
+            "text/event-stream, */*;q=0.1",
+            "application/json;q=0.5,text/event-stream;charset=utf-8;q=0.9",
+        ] {
+            assert_eq!(mode(None, "accept", streams), Ok(Mode::Stream), "{streams}");
+        }
+        for whole in [
+            "",
+            "*/*",
+            "text/*",
+            "text/event-stream;q=0",
+            "text/event-stream; q=0.000, application/json",
+            "text/event-stream;q=0.5, application/json",
+            "text/event-stream;q=0.5, */*",
+            "text/event-streams",
+        ] {
+            assert_eq!(mode(None, "accept", whole), Ok(Mode::Sync), "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_decoded_and_goes_before_headers() {
+        assert_eq!(mode(Some("x=1&mode=%73tream"), "accept", "application/json"), Ok(Mode::Stream));
+        assert_eq!(mode(Some("mode=sync"), "accept", "text/event-stream"), Ok(Mode::Sync));
+        assert_eq!(mode(Some("mode=loud"), "accept", "*/*"), Err(ErrorKind::InvalidInput));
+        assert_eq!(mode(None, "prefer", "wait=10, Respond-Async"), Err(ErrorKind::InvalidInput));
+        assert_eq!(mode(None, "prefer", "not-respond-async"), Ok(Mode::Sync));
+    }
 }
