@@ -235,8 +235,9 @@ fn weighted(range: &str) -> (&str, f32) {
 }
 
 async fn read(api: &Api, name: &str, body: Body) -> Result<Bytes, InvokeError> {
-    let limit =
-        api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
+    // Which version is meant stands in the body; validation holds the input against that one's own limit.
+    let versions = api.host.registry().versions(name);
+    let limit = versions.iter().map(|live| live.manifest.limits.input_bytes_max).max();
     // An unknown plugin's input is read as well, within the usual bound, so that the answer is `not_found`.
     read_up_to(limit.unwrap_or(Limits::default().input_bytes_max) + ENVELOPE_BYTES_MAX, body).await
 }

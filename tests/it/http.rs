@@ -830,6 +830,23 @@ async fn inputs_reach_the_plugin_as_they_were_written() {
 }
 
 #[tokio::test]
+async fn the_version_that_is_asked_for_says_how_much_it_takes() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().serve().await;
+    let client = &server.client;
+    let roomy = zip_of("grown", "1.0.0", "limits: {max_input: 4Mi, max_output: 4Mi}", ECHO);
+    assert_eq!(client.post("/v1/plugins", roomy).await.status, 201);
+    assert_eq!(client.post("/v1/plugins", zip_of("grown", "2.0.0", "", ECHO)).await.status, 201);
+    let input = json!({"text": "x".repeat(2 << 20)});
+    let asked = client.call("grown", json!({"input": input, "version": "1.0.0"}), &[]).await;
+    assert_eq!((asked.status, &asked.json()["meta"]["version"]), (200, &json!("1.0.0")));
+    let unasked = client.invoke("grown", input).await;
+    assert_eq!((unasked.status, &unasked.json()["kind"]), (413, &json!("input_too_large")));
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_refused_and_recorded() {
     if !require("python3") {
         return;
