@@ -1,8 +1,9 @@
 //! Errors as RFC 9457 problem documents: the one map from kinds to status codes.
 
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::model::error::InvokeError;
@@ -198,14 +199,14 @@ pub fn document_of(completed: &Completed) -> Result<super::Success<'_>, Problem>
     }
 }
 
-pub async fn no_such_route(uri: Uri) -> Problem {
+pub async fn no_such_route(OriginalUri(uri): OriginalUri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
     InvokeError::new(ErrorKind::NotFound, format!("there is no route {path}"))
         .help("GET /openapi.json lists the routes")
         .into()
 }
 
-pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
+pub async fn wrong_method(method: Method, OriginalUri(uri): OriginalUri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
     let problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
         .help("GET /openapi.json lists the routes and their methods");

@@ -37,7 +37,7 @@ enum Mode {
 
 /// The body of `POST /v1/plugins/{name}/invoke`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with input, and perhaps action, version and timeout")]
 struct CallBody<'a> {
     #[serde(borrow)]
     input: &'a RawValue,
@@ -48,7 +48,10 @@ struct CallBody<'a> {
 
 /// The body of `POST /v1/invoke`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with plugin_id and payload, and perhaps action, metadata and signature"
+)]
 struct Envelope<'a> {
     action: Option<String>,
     plugin_id: String,
@@ -247,14 +250,19 @@ async fn read_up_to(bytes_max: u64, body: Body) -> Result<Bytes, InvokeError> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let place = FieldError { pointer: String::new(), message: format!("{error}") };
-        let mut invalid =
-            InvokeError::new(ErrorKind::InvalidInput, format!("the request is not as it should be: {error}"))
-                .help("GET /openapi.json describes the request");
-        invalid.fields.push(place);
+    let malformed = |why: &str| {
+        let message = format!("the request is not as it should be: {why}");
+        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, message)
+            .help("GET /openapi.json describes the request");
+        invalid.fields.push(FieldError { pointer: String::new(), message: why.to_owned() });
         invalid
-    })
+    };
+    match bytes.trim_ascii_start() {
+        [] => Err(malformed("it has no body, expected a JSON object")),
+        // serde would take a list of the members in their order.
+        [b'[', ..] => Err(malformed("it is a list, expected an object")),
+        _ => serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string())),
+    }
 }
 
 fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {

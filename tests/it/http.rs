@@ -635,6 +635,7 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         assert_eq!(reply.status, 405, "{method} {path}");
         assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{method} {path}");
         assert_eq!(reply.json()["status"], 405, "the document says what the answer says");
+        assert_eq!(reply.json()["detail"], format!("{method} is not a method of {path}"));
         assert!(reply.header("allow").is_some(), "405 names the methods that there are (RFC 9110, 15.5.6)");
     }
     for path in [
@@ -660,6 +661,9 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         );
         let problem = reply.json();
         assert_eq!((&problem["kind"], &problem["status"]), (&json!("not_found"), &json!(404)), "{path}");
+        if path.contains("nowhere") {
+            assert_eq!(problem["detail"], format!("there is no route {path}"));
+        }
         if path.starts_with("/v1/") {
             reply.traceparent();
         }
@@ -861,6 +865,7 @@ async fn what_is_no_call_is_refused_and_recorded() {
         ("spaces", "echo", text("  \n")),
         ("null", "echo", text("null")),
         ("a list", "echo", text("[]")),
+        ("a list of the members", "echo", text("[{}, null, null, null]")),
         ("no input", "echo", text("{}")),
         ("null as input", "echo", text(r#"{"input": null}"#)),
         ("text as input", "echo", text(r#"{"input": "{}"}"#)),
@@ -900,6 +905,8 @@ async fn what_is_no_call_is_refused_and_recorded() {
         let (trace_id, ..) = reply.traceparent();
         let problem = reply.json();
         assert_eq!(problem["trace_id"], trace_id, "{what}: {problem:#}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(!detail.contains("struct") && !detail.contains("elements"), "words of the source: {detail}");
         let row = server.client.invocation(problem["invocation_id"].as_str().unwrap()).await;
         assert_eq!(
             (&row["outcome"], &row["error"]["kind"]),
