@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use semver::Version;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::path::Named;
 use super::query::Query;
@@ -74,11 +76,27 @@ pub async fn version(
     Ok(Json(version_json(&*find(&api, &name, &version)?, true)))
 }
 
+/// So many packages are taken in at once: each may fill the disk, and keeps it busy.
+const UPLOADS_MAX: usize = 2;
+/// One more waits so long for its turn.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
+static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
+
 pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Problem> {
-    let bytes =
-        body::read(body, PACKAGE_BYTES_MAX, "leave out of the package what is not needed to run").await?;
+    let turn = timeout(UPLOAD_WAIT_MAX, UPLOADS.acquire()).await.map_err(|_| {
+        let message = format!("{UPLOADS_MAX} other packages are being registered");
+        InvokeError::new(ErrorKind::Overloaded, message).help("try again in a while")
+    })?;
     let host = api.host.clone();
-    let registered = blocking(move || host.register_zip(bytes)).await?.map_err(Problem::from)?;
+    let file = host.spool()?;
+    let help = "leave out of the package what is not needed to run";
+    let file = body::spool_zip(body, file, PACKAGE_BYTES_MAX, help).await?;
+    let register = move || {
+        // To the end of the work, even if the caller has left.
+        let _turn = turn;
+        host.register_zip(file)
+    };
+    let registered = blocking(register).await?.map_err(Problem::from)?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let deployment = &registered.deployment;
     let mut document = head_json(deployment);

@@ -395,6 +395,10 @@ async fn hostile_packages_are_refused_and_leave_nothing() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
         ("no zip", b"PK, but no zip".to_vec()),
+        ("three bytes", b"PK\x03".to_vec()),
+        ("no zip, and large", vec![b'x'; 8 << 20]),
+        ("a zip behind something else", [b"#!/bin/sh\n".as_slice(), &with("fine")].concat()),
+        ("an empty zip", [b"PK\x05\x06".as_slice(), &[0; 18]].concat()),
         ("cut off", cut),
         ("out of the folder", with("../evil")),
         ("out of a folder within", with("a/../../evil")),
@@ -439,6 +443,33 @@ async fn hostile_packages_are_refused_and_leave_nothing() {
     for member in ["code", "severity", "message", "file", "line", "column", "path", "help"] {
         assert!(diagnostics[0].get(member).is_some(), "{member}: {bad:#}");
     }
+}
+
+#[tokio::test]
+async fn packages_on_their_way_do_not_lie_in_memory() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().serve().await;
+    let mut package = vec![0; 40 << 20];
+    package[..4].copy_from_slice(b"PK\x03\x04");
+    let before = server.resident_bytes();
+    let mut posts = Vec::new();
+    for _ in 0..4 {
+        let (client, package) = (server.client.clone(), package.clone());
+        posts.push(tokio::spawn(async move { client.post("/v1/plugins", package).await.status }));
+    }
+    let mut most = 0;
+    while !posts.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(server.resident_bytes());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut statuses = Vec::new();
+    for post in posts {
+        statuses.push(post.await.unwrap());
+    }
+    assert_eq!(statuses, [422; 4], "they only begin like zips");
+    assert!(most.saturating_sub(before) < 40 << 20, "{before} grew to {most}");
 }
 
 #[tokio::test]
