@@ -112,6 +112,9 @@ pub async fn logs(
     let mut query = Query::new(query.as_deref());
     let filter = LogFilter {
         plugin: query.text("plugin"),
+        version: query.text("version"),
+        outcome: outcome(&mut query),
+        kind: kind(&mut query),
         trace_id: query.parsed("trace", |text| {
             TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())
         }),
@@ -137,13 +140,8 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     let filter = InvocationFilter {
         plugin: query.text("plugin"),
         version: query.text("version"),
-        outcome: query.parsed("outcome", |text| {
-            let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
-            known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
-        }),
-        kind: query.parsed("kind", |text| {
-            ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))
-        }),
+        outcome: outcome(&mut query),
+        kind: kind(&mut query),
         since: query.time("since"),
         until: query.time("until"),
         q: query.text("q"),
@@ -152,6 +150,19 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     };
     query.end()?;
     Ok(filter)
+}
+
+fn outcome(query: &mut Query) -> Option<Outcome> {
+    query.parsed("outcome", |text| {
+        let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
+        known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
+    })
+}
+
+fn kind(query: &mut Query) -> Option<ErrorKind> {
+    query.parsed("kind", |text| {
+        ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))
+    })
 }
 
 /// A call without an ending, in the shape of one that has one.

@@ -132,6 +132,7 @@ async fn every_route_answers_as_described() {
         (&get, "/v1/plugins/{name}", "/v1/plugins/nobody".into(), vec![], 404),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions".into(), vec![], 200),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/nobody/versions".into(), vec![], 404),
+        (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions?limit=0".into(), vec![], 422),
         (
             &get,
             "/v1/plugins/{name}/versions/{version}",
@@ -516,6 +517,54 @@ async fn lists_are_walked_page_by_page() {
 }
 
 #[tokio::test]
+async fn lists_are_narrowed_by_what_their_items_have() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    let client = &server.client;
+    for version in ["1.1.0+linux", "2.0.0"] {
+        assert_eq!(client.post("/v1/plugins", zip_of("echo", version, "", ECHO)).await.status, 201);
+    }
+    let names = async |query: &str| {
+        let page = client.get(&format!("/v1/plugins?{query}")).await.json();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone();
+        items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("plugin=typed").await, ["typed"]);
+    assert_eq!(names("plugin=type").await, [""; 0]);
+    assert_eq!(names("version=2.0.0").await, ["echo"]);
+    assert_eq!(names("plugin=typed&version=2.0.0").await, [""; 0]);
+    assert_eq!(names("since=1h").await, ["echo", "stream", "typed"]);
+    assert_eq!(names("until=2020-01-01T00:00:00%2B02:00").await, [""; 0]);
+
+    let mut versions = Vec::new();
+    let mut path = "/v1/plugins/echo/versions?limit=1".to_owned();
+    loop {
+        let page = client.get(&path).await.json();
+        versions.extend(page["items"].as_array().unwrap().iter().map(|item| item["version"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/plugins/echo/versions?limit=1&cursor={next}");
+    }
+    assert_eq!(versions, ["2.0.0", "1.1.0+linux", "1.0.0"]);
+
+    client.invoke("echo", json!({})).await;
+    client.call("echo", json!({"input": {}, "version": "1.0.0"}), &[]).await;
+    client.invoke("typed", json!({"n": "x"})).await;
+    let lines = async |query: &str| {
+        let page = client.get(&format!("/v1/logs?q=invocation&{query}")).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone()
+    };
+    let old = lines("plugin=echo&version=1.0.0").await;
+    assert_eq!((old.len(), &old[0]["plugin.version"]), (1, &json!("1.0.0")), "{old:#?}");
+    let failed = lines("outcome=failed").await;
+    assert_eq!((failed.len(), &failed[0]["plugin.name"]), (1, &json!("typed")), "{failed:#?}");
+    assert_eq!(lines("kind=invalid_input").await, failed);
+    assert_eq!(lines("kind=timeout").await.len(), 0);
+    assert_eq!(lines("outcome=replied&since=2026-01-01T00:00:00z").await.len(), 2);
+}
+
+#[tokio::test]
 async fn the_operator_decides_which_versions_get_calls() {
     if !require("python3") {
         return;
@@ -715,6 +764,15 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         ("/v1/logs?trace=xyz", "trace"),
         ("/v1/logs?invocation=xyz", "invocation"),
         ("/v1/logs?cursor=nonsense", "cursor"),
+        ("/v1/logs?outcome=good", "outcome"),
+        ("/v1/logs?kind=boredom", "kind"),
+        ("/v1/plugins?cursor=echo", "cursor"),
+        ("/v1/plugins?cursor=t18abcdef", "cursor"),
+        ("/v1/plugins?version=new", "version"),
+        ("/v1/plugins?outcome=failed", "outcome"),
+        ("/v1/plugins/echo/versions?limit=0", "limit"),
+        ("/v1/plugins/echo/versions?cursor=1.0.0", "cursor"),
+        ("/v1/plugins/echo/versions?colour=red", "colour"),
     ] {
         let reply = client.get(path).await;
         assert_eq!(
