@@ -1,10 +1,13 @@
-//! Request bodies: read whole, within a bound in bytes and in time.
+//! Request bodies: read whole or into a file, within a bound in bytes and in time.
 
+use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::model::error::InvokeError;
@@ -13,6 +16,9 @@ use crate::model::units::{format_bytes, format_duration};
 
 /// A body that brings nothing for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How a zip begins: with its first file, or with its end if it holds none.
+const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
+const ZIP_SIGNATURE_BYTES: usize = 4;
 /// A body that is too large is read on for a while, unkept: many clients look at an answer only when they
 /// have sent everything, and see a broken pipe if they cannot.
 const DRAIN_BYTES_MAX: u64 = 128 << 20;
@@ -24,6 +30,54 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// `input_too_large`; `invalid_input` for a body that ended early or stopped coming.
 pub async fn read(mut body: Body, bytes_max: u64, help: &str) -> Result<Bytes, InvokeError> {
     let mut bytes = BytesMut::new();
+    while let Some(part) = next(&mut body).await? {
+        if bytes.len() as u64 + part.len() as u64 > bytes_max {
+            drop(bytes);
+            drain(body).await;
+            return Err(too_large(bytes_max, help));
+        }
+        // One part is the rule for small bodies: no copy.
+        if bytes.is_empty() && body.is_end_stream() {
+            return Ok(part);
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Writes the body into a file, at most `bytes_max` of it. Of one that does not begin like a zip only the
+/// beginning is kept, enough to see that it is none.
+///
+/// # Errors
+/// As [`read`], and `internal` or `overloaded` if the file can't be written.
+pub async fn spool_zip(mut body: Body, file: File, bytes_max: u64, help: &str) -> Result<File, InvokeError> {
+    let mut file = tokio::fs::File::from_std(file);
+    let mut head = BytesMut::with_capacity(ZIP_SIGNATURE_BYTES);
+    let mut bytes: u64 = 0;
+    while let Some(part) = next(&mut body).await? {
+        bytes += part.len() as u64;
+        if bytes > bytes_max {
+            drain(body).await;
+            return Err(too_large(bytes_max, help));
+        }
+        if head.len() < ZIP_SIGNATURE_BYTES {
+            head.extend_from_slice(&part[..part.len().min(ZIP_SIGNATURE_BYTES - head.len())]);
+            if head.len() == ZIP_SIGNATURE_BYTES && !ZIP_SIGNATURES.contains(&&*head) {
+                file.set_len(0).await.map_err(unwritten)?;
+                file.rewind().await.map_err(unwritten)?;
+                file.write_all(&head).await.map_err(unwritten)?;
+                drain(body).await;
+                break;
+            }
+        }
+        file.write_all(&part).await.map_err(unwritten)?;
+    }
+    file.flush().await.map_err(unwritten)?;
+    Ok(file.into_std().await)
+}
+
+/// The next part; `None` at the end.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, InvokeError> {
     loop {
         let frame = timeout(IDLE_MAX, body.frame()).await.map_err(|_| {
             let waited = format_duration(IDLE_MAX);
@@ -32,23 +86,27 @@ pub async fn read(mut body: Body, bytes_max: u64, help: &str) -> Result<Bytes, I
                 format!("nothing came of the request's body for {waited}"),
             )
         })?;
-        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let Some(frame) = frame else { return Ok(None) };
         let frame =
             frame.map_err(|_| InvokeError::new(ErrorKind::InvalidInput, "the request's body ended early"))?;
         // Trailers say nothing that matters here.
-        let Ok(part) = frame.into_data() else { continue };
-        if bytes.len() as u64 + part.len() as u64 > bytes_max {
-            drop(bytes);
-            drain(body).await;
-            let message = format!("the request has more than {}", format_bytes(bytes_max));
-            return Err(InvokeError::new(ErrorKind::InputTooLarge, message).help(help));
+        if let Ok(part) = frame.into_data() {
+            return Ok(Some(part));
         }
-        // One part is the rule for small bodies: no copy.
-        if bytes.is_empty() && body.is_end_stream() {
-            return Ok(part);
-        }
-        bytes.extend_from_slice(&part);
     }
+}
+
+fn too_large(bytes_max: u64, help: &str) -> InvokeError {
+    let message = format!("the request has more than {}", format_bytes(bytes_max));
+    InvokeError::new(ErrorKind::InputTooLarge, message).help(help)
+}
+
+fn unwritten(error: io::Error) -> InvokeError {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Overloaded,
+        _ => ErrorKind::Internal,
+    };
+    InvokeError::new(kind, format!("the request's body cannot be written: {error}"))
 }
 
 async fn drain(mut body: Body) {

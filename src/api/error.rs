@@ -1,11 +1,13 @@
 //! Errors as RFC 9457 problem documents: the one map from kinds to status codes.
 
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::model::error::InvokeError;
+use crate::model::ids::TraceId;
 use crate::model::invocation::{Completed, Meta};
 use crate::model::kind::ErrorKind;
 
@@ -103,6 +105,11 @@ impl Problem {
         self.0.status
     }
 
+    /// What happened, without HTTP's part of it.
+    pub fn into_error(self) -> InvokeError {
+        self.0.error
+    }
+
     /// The document.
     pub fn to_json(&self) -> Value {
         let error = &self.0.error;
@@ -145,9 +152,25 @@ impl From<InvokeError> for Problem {
     }
 }
 
+/// The document of a problem that was no call's: the trace of its answer is not known yet.
+#[derive(Clone)]
+struct Untraced(Value);
+
+/// Puts the answer's trace into a problem that has none.
+pub fn trace(response: &mut Response, trace_id: TraceId) {
+    let Some(Untraced(mut document)) = response.extensions_mut().remove() else { return };
+    document["trace_id"] = trace_id.to_string().into();
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(document.to_string());
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.to_json().to_string()));
+        let document = self.to_json();
+        let mut response = Response::new(Body::from(document.to_string()));
+        if self.0.ids.is_none() {
+            response.extensions_mut().insert(Untraced(document));
+        }
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -176,14 +199,14 @@ pub fn document_of(completed: &Completed) -> Result<super::Success<'_>, Problem>
     }
 }
 
-pub async fn no_such_route(uri: Uri) -> Problem {
+pub async fn no_such_route(OriginalUri(uri): OriginalUri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
     InvokeError::new(ErrorKind::NotFound, format!("there is no route {path}"))
         .help("GET /openapi.json lists the routes")
         .into()
 }
 
-pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
+pub async fn wrong_method(method: Method, OriginalUri(uri): OriginalUri) -> Problem {
     let path = crate::model::text::truncate(uri.path(), 200).to_owned();
     let problem = InvokeError::new(ErrorKind::NotFound, format!("{method} is not a method of {path}"))
         .help("GET /openapi.json lists the routes and their methods");

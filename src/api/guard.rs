@@ -21,17 +21,21 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 pub struct Guard {
     /// Empty: no token is needed.
     tokens: Vec<String>,
+    /// The operator's, beside the loopback names.
     hosts: BTreeSet<String>,
 }
 
 impl Guard {
     pub fn new(tokens: Vec<String>, hosts: impl IntoIterator<Item = String>) -> Guard {
-        let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase());
-        let hosts = hosts.chain(LOOPBACK_NAMES.map(str::to_owned)).collect();
+        let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
         Guard { tokens, hosts }
     }
 
     fn check(&self, request: &Request) -> Result<(), InvokeError> {
+        if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+            // Whoever looks at the other one sees another request (RFC 9112, 3.2).
+            return Err(InvokeError::new(ErrorKind::Forbidden, "the request has several Host headers"));
+        }
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
             self.check_names(request)?;
@@ -62,38 +66,65 @@ impl Guard {
     }
 
     fn check_names(&self, request: &Request) -> Result<(), InvokeError> {
+        let forbidden = |message| {
+            Err(InvokeError::new(ErrorKind::Forbidden, message).help("add its name to allowed_hosts"))
+        };
         let host = super::header(request.headers(), header::HOST.as_str()).or_else(|| request.uri().host());
-        if !host.is_some_and(|host| self.allows(host)) {
-            let message = format!("the host {:?} is not one of this server's", host.unwrap_or_default());
-            return Err(InvokeError::new(ErrorKind::Forbidden, message).help("add its name to allowed_hosts"));
+        let host = host.unwrap_or_default();
+        let named = Authority::parse(host);
+        if !self.hosts.contains(&named.host) && !named.is_loopback() {
+            return forbidden(format!("the host {host:?} is not one of this server's"));
         }
-        let origins = request.headers().get_all(header::ORIGIN);
-        for origin in origins {
+        for origin in request.headers().get_all(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or_default();
-            let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if !authority.is_some_and(|authority| self.allows(authority)) {
-                let message = format!("requests from the origin {origin:?} are not accepted");
-                return Err(
-                    InvokeError::new(ErrorKind::Forbidden, message).help("add its name to allowed_hosts")
-                );
+            if !self.accepts(origin, &named) {
+                return forbidden(format!("requests from the origin {origin:?} are not accepted"));
             }
         }
         Ok(())
     }
 
-    fn allows(&self, authority: &str) -> bool {
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => authority,
+    /// The operator's own names are trusted on every port. A loopback name is another server's on each other
+    /// port.
+    fn accepts(&self, origin: &str, host: &Authority) -> bool {
+        let schemes = [("http://", 80), ("https://", 443)];
+        let Some((authority, port)) =
+            schemes.into_iter().find_map(|(scheme, port)| Some((origin.strip_prefix(scheme)?, port)))
+        else {
+            return false;
         };
-        self.hosts.contains(&host.to_ascii_lowercase())
+        let origin = Authority::parse(authority);
+        let same_port = origin.port.unwrap_or(port) == host.port.unwrap_or(port);
+        let same_host = origin.host == host.host || (origin.is_loopback() && host.is_loopback());
+        self.hosts.contains(&origin.host) || (same_host && same_port)
+    }
+}
+
+/// `host` or `host:port`, as `Host` and `Origin` name a server.
+struct Authority {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Authority {
+    fn parse(text: &str) -> Authority {
+        let parsed = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = parsed.map_or((text, None), |(host, port)| (host, Some(port)));
+        Authority { host: host.to_ascii_lowercase(), port }
+    }
+
+    fn is_loopback(&self) -> bool {
+        LOOPBACK_NAMES.contains(&&*self.host)
     }
 }
 
 pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(error) => super::trace_headers::complete(Problem::from(error).into_response(), None),
+        Err(error) => {
+            let parent = super::trace_context(request.headers());
+            super::trace_headers::complete(Problem::from(error).into_response(), parent.as_ref())
+        }
     }
 }
 
@@ -124,10 +155,38 @@ mod tests {
             assert_eq!(verdict(&guard, &[("host", host)]), Err(ErrorKind::Forbidden), "{host}");
         }
         assert_eq!(verdict(&guard, &[]), Err(ErrorKind::Forbidden));
-        let with_origin = |origin| verdict(&guard, &[("host", "localhost"), ("origin", origin)]);
-        assert_eq!(with_origin("http://localhost:7717"), Ok(()));
-        for origin in ["null", "http://evil.example", "https://evil.example:7717", "file://", ""] {
-            assert_eq!(with_origin(origin), Err(ErrorKind::Forbidden), "{origin}");
+        let several = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(verdict(&guard, &several), Err(ErrorKind::Forbidden));
+    }
+
+    #[test]
+    fn an_origin_is_this_server_or_one_of_the_operators_names() {
+        let guard = Guard::new(vec![], ["spanglass.internal".to_owned()]);
+        let with_origin = |host, origin| verdict(&guard, &[("host", host), ("origin", origin)]) == Ok(());
+        for (host, origin) in [
+            ("localhost:7717", "http://localhost:7717"),
+            ("127.0.0.1:7717", "http://LOCALHOST:7717"),
+            ("localhost", "http://localhost"),
+            ("localhost:443", "https://localhost"),
+            ("localhost:7717", "https://spanglass.internal"),
+            ("localhost:7717", "http://spanglass.internal:3000"),
+            // Behind a proxy that ends TLS.
+            ("spanglass.internal", "https://spanglass.internal"),
+        ] {
+            assert!(with_origin(host, origin), "{host} {origin}");
+        }
+        for origin in [
+            "http://localhost",
+            "http://localhost:3000",
+            "http://127.0.0.1:77170",
+            "http://localhost:7717.evil.example",
+            "null",
+            "http://evil.example",
+            "https://evil.example:7717",
+            "file://",
+            "",
+        ] {
+            assert!(!with_origin("localhost:7717", origin), "{origin}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -13,7 +13,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::document_of;
-use super::{Api, body, stream, trace_headers};
+use super::path::Named;
+use super::query::Query;
+use super::{Api, Problem, body, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
@@ -37,7 +39,7 @@ enum Mode {
 
 /// The body of `POST /v1/plugins/{name}/invoke`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with input, and perhaps action, version and timeout")]
 struct CallBody<'a> {
     #[serde(borrow)]
     input: &'a RawValue,
@@ -48,7 +50,10 @@ struct CallBody<'a> {
 
 /// The body of `POST /v1/invoke`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with plugin_id and payload, and perhaps action, metadata and signature"
+)]
 struct Envelope<'a> {
     action: Option<String>,
     plugin_id: String,
@@ -115,12 +120,17 @@ pub fn meta_json(meta: &Meta) -> Value {
 
 pub async fn invoke(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    name: Result<Named<String>, Problem>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
     let parent = super::trace_context(&parts.headers);
+    let name = match name {
+        Ok(Named(name)) => name,
+        // A call of a plugin that cannot exist is a call, and can be found.
+        Err(problem) => return answer(&api, OTHER, parent.as_ref(), Err(problem.into_error())).await,
+    };
     let decoded = async {
         let mode = mode_of(query.as_deref(), &parts.headers)?;
         let bytes = read(&api, &name, body).await?;
@@ -198,17 +208,11 @@ fn encode(completed: &Completed) -> Response {
 
 /// `?mode=` says it outright; else `Prefer` (RFC 7240) and `Accept` are looked at.
 fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError> {
-    let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("mode="));
-    let mode = match asked {
+    let asked = Query::new(query).text("mode");
+    let mode = match asked.as_deref() {
         Some(mode) => mode,
-        None if super::header(headers, "prefer").is_some_and(|prefer| prefer.contains("respond-async")) => {
-            "async"
-        }
-        None if super::header(headers, "accept")
-            .is_some_and(|accept| accept.contains("text/event-stream")) =>
-        {
-            "stream"
-        }
+        None if prefers_async(headers) => "async",
+        None if prefers_events(headers) => "stream",
         None => "sync",
     };
     match mode {
@@ -221,9 +225,44 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
     }
 }
 
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let name = |preference: &str| preference.split([';', '=']).next().unwrap_or_default().trim().to_owned();
+    listed(headers, &header::HeaderName::from_static("prefer"))
+        .any(|preference| name(preference).eq_ignore_ascii_case("respond-async"))
+}
+
+/// `Accept` names a stream, and nothing that the whole reply would be with a higher weight (RFC 9110, 12.5.1).
+fn prefers_events(headers: &HeaderMap) -> bool {
+    let weight_of = |wanted: &str| {
+        let ranges = listed(headers, &header::ACCEPT).map(weighted);
+        ranges.filter(|(range, _)| range.eq_ignore_ascii_case(wanted)).map(|(_, weight)| weight).next()
+    };
+    let events = weight_of("text/event-stream").unwrap_or(0.0);
+    let whole = ["application/json", "application/*", "*/*"].into_iter().find_map(weight_of).unwrap_or(0.0);
+    events > 0.0 && events >= whole
+}
+
+/// The members of a header that is a list, in however many lines.
+fn listed<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> impl Iterator<Item = &'h str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// A media range and its weight, which is 1 where nothing readable says otherwise.
+fn weighted(range: &str) -> (&str, f32) {
+    let mut parts = range.split(';').map(str::trim);
+    let range = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().ok())?
+    });
+    (range, weight.unwrap_or(1.0))
+}
+
 async fn read(api: &Api, name: &str, body: Body) -> Result<Bytes, InvokeError> {
-    let limit =
-        api.host.registry().route(name, None).map(|deployment| deployment.manifest.limits.input_bytes_max);
+    // Which version is meant stands in the body; validation holds the input against that one's own limit.
+    let versions = api.host.registry().versions(name);
+    let limit = versions.iter().map(|live| live.manifest.limits.input_bytes_max).max();
     // An unknown plugin's input is read as well, within the usual bound, so that the answer is `not_found`.
     read_up_to(limit.unwrap_or(Limits::default().input_bytes_max) + ENVELOPE_BYTES_MAX, body).await
 }
@@ -233,14 +272,19 @@ async fn read_up_to(bytes_max: u64, body: Body) -> Result<Bytes, InvokeError> {
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let place = FieldError { pointer: String::new(), message: format!("{error}") };
-        let mut invalid =
-            InvokeError::new(ErrorKind::InvalidInput, format!("the request is not as it should be: {error}"))
-                .help("GET /openapi.json describes the request");
-        invalid.fields.push(place);
+    let malformed = |why: &str| {
+        let message = format!("the request is not as it should be: {why}");
+        let mut invalid = InvokeError::new(ErrorKind::InvalidInput, message)
+            .help("GET /openapi.json describes the request");
+        invalid.fields.push(FieldError { pointer: String::new(), message: why.to_owned() });
         invalid
-    })
+    };
+    match bytes.trim_ascii_start() {
+        [] => Err(malformed("it has no body, expected a JSON object")),
+        // serde would take a list of the members in their order.
+        [b'[', ..] => Err(malformed("it is a list, expected an object")),
+        _ => serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string())),
+    }
 }
 
 fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
@@ -263,4 +307,49 @@ fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
         invalid.fields.push(FieldError { pointer: "/timeout".into(), message: error.to_string() });
         invalid
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(query: Option<&str>, name: &'static str, value: &'static str) -> Result<Mode, ErrorKind> {
+        let headers =
+            HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        mode_of(query, &headers).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn accept_decides_by_weight() {
+        for streams in [
+            "text/event-stream",
+            "TEXT/Event-Stream;q=0.3",
+            "application/json, text/event-stream",
+            "text/event-stream, */*;q=0.1",
+            "application/json;q=0.5,text/event-stream;charset=utf-8;q=0.9",
+        ] {
+            assert_eq!(mode(None, "accept", streams), Ok(Mode::Stream), "{streams}");
+        }
+        for whole in [
+            "",
+            "*/*",
+            "text/*",
+            "text/event-stream;q=0",
+            "text/event-stream; q=0.000, application/json",
+            "text/event-stream;q=0.5, application/json",
+            "text/event-stream;q=0.5, */*",
+            "text/event-streams",
+        ] {
+            assert_eq!(mode(None, "accept", whole), Ok(Mode::Sync), "{whole}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_decoded_and_goes_before_headers() {
+        assert_eq!(mode(Some("x=1&mode=%73tream"), "accept", "application/json"), Ok(Mode::Stream));
+        assert_eq!(mode(Some("mode=sync"), "accept", "text/event-stream"), Ok(Mode::Sync));
+        assert_eq!(mode(Some("mode=loud"), "accept", "*/*"), Err(ErrorKind::InvalidInput));
+        assert_eq!(mode(None, "prefer", "wait=10, Respond-Async"), Err(ErrorKind::InvalidInput));
+        assert_eq!(mode(None, "prefer", "not-respond-async"), Ok(Mode::Sync));
+    }
 }

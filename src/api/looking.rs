@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::path::Named;
 use super::query::Query;
 use super::{Problem, blocking};
 use crate::host::Host;
@@ -71,7 +72,10 @@ pub async fn invocations(
     looking.read(move |reader| reader.invocations(&filter)).await
 }
 
-pub async fn invocation(State(looking): State<Looking>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub async fn invocation(
+    State(looking): State<Looking>,
+    Named(id): Named<String>,
+) -> Result<Response, Problem> {
     let id = InvocationId::parse(&id)
         .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
     // Looked at first: a call that ends meanwhile is then found in the ledger.
@@ -95,7 +99,7 @@ pub async fn traces(
 
 pub async fn trace(
     State(looking): State<Looking>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<impl Serialize>, Problem> {
     let id = TraceId::parse(&id).ok_or_else(|| {
         Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case")
@@ -111,6 +115,9 @@ pub async fn logs(
     let mut query = Query::new(query.as_deref());
     let filter = LogFilter {
         plugin: query.text("plugin"),
+        version: query.text("version"),
+        outcome: outcome(&mut query),
+        kind: kind(&mut query),
         trace_id: query.parsed("trace", |text| {
             TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())
         }),
@@ -136,13 +143,8 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     let filter = InvocationFilter {
         plugin: query.text("plugin"),
         version: query.text("version"),
-        outcome: query.parsed("outcome", |text| {
-            let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
-            known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
-        }),
-        kind: query.parsed("kind", |text| {
-            ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))
-        }),
+        outcome: outcome(&mut query),
+        kind: kind(&mut query),
         since: query.time("since"),
         until: query.time("until"),
         q: query.text("q"),
@@ -151,6 +153,17 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     };
     query.end()?;
     Ok(filter)
+}
+
+fn outcome(query: &mut Query) -> Option<Outcome> {
+    query.parsed("outcome", |text| {
+        let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
+        known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
+    })
+}
+
+fn kind(query: &mut Query) -> Option<ErrorKind> {
+    query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
 }
 
 /// A call without an ending, in the shape of one that has one.

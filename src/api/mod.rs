@@ -19,6 +19,7 @@ mod looking;
 mod operations;
 pub mod openapi;
 mod page;
+mod path;
 mod plugins;
 mod query;
 mod stream;

@@ -1,10 +1,10 @@
 //! What a browser gets: a first page that says what is here, and the pages that errors link to.
 
-use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use http::header;
 
 use super::Problem;
+use super::path::Named;
 use crate::model::kind::ErrorKind;
 
 const INDEX: &str = include_str!("index.html");
@@ -15,7 +15,7 @@ pub async fn index() -> Response {
 }
 
 /// The page of `docs/errors/` about a kind.
-pub async fn error_page(Path(kind): Path<String>) -> Result<Response, Problem> {
+pub async fn error_page(Named(kind): Named<String>) -> Result<Response, Problem> {
     let kind = ErrorKind::parse(kind.trim_end_matches(".md")).ok_or_else(|| {
         let known = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
         Problem::new(ErrorKind::NotFound, format!("there is no such kind of error; there are: {known}"))

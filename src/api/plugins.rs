@@ -5,45 +5,82 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use semver::Version;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use super::path::Named;
 use super::query::Query;
 use super::{Api, Problem, blocking, body};
 use crate::host::RegisterError;
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Lifecycle;
+use crate::model::name::PluginName;
 use crate::model::units::{format_bytes, format_duration};
 use crate::package::archive::PACKAGE_BYTES_MAX;
 use crate::registry::Deployment;
 
+/// What a version must be to be listed.
+struct VersionFilter {
+    version: Option<Version>,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+    q: Option<String>,
+}
+
+impl VersionFilter {
+    fn of(query: &mut Query) -> VersionFilter {
+        VersionFilter {
+            version: query.parsed("version", |text| {
+                Version::parse(text).map_err(|error| format!("{text:?} is not a version as 1.2.3: {error}"))
+            }),
+            since: query.time("since"),
+            until: query.time("until"),
+            q: query.text("q"),
+        }
+    }
+
+    fn fits(&self, live: &Deployment) -> bool {
+        let (manifest, registered_at) = (&live.manifest, registered_at(live));
+        let holds = |q: &String| {
+            let described = manifest.description.as_ref().is_some_and(|text| text.contains(q.as_str()));
+            manifest.name.as_str().contains(q.as_str()) || described
+        };
+        self.version.as_ref().is_none_or(|version| *version == manifest.version)
+            && self.since.is_none_or(|since| registered_at >= since)
+            && self.until.is_none_or(|until| registered_at < until)
+            && self.q.as_ref().is_none_or(holds)
+    }
+}
+
 pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut query = Query::new(query.as_deref());
-    let (limit, after, text) = (query.limit(), query.text("cursor"), query.text("q"));
+    let (limit, only) = (query.limit(), query.text("plugin"));
+    let after = query.cursor(|text| PluginName::parse(text.strip_prefix("plugin:")?).ok());
+    let filter = VersionFilter::of(&mut query);
     query.end()?;
     let mut names: Vec<Arc<str>> =
         api.host.registry().all().iter().map(|live| live.manifest.name.shared()).collect();
     names.dedup();
-    let fits = |name: &&Arc<str>| after.as_deref().is_none_or(|after| &***name > after);
+    let fits = |name: &&Arc<str>| {
+        only.as_deref().is_none_or(|only| only == &***name)
+            && after.as_ref().is_none_or(|after| &***name > after.as_str())
+    };
     let mut items: Vec<Value> = Vec::new();
     let mut next = None;
     for name in names.iter().filter(fits) {
-        let Some(item) =
-            plugin_json(&api.host.registry().versions(name), current(&api, name).as_deref(), false)
-        else {
-            continue;
-        };
-        let holds =
-            |member: &str, text: &str| item[member].as_str().is_some_and(|value| value.contains(text));
-        if text.as_deref().is_some_and(|text| !holds("name", text) && !holds("description", text)) {
+        let versions = api.host.registry().versions(name);
+        if !versions.iter().any(|live| filter.fits(live)) {
             continue;
         }
+        let Some(item) = plugin_json(&versions, current(&api, name).as_deref(), false) else { continue };
         if items.len() == limit {
-            next = items.last().map(|item| item["name"].clone());
+            next = items.last().and_then(|item| item["name"].as_str()).map(|name| format!("plugin:{name}"));
             break;
         }
         items.push(item);
@@ -51,33 +88,66 @@ pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<J
     Ok(Json(json!({"items": items, "next": next})))
 }
 
-pub async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
     plugin_json(&api.host.registry().versions(&name), current(&api, &name).as_deref(), true)
         .map(Json)
         .ok_or_else(|| unknown(&name, None))
 }
 
-pub async fn versions(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub async fn versions(
+    State(api): State<Api>,
+    Named(name): Named<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let limit = query.limit();
+    let after = query.cursor(|text| {
+        // In a query `+` is a space, and not every client encodes a cursor.
+        Version::parse(&text.strip_prefix("version:")?.replace('_', "+")).ok()
+    });
+    let filter = VersionFilter::of(&mut query);
+    query.end()?;
     let versions = api.host.registry().versions(&name);
     if versions.is_empty() {
         return Err(unknown(&name, None));
     }
-    let items: Vec<Value> = versions.iter().map(|live| version_json(live, false)).collect();
-    Ok(Json(json!({"items": items, "next": null})))
+    let older = |live: &&Arc<Deployment>| after.as_ref().is_none_or(|after| live.manifest.version < *after);
+    let mut fitting = versions.iter().filter(older).filter(|live| filter.fits(live));
+    let page: Vec<_> = fitting.by_ref().take(limit).collect();
+    let last = page.last().filter(|_| fitting.next().is_some());
+    let next = last.map(|live| format!("version:{}", live.manifest.version).replace('+', "_"));
+    let items: Vec<Value> = page.iter().map(|live| version_json(live, false)).collect();
+    Ok(Json(json!({"items": items, "next": next})))
 }
 
 pub async fn version(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(version_json(&*find(&api, &name, &version)?, true)))
 }
 
+/// So many packages are taken in at once: each may fill the disk, and keeps it busy.
+const UPLOADS_MAX: usize = 2;
+/// One more waits so long for its turn.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
+static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
+
 pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Problem> {
-    let bytes =
-        body::read(body, PACKAGE_BYTES_MAX, "leave out of the package what is not needed to run").await?;
+    let turn = timeout(UPLOAD_WAIT_MAX, UPLOADS.acquire()).await.map_err(|_| {
+        let message = format!("{UPLOADS_MAX} other packages are being registered");
+        InvokeError::new(ErrorKind::Overloaded, message).help("try again in a while")
+    })?;
     let host = api.host.clone();
-    let registered = blocking(move || host.register_zip(bytes)).await?.map_err(Problem::from)?;
+    let file = host.spool()?;
+    let help = "leave out of the package what is not needed to run";
+    let file = body::spool_zip(body, file, PACKAGE_BYTES_MAX, help).await?;
+    let register = move || {
+        // To the end of the work, even if the caller has left.
+        let _turn = turn;
+        host.register_zip(file)
+    };
+    let registered = blocking(register).await?.map_err(Problem::from)?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let deployment = &registered.deployment;
     let mut document = head_json(deployment);
@@ -89,7 +159,7 @@ pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Pr
 
 pub async fn remove(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let deployment = find(&api, &name, &version)?;
     let host = api.host.clone();
@@ -99,7 +169,7 @@ pub async fn remove(
 
 pub async fn package(
     State(api): State<Api>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<Response, Problem> {
     let deployment = find(&api, &name, &version)?;
     let host = api.host.clone();
@@ -159,7 +229,7 @@ fn head_json(deployment: &Deployment) -> Value {
 
 fn version_json(deployment: &Deployment, whole: bool) -> Value {
     let manifest = &deployment.manifest;
-    let registered_at = SystemTime::UNIX_EPOCH + Duration::from_millis(deployment.registered_at_unix_ms);
+    let registered_at = registered_at(deployment);
     let mut document = head_json(deployment);
     let members = document.as_object_mut().expect("it was written as an object");
     members.insert("runtime".into(), manifest.runtime.as_str().into());
@@ -192,6 +262,10 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         members.insert("secrets".into(), manifest.secrets.clone().into());
     }
     document
+}
+
+fn registered_at(deployment: &Deployment) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(deployment.registered_at_unix_ms)
 }
 
 /// The version that a call without a wish gets.

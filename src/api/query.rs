@@ -1,11 +1,12 @@
 //! Query strings of lists, checked: a wrong or unknown parameter is an error that names it, not a list of
 //! something else.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::kind::ErrorKind;
 use crate::model::units;
+use crate::store;
 
 /// The parameters of a request, each of which must be asked for.
 pub struct Query {
@@ -47,6 +48,11 @@ impl Query {
         self.parsed("limit", parse).unwrap_or(super::LIST_DEFAULT)
     }
 
+    /// The place after which a page begins, as the list has spelled it.
+    pub fn cursor<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.parsed("cursor", |text| parse(text).ok_or_else(|| store::Error::BadCursor.to_string()))
+    }
+
     /// A time, written as RFC 3339 or as so long ago (`5m`).
     pub fn time(&mut self, name: &str) -> Option<SystemTime> {
         self.parsed(name, |text| parse_time(text, SystemTime::now()))
@@ -69,9 +75,40 @@ impl Query {
 pub fn parse_time(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     match units::parse_duration(text) {
         Ok(ago) => Ok(now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)),
-        Err(_) => humantime::parse_rfc3339(text)
-            .map_err(|_| format!("{text:?} is neither a time as 2026-01-31T12:00:00Z nor a duration as 5m")),
+        Err(_) => parse_rfc3339(text).ok_or_else(|| {
+            format!("{text:?} is neither a time as 2026-01-31T12:00:00Z nor a duration as 5m")
+        }),
     }
+}
+
+/// humantime takes a capital Z only: the offset is cut off, and counted afterwards.
+fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let (local, offset_minutes) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (local, parse_offset(offset)?)
+        }
+    };
+    let time = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
+    let offset = Duration::from_secs(60 * u64::from(offset_minutes.unsigned_abs()));
+    if offset_minutes < 0 { time.checked_add(offset) } else { time.checked_sub(offset) }
+}
+
+/// `+02:00` in minutes.
+fn parse_offset(text: &str) -> Option<i16> {
+    let (sign, rest) = text.split_at_checked(1)?;
+    let sign = match sign {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let number = |digits: &str, most: i16| -> Option<i16> {
+        let plain = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        digits.parse().ok().filter(|number| plain && *number <= most)
+    };
+    Some(sign * (number(hours, 23)? * 60 + number(minutes, 59)?))
 }
 
 #[cfg(test)]
@@ -102,6 +139,21 @@ mod tests {
         let after = |seconds| Ok(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
         assert_eq!(parse_time("100s", now), after(900));
         assert_eq!(parse_time("1970-01-01T00:00:01Z", now), after(1));
-        assert!(parse_time("yesterday", now).is_err());
+        assert_eq!(parse_time("1970-01-01t00:00:01.5z", now), parse_time("1970-01-01T00:00:01.5Z", now));
+        assert_eq!(parse_time("1970-01-01T02:00:01+02:00", now), after(1));
+        assert_eq!(parse_time("1969-12-31T18:30:01-05:30", now), after(1));
+        assert_eq!(parse_time("1970-01-01T00:00:01-00:00", now), after(1));
+        for bad in [
+            "yesterday",
+            "1970-01-01T00:00:01",
+            "1970-01-01T00:00:01+0200",
+            "1970-01-01T00:00:01+24:00",
+            "1970-01-01T00:00:01+02:60",
+            "1970-01-01T00:00:01+-2:00",
+            "1970-01-01T00:00:01Z+02:00",
+            "ä",
+        ] {
+            assert!(parse_time(bad, now).is_err(), "{bad}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderValue;
 
+use super::error;
 use crate::model::trace_context::{FLAG_SAMPLED, TraceContext, format_traceparent};
 use crate::telemetry::ids;
 
@@ -25,6 +26,7 @@ pub fn complete(mut response: Response, parent: Option<&TraceContext>) -> Respon
         let trace_id = parent.map_or_else(ids::trace_id, |parent| parent.trace_id);
         let flags = parent.map_or(FLAG_SAMPLED, |parent| parent.flags);
         set(&mut response, &format_traceparent(trace_id, ids::span_id(), flags));
+        error::trace(&mut response, trace_id);
     }
     response
 }

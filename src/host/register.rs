@@ -1,10 +1,9 @@
 //! Versions come and go: from a package to a registration that outlives this process, and back.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::Host;
 use super::deploy::{Arrival, Source, label_of};
@@ -72,9 +71,16 @@ impl RegisterError {
 }
 
 impl Host {
-    /// Registers the package in a zip's bytes. Blocks on the disk.
-    pub fn register_zip(&self, bytes: Bytes) -> Result<Registered, RegisterError> {
-        self.register_loaded(Package::from_zip_bytes(bytes))
+    /// Room on the disk for a zip that is on its way here. It has no name: nothing is left of it.
+    pub fn spool(&self) -> Result<File, RegisterError> {
+        let folder = self.store()?.folder().path();
+        tempfile::tempfile_in(folder)
+            .map_err(|error| refused(ErrorKind::Internal, format!("the package cannot be written: {error}")))
+    }
+
+    /// Registers the package in a zip that is open. Blocks on the disk.
+    pub fn register_zip(&self, zip: File) -> Result<Registered, RegisterError> {
+        self.register_loaded(Package::from_zip_file(zip))
     }
 
     /// Registers a folder or zip. Blocks on the disk.
@@ -108,8 +114,7 @@ impl Host {
     fn register_package(&self, package: &Package) -> Result<Registered, RegisterError> {
         let manifest = &package.manifest;
         self.accept(manifest)?;
-        let store =
-            self.store.as_ref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))?;
+        let store = self.store()?;
         let digest = Digest::parse(&package.digest)?;
         let _one_at_a_time = lock(&self.changes);
         self.refuse_twin(manifest)?;
@@ -155,6 +160,10 @@ impl Host {
         let message = format!("{name} {new} differs from the registered {live} in build metadata only");
         let error = InvokeError::new(ErrorKind::Conflict, message).help("raise the version in the manifest");
         Err(RegisterError::Refused(error))
+    }
+
+    fn store(&self) -> Result<&store::Store, RegisterError> {
+        self.store.as_deref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))
     }
 
     /// Deploys everything that was registered before. One that cannot be started stays, as failed.

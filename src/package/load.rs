@@ -1,5 +1,6 @@
 //! A package: checked manifest, bounded content, digest.
 
+use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::Path;
 
@@ -40,6 +41,14 @@ impl Package {
             false => name.to_owned(),
         };
         Package::from_contents(contents, &quote(&path.display().to_string()), shown)
+    }
+
+    /// Reads a zip that is open; its name says nothing to whoever sent it.
+    ///
+    /// # Errors
+    /// As [`Package::load`].
+    pub fn from_zip_file(file: File) -> Result<Package, PackageError> {
+        Package::from_contents(Contents::of_zip_file(file)?, "the package", str::to_owned)
     }
 
     /// Reads a zip that is in memory.

@@ -132,6 +132,7 @@ async fn every_route_answers_as_described() {
         (&get, "/v1/plugins/{name}", "/v1/plugins/nobody".into(), vec![], 404),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions".into(), vec![], 200),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/nobody/versions".into(), vec![], 404),
+        (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions?limit=0".into(), vec![], 422),
         (
             &get,
             "/v1/plugins/{name}/versions/{version}",
@@ -395,6 +396,10 @@ async fn hostile_packages_are_refused_and_leave_nothing() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", vec![]),
         ("no zip", b"PK, but no zip".to_vec()),
+        ("three bytes", b"PK\x03".to_vec()),
+        ("no zip, and large", vec![b'x'; 8 << 20]),
+        ("a zip behind something else", [b"#!/bin/sh\n".as_slice(), &with("fine")].concat()),
+        ("an empty zip", [b"PK\x05\x06".as_slice(), &[0; 18]].concat()),
         ("cut off", cut),
         ("out of the folder", with("../evil")),
         ("out of a folder within", with("a/../../evil")),
@@ -442,6 +447,33 @@ async fn hostile_packages_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test]
+async fn packages_on_their_way_do_not_lie_in_memory() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().serve().await;
+    let mut package = vec![0; 40 << 20];
+    package[..4].copy_from_slice(b"PK\x03\x04");
+    let before = server.resident_bytes();
+    let mut posts = Vec::new();
+    for _ in 0..4 {
+        let (client, package) = (server.client.clone(), package.clone());
+        posts.push(tokio::spawn(async move { client.post("/v1/plugins", package).await.status }));
+    }
+    let mut most = 0;
+    while !posts.iter().all(tokio::task::JoinHandle::is_finished) {
+        most = most.max(server.resident_bytes());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let mut statuses = Vec::new();
+    for post in posts {
+        statuses.push(post.await.unwrap());
+    }
+    assert_eq!(statuses, [422; 4], "they only begin like zips");
+    assert!(most.saturating_sub(before) < 40 << 20, "{before} grew to {most}");
+}
+
+#[tokio::test]
 async fn lists_are_walked_page_by_page() {
     if !require("python3") {
         return;
@@ -482,6 +514,54 @@ async fn lists_are_walked_page_by_page() {
     }
     let found = server.client.get("/v1/plugins?q=again").await.json();
     assert_eq!(found["items"][0]["name"], "echo");
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_by_what_their_items_have() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    let client = &server.client;
+    for version in ["1.1.0+linux", "2.0.0"] {
+        assert_eq!(client.post("/v1/plugins", zip_of("echo", version, "", ECHO)).await.status, 201);
+    }
+    let names = async |query: &str| {
+        let page = client.get(&format!("/v1/plugins?{query}")).await.json();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone();
+        items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("plugin=typed").await, ["typed"]);
+    assert_eq!(names("plugin=type").await, [""; 0]);
+    assert_eq!(names("version=2.0.0").await, ["echo"]);
+    assert_eq!(names("plugin=typed&version=2.0.0").await, [""; 0]);
+    assert_eq!(names("since=1h").await, ["echo", "stream", "typed"]);
+    assert_eq!(names("until=2020-01-01T00:00:00%2B02:00").await, [""; 0]);
+
+    let mut versions = Vec::new();
+    let mut path = "/v1/plugins/echo/versions?limit=1".to_owned();
+    loop {
+        let page = client.get(&path).await.json();
+        versions.extend(page["items"].as_array().unwrap().iter().map(|item| item["version"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/plugins/echo/versions?limit=1&cursor={next}");
+    }
+    assert_eq!(versions, ["2.0.0", "1.1.0+linux", "1.0.0"]);
+
+    client.invoke("echo", json!({})).await;
+    client.call("echo", json!({"input": {}, "version": "1.0.0"}), &[]).await;
+    client.invoke("typed", json!({"n": "x"})).await;
+    let lines = async |query: &str| {
+        let page = client.get(&format!("/v1/logs?q=invocation&{query}")).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone()
+    };
+    let old = lines("plugin=echo&version=1.0.0").await;
+    assert_eq!((old.len(), &old[0]["plugin.version"]), (1, &json!("1.0.0")), "{old:#?}");
+    let failed = lines("outcome=failed").await;
+    assert_eq!((failed.len(), &failed[0]["plugin.name"]), (1, &json!("typed")), "{failed:#?}");
+    assert_eq!(lines("kind=invalid_input").await, failed);
+    assert_eq!(lines("kind=timeout").await.len(), 0);
+    assert_eq!(lines("outcome=replied&since=2026-01-01T00:00:00z").await.len(), 2);
 }
 
 #[tokio::test]
@@ -585,6 +665,8 @@ async fn foreign_hosts_and_origins_change_nothing() {
         ("host", "spanglass.internal.evil.example".into()),
         ("origin", "http://evil.example".into()),
         ("origin", "null".into()),
+        ("origin", "http://localhost:1".into()),
+        ("origin", "http://localhost".into()),
         ("origin", format!("http://localhost@evil.example:{port}")),
     ];
     for (cases, refused) in [(good.as_slice(), false), (bad.as_slice(), true)] {
@@ -633,6 +715,7 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         assert_eq!(reply.status, 405, "{method} {path}");
         assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{method} {path}");
         assert_eq!(reply.json()["status"], 405, "the document says what the answer says");
+        assert_eq!(reply.json()["detail"], format!("{method} is not a method of {path}"));
         assert!(reply.header("allow").is_some(), "405 names the methods that there are (RFC 9110, 15.5.6)");
     }
     for path in [
@@ -658,6 +741,9 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         );
         let problem = reply.json();
         assert_eq!((&problem["kind"], &problem["status"]), (&json!("not_found"), &json!(404)), "{path}");
+        if path.contains("nowhere") {
+            assert_eq!(problem["detail"], format!("there is no route {path}"));
+        }
         if path.starts_with("/v1/") {
             reply.traceparent();
         }
@@ -678,6 +764,15 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         ("/v1/logs?trace=xyz", "trace"),
         ("/v1/logs?invocation=xyz", "invocation"),
         ("/v1/logs?cursor=nonsense", "cursor"),
+        ("/v1/logs?outcome=good", "outcome"),
+        ("/v1/logs?kind=boredom", "kind"),
+        ("/v1/plugins?cursor=echo", "cursor"),
+        ("/v1/plugins?cursor=t18abcdef", "cursor"),
+        ("/v1/plugins?version=new", "version"),
+        ("/v1/plugins?outcome=failed", "outcome"),
+        ("/v1/plugins/echo/versions?limit=0", "limit"),
+        ("/v1/plugins/echo/versions?cursor=1.0.0", "cursor"),
+        ("/v1/plugins/echo/versions?colour=red", "colour"),
     ] {
         let reply = client.get(path).await;
         assert_eq!(
@@ -697,6 +792,79 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
     }
     let several = client.get("/v1/invocations?limit=0&outcome=good&who=me").await.json();
     assert_eq!(several["errors"].as_array().unwrap().len(), 3, "all mistakes at once: {several:#}");
+}
+
+#[tokio::test]
+async fn paths_that_are_no_text_are_not_found() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    for (method, path) in [
+        (Method::GET, "/v1/plugins/%ff"),
+        (Method::GET, "/v1/plugins/%ff/versions"),
+        (Method::GET, "/v1/plugins/echo/versions/%ff"),
+        (Method::DELETE, "/v1/plugins/echo/versions/%ff"),
+        (Method::GET, "/v1/plugins/%ff/versions/1.0.0/package"),
+        (Method::GET, "/v1/invocations/%ff"),
+        (Method::GET, "/v1/traces/%c0%af"),
+        (Method::GET, "/docs/errors/%ff"),
+    ] {
+        let reply = server.client.send(method, path, &[], "").await;
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json"),
+            "{path}: {}",
+            reply.text()
+        );
+        assert_eq!((reply.status, &reply.json()["kind"]), (404, &json!("not_found")), "{path}");
+    }
+    let before = server.client.scrape().await;
+    let called = server.client.post("/v1/plugins/%ff/invoke", r#"{"input": {}}"#).await;
+    assert_eq!((called.status, &called.json()["kind"]), (404, &json!("not_found")), "{}", called.text());
+    assert_eq!(called.json()["trace_id"], called.traceparent().0);
+    let row = server.client.invocation(called.json()["invocation_id"].as_str().unwrap()).await;
+    assert_eq!(row["error"]["kind"], "not_found", "a call like any other");
+    let after = server.client.scrape().await;
+    assert_eq!(after.changes(&before, "spanglass_invocations_total").len(), 1);
+}
+
+#[tokio::test]
+async fn every_problem_names_the_trace_of_its_answer() {
+    if !require("python3") {
+        return;
+    }
+    let home = home();
+    home.write("tokens", format!("{TOKEN}\n"));
+    let server = home.serve_with(&["--token-file", "tokens"]).await;
+    let bearer = format!("Bearer {TOKEN}");
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace_id}-00f067aa0ba902b7-01");
+    for (method, path, token, origin, status) in [
+        (Method::GET, "/v1/plugins", "", "", 401),
+        (Method::DELETE, "/v1/plugins/echo/versions/1.0.0", &*bearer, "http://evil.example", 403),
+        (Method::GET, "/v1/nowhere", &bearer, "", 404),
+        (Method::GET, "/v1/plugins/nobody", &bearer, "", 404),
+        (Method::PUT, "/v1/plugins", &bearer, "", 405),
+        (Method::GET, "/v1/logs?level=loud", &bearer, "", 422),
+        (Method::POST, "/v1/plugins", &bearer, "", 422),
+    ] {
+        for parent in [None, Some(&*parent)] {
+            let mut headers = vec![("authorization", token)];
+            headers.extend(parent.map(|parent| ("traceparent", parent)));
+            headers.extend((!origin.is_empty()).then_some(("origin", origin)));
+            let reply = server.client.send(method.clone(), path, &headers, "").await;
+            assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+            let (answered, ..) = reply.traceparent();
+            let problem = reply.json();
+            assert_eq!(problem["trace_id"], answered, "{method} {path}: {problem:#}");
+            assert_eq!(answered == trace_id, parent.is_some(), "{method} {path}: {answered}");
+            assert!(problem.get("invocation_id").is_none(), "nothing was called: {problem:#}");
+        }
+    }
+    let head =
+        server.client.send(Method::HEAD, "/v1/plugins/nobody", &[("authorization", &bearer)], "").await;
+    assert_eq!((head.status, head.body.len()), (404, 0));
 }
 
 // === Inputs ===
@@ -761,6 +929,23 @@ async fn inputs_reach_the_plugin_as_they_were_written() {
 }
 
 #[tokio::test]
+async fn the_version_that_is_asked_for_says_how_much_it_takes() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().serve().await;
+    let client = &server.client;
+    let roomy = zip_of("grown", "1.0.0", "limits: {max_input: 4Mi, max_output: 4Mi}", ECHO);
+    assert_eq!(client.post("/v1/plugins", roomy).await.status, 201);
+    assert_eq!(client.post("/v1/plugins", zip_of("grown", "2.0.0", "", ECHO)).await.status, 201);
+    let input = json!({"text": "x".repeat(2 << 20)});
+    let asked = client.call("grown", json!({"input": input, "version": "1.0.0"}), &[]).await;
+    assert_eq!((asked.status, &asked.json()["meta"]["version"]), (200, &json!("1.0.0")));
+    let unasked = client.invoke("grown", input).await;
+    assert_eq!((unasked.status, &unasked.json()["kind"]), (413, &json!("input_too_large")));
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_refused_and_recorded() {
     if !require("python3") {
         return;
@@ -775,6 +960,7 @@ async fn what_is_no_call_is_refused_and_recorded() {
         ("spaces", "echo", text("  \n")),
         ("null", "echo", text("null")),
         ("a list", "echo", text("[]")),
+        ("a list of the members", "echo", text("[{}, null, null, null]")),
         ("no input", "echo", text("{}")),
         ("null as input", "echo", text(r#"{"input": null}"#)),
         ("text as input", "echo", text(r#"{"input": "{}"}"#)),
@@ -814,6 +1000,8 @@ async fn what_is_no_call_is_refused_and_recorded() {
         let (trace_id, ..) = reply.traceparent();
         let problem = reply.json();
         assert_eq!(problem["trace_id"], trace_id, "{what}: {problem:#}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(!detail.contains("struct") && !detail.contains("elements"), "words of the source: {detail}");
         let row = server.client.invocation(problem["invocation_id"].as_str().unwrap()).await;
         assert_eq!(
             (&row["outcome"], &row["error"]["kind"]),

@@ -70,6 +70,12 @@ impl Contents {
         Contents::of_zip(zipped::Data::File(file, metadata.len()))
     }
 
+    /// Lists a zip that is open.
+    pub fn of_zip_file(file: File) -> Result<Contents, PackageError> {
+        let length = file.metadata().map_err(PackageError::reading(Path::new("the package")))?.len();
+        Contents::of_zip(zipped::Data::File(file, length))
+    }
+
     /// Lists a zip in memory.
     pub fn of_zip_bytes(bytes: Bytes) -> Result<Contents, PackageError> {
         Contents::of_zip(zipped::Data::Memory(bytes))

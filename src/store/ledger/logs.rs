@@ -107,6 +107,16 @@ fn narrow(
     }
     conditions.add_if("trace_id = ?", trace.as_ref().map(blob));
     conditions.add_if("plugin = ?", filter.plugin.clone());
+    conditions.add_if("version = ?", filter.version.clone());
+    // A plugin may name its fields as it likes.
+    conditions.add_if(
+        "(stream = 'host' AND json_extract(fields, '$.outcome') = ?)",
+        filter.outcome.map(|outcome| outcome.as_str().to_owned()),
+    );
+    conditions.add_if(
+        "(stream = 'host' AND json_extract(fields, '$.\"error.type\"') = ?)",
+        filter.kind.map(|kind| kind.as_str().to_owned()),
+    );
     conditions.add_if("severity >= ?", filter.level.map(|level| level as i64));
     conditions.add_if("unix_ns >= ?", since_ns);
     conditions.add_if("unix_ns < ?", filter.until.map(unix_ns));

@@ -32,6 +32,11 @@ pub struct InvocationFilter {
 #[derive(Clone, Debug, Default)]
 pub struct LogFilter {
     pub plugin: Option<String>,
+    pub version: Option<String>,
+    /// Only the last records of calls that ended so.
+    pub outcome: Option<Outcome>,
+    /// Only records of an error of this kind.
+    pub kind: Option<ErrorKind>,
     pub trace_id: Option<TraceId>,
     pub invocation_id: Option<InvocationId>,
     /// This severity or a higher one.
