@@ -162,8 +162,7 @@ mod tests {
     #[test]
     fn an_origin_is_this_server_or_one_of_the_operators_names() {
         let guard = Guard::new(vec![], ["spanglass.internal".to_owned()]);
-        let with_origin =
-            |host, origin| verdict(&guard, &[("host", host), ("origin", origin)]) == Ok(());
+        let with_origin = |host, origin| verdict(&guard, &[("host", host), ("origin", origin)]) == Ok(());
         for (host, origin) in [
             ("localhost:7717", "http://localhost:7717"),
             ("127.0.0.1:7717", "http://LOCALHOST:7717"),

@@ -288,10 +288,8 @@ mod tests {
     use super::*;
 
     fn mode(query: Option<&str>, name: &'static str, value: &'static str) -> Result<Mode, ErrorKind> {
-        let headers = HeaderMap::from_iter([(
-            header::HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        )]);
+        let headers =
+            HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))]);
         mode_of(query, &headers).map_err(|error| error.kind)
     }
 

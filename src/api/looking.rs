@@ -72,7 +72,10 @@ pub async fn invocations(
     looking.read(move |reader| reader.invocations(&filter)).await
 }
 
-pub async fn invocation(State(looking): State<Looking>, Named(id): Named<String>) -> Result<Response, Problem> {
+pub async fn invocation(
+    State(looking): State<Looking>,
+    Named(id): Named<String>,
+) -> Result<Response, Problem> {
     let id = InvocationId::parse(&id)
         .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
     // Looked at first: a call that ends meanwhile is then found in the ledger.
@@ -160,9 +163,7 @@ fn outcome(query: &mut Query) -> Option<Outcome> {
 }
 
 fn kind(query: &mut Query) -> Option<ErrorKind> {
-    query.parsed("kind", |text| {
-        ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error"))
-    })
+    query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
 }
 
 /// A call without an ending, in the shape of one that has one.
