@@ -565,6 +565,46 @@ async fn lists_are_narrowed_by_what_their_items_have() {
 }
 
 #[tokio::test]
+async fn running_calls_are_listed_with_those_that_ended() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().plugin("late", "", LATER).serve().await;
+    server.client.invoke("echo", json!({})).await;
+    let client = server.client.clone();
+    let call = tokio::spawn(async move { client.invoke("late", json!({})).await });
+    while server.client.active("late").await < 1.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let list = async |query: &str| {
+        let page = server.client.get(&format!("/v1/invocations{query}")).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone()
+    };
+    let plugins = |items: &[Value]| {
+        items.iter().map(|item| item["plugin"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = list("").await;
+    assert_eq!(plugins(&all), ["late", "echo"], "newest first: {all:#?}");
+    for member in ["outcome", "error", "attempts", "duration_ms", "cold_start", "usage"] {
+        assert_eq!(all[0].get(member), Some(&Value::Null), "{member}: {all:#?}");
+    }
+    assert!(["queued", "running"].contains(&all[0]["state"].as_str().unwrap()), "{all:#?}");
+    let page = server.client.get("/v1/invocations?limit=1").await.json();
+    assert_eq!(plugins(page["items"].as_array().unwrap()), ["late"]);
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(plugins(&list(&format!("?limit=1&cursor={next}")).await), ["echo"]);
+    assert_eq!(plugins(&list("?plugin=late").await), ["late"]);
+    let id = all[0]["invocation_id"].as_str().unwrap();
+    assert_eq!(plugins(&list(&format!("?q={id}")).await), ["late"]);
+    for others in ["?plugin=echo", "?outcome=replied", "?until=1h", "?version=9.0.0"] {
+        assert!(!plugins(&list(others).await).contains(&"late".to_owned()), "{others}");
+    }
+    assert_eq!(call.await.unwrap().status, 200);
+    let all = list("").await;
+    assert_eq!((plugins(&all), &all[0]["state"]), (vec!["late".into(), "echo".into()], &json!("done")));
+}
+
+#[tokio::test]
 async fn the_operator_decides_which_versions_get_calls() {
     if !require("python3") {
         return;
