@@ -1,8 +1,10 @@
 //! What happened: the routes that read the ledger. They need no host, so that commands can use them on a
 //! data folder whose server is not running.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -12,13 +14,13 @@ use serde_json::{Value, json};
 
 use super::path::Named;
 use super::query::Query;
-use super::{Problem, blocking};
+use super::{LIST_DEFAULT, Problem, blocking};
 use crate::host::Host;
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::guest::Severity;
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
-use crate::store::{self, InvocationFilter, LogFilter, Reader};
+use crate::store::{self, InvocationFilter, InvocationView, LogFilter, Page, Reader};
 use crate::telemetry::ActiveInvocation;
 
 /// How long a query waits for what was recorded just before it.
@@ -51,6 +53,18 @@ impl Looking {
         let active = self.host.as_ref()?.telemetry().active();
         active.into_iter().find(|active| active.invocation_id == id)
     }
+
+    /// The calls without an ending that belong to the first page of a list, newest first.
+    fn active_fitting(&self, filter: &InvocationFilter) -> Vec<ActiveInvocation> {
+        let ended_only = filter.outcome.is_some() || filter.kind.is_some();
+        let Some(host) = self.host.as_ref().filter(|_| !ended_only && filter.cursor.is_none()) else {
+            return Vec::new();
+        };
+        let mut active = host.telemetry().active();
+        active.retain(|active| fits(active, filter));
+        active.sort_by_key(|active| Reverse(active.created_at_unix_ns));
+        active
+    }
 }
 
 impl From<store::Error> for Problem {
@@ -64,12 +78,35 @@ impl From<store::Error> for Problem {
     }
 }
 
+/// A line in the list of invocations.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Active(Value),
+    Ended(InvocationView),
+}
+
 pub async fn invocations(
     State(looking): State<Looking>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<impl Serialize>, Problem> {
     let filter = invocation_filter(query.as_deref())?;
-    looking.read(move |reader| reader.invocations(&filter)).await
+    // Looked at first: a call that ends meanwhile is then found in the ledger as well, and left out here.
+    let mut active = looking.active_fitting(&filter);
+    let limit = filter.limit.unwrap_or(LIST_DEFAULT);
+    let Json(mut page) = looking.read(move |reader| reader.invocations(&filter)).await?;
+    let ended: HashSet<&str> = page.items.iter().map(|ended| &*ended.invocation_id).collect();
+    active.retain(|active| !ended.contains(&*active.invocation_id.to_string()));
+    active.truncate(limit);
+    page.shorten(limit - active.len());
+    let mut items: Vec<(u64, Listed)> = active
+        .iter()
+        .map(|active| (active.created_at_unix_ns, Listed::Active(active_json(active))))
+        .chain(page.items.into_iter().map(|ended| (ended.created_at_ns.unsigned_abs(), Listed::Ended(ended))))
+        .collect();
+    items.sort_by_key(|(created_at_ns, _)| Reverse(*created_at_ns));
+    let items = items.into_iter().map(|(_, listed)| listed).collect();
+    Ok(Json(Page { items, next: page.next }))
 }
 
 pub async fn invocation(
@@ -166,9 +203,30 @@ fn kind(query: &mut Query) -> Option<ErrorKind> {
     query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
 }
 
-/// A call without an ending, in the shape of one that has one.
+/// As the ledger looks at the calls that have ended.
+fn fits(active: &ActiveInvocation, filter: &InvocationFilter) -> bool {
+    let created_at = created_at(active);
+    let found = |q: &str| {
+        let holds = |text: &str| text.to_ascii_lowercase().contains(&q.to_ascii_lowercase());
+        match (InvocationId::parse(q), TraceId::parse(q)) {
+            (Some(id), _) => active.invocation_id == id,
+            (None, Some(id)) => active.trace_id == id,
+            (None, None) => holds(&active.plugin) || holds(&active.action),
+        }
+    };
+    filter.plugin.as_deref().is_none_or(|plugin| plugin == &*active.plugin)
+        && filter.version.as_deref().is_none_or(|version| active.version.as_deref() == Some(version))
+        && filter.since.is_none_or(|since| created_at >= since)
+        && filter.until.is_none_or(|until| created_at < until)
+        && filter.q.as_deref().is_none_or(|q| found(q.trim()))
+}
+
+fn created_at(active: &ActiveInvocation) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(active.created_at_unix_ns)
+}
+
+/// A call without an ending, in the shape of one that has one. What only the end tells is null.
 fn active_json(active: &ActiveInvocation) -> Value {
-    let created_at = std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(active.created_at_unix_ns);
     json!({
         "invocation_id": active.invocation_id.to_string(),
         "trace_id": active.trace_id.to_string(),
@@ -178,7 +236,10 @@ fn active_json(active: &ActiveInvocation) -> Value {
         "state": if active.running { "running" } else { "queued" },
         "outcome": null,
         "error": null,
-        "created_at": humantime::format_rfc3339_micros(created_at).to_string(),
+        "attempts": null,
+        "created_at": humantime::format_rfc3339_nanos(created_at(active)).to_string(),
         "duration_ms": null,
+        "cold_start": null,
+        "usage": null,
     })
 }

@@ -552,16 +552,56 @@ async fn lists_are_narrowed_by_what_their_items_have() {
     client.call("echo", json!({"input": {}, "version": "1.0.0"}), &[]).await;
     client.invoke("typed", json!({"n": "x"})).await;
     let lines = async |query: &str| {
-        let page = client.get(&format!("/v1/logs?q=invocation&{query}")).await.json();
+        let page = client.get(&format!("/v1/logs?{query}")).await.json();
         page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone()
     };
-    let old = lines("plugin=echo&version=1.0.0").await;
+    let old = lines("plugin=echo&version=1.0.0&q=invocation").await;
     assert_eq!((old.len(), &old[0]["plugin.version"]), (1, &json!("1.0.0")), "{old:#?}");
     let failed = lines("outcome=failed").await;
     assert_eq!((failed.len(), &failed[0]["plugin.name"]), (1, &json!("typed")), "{failed:#?}");
     assert_eq!(lines("kind=invalid_input").await, failed);
     assert_eq!(lines("kind=timeout").await.len(), 0);
     assert_eq!(lines("outcome=replied&since=2026-01-01T00:00:00z").await.len(), 2);
+}
+
+#[tokio::test]
+async fn running_calls_are_listed_with_those_that_ended() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().plugin("late", "", LATER).serve().await;
+    server.client.invoke("echo", json!({})).await;
+    let client = server.client.clone();
+    let call = tokio::spawn(async move { client.invoke("late", json!({})).await });
+    while server.client.active("late").await < 1.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let list = async |query: &str| {
+        let page = server.client.get(&format!("/v1/invocations{query}")).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{query}: {page:#}")).clone()
+    };
+    let plugins = |items: &[Value]| {
+        items.iter().map(|item| item["plugin"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = list("").await;
+    assert_eq!(plugins(&all), ["late", "echo"], "newest first: {all:#?}");
+    for member in ["outcome", "error", "attempts", "duration_ms", "cold_start", "usage"] {
+        assert_eq!(all[0].get(member), Some(&Value::Null), "{member}: {all:#?}");
+    }
+    assert!(["queued", "running"].contains(&all[0]["state"].as_str().unwrap()), "{all:#?}");
+    let page = server.client.get("/v1/invocations?limit=1").await.json();
+    assert_eq!(plugins(page["items"].as_array().unwrap()), ["late"]);
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(plugins(&list(&format!("?limit=1&cursor={next}")).await), ["echo"]);
+    assert_eq!(plugins(&list("?plugin=late").await), ["late"]);
+    let id = all[0]["invocation_id"].as_str().unwrap();
+    assert_eq!(plugins(&list(&format!("?q={id}")).await), ["late"]);
+    for others in ["?plugin=echo", "?outcome=replied", "?until=1h", "?version=9.0.0"] {
+        assert!(!plugins(&list(others).await).contains(&"late".to_owned()), "{others}");
+    }
+    assert_eq!(call.await.unwrap().status, 200);
+    let all = list("").await;
+    assert_eq!((plugins(&all), &all[0]["state"]), (vec!["late".into(), "echo".into()], &json!("done")));
 }
 
 #[tokio::test]

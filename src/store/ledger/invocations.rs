@@ -213,6 +213,7 @@ impl StoredInvocation {
             }),
             attempts: self.attempts,
             created_at: rfc3339(self.created_at_ns),
+            created_at_ns: self.created_at_ns,
             duration_ms: milliseconds(self.duration_ns),
             queue_ms: milliseconds(self.queue_ns),
             prepare_ms: milliseconds(self.prepare_ns),

@@ -10,6 +10,8 @@ use crate::model::guest::Severity;
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
 
+use super::cursor::Cursor;
+
 /// What lists of invocations and traces are narrowed by.
 #[derive(Clone, Debug, Default)]
 pub struct InvocationFilter {
@@ -59,6 +61,17 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+impl Page<InvocationView> {
+    /// Keeps the first `count` items, for whoever adds some of his own; the next page begins after them.
+    pub fn shorten(&mut self, count: usize) {
+        if count < self.items.len() {
+            self.items.truncate(count);
+            let ns = self.items.last().map_or(i64::MAX, |last| last.created_at_ns);
+            self.next = Some(Cursor::Time { ns }.text());
+        }
+    }
+}
+
 /// Newest first; with `after` in order of arrival.
 #[derive(Clone, Debug, Serialize)]
 pub struct LogPage {
@@ -82,6 +95,8 @@ pub struct InvocationView {
     pub error: Option<ErrorView>,
     pub attempts: u32,
     pub created_at: String,
+    #[serde(skip)]
+    pub created_at_ns: i64,
     pub duration_ms: f64,
     pub queue_ms: f64,
     pub prepare_ms: f64,
