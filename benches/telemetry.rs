@@ -6,6 +6,8 @@
 //! - `no host`: the same workers called directly, without host and policies, hence without recording. Lacks
 //!   more than telemetry, so the comparison with it exaggerates.
 //!
+//! `no ledger` is full telemetry but for the ledger, which is the dearest part of it.
+//!
 //! `cargo bench --bench telemetry [-- --quick]`
 #![allow(clippy::print_stdout, reason = "what a bench is for")]
 
@@ -75,9 +77,10 @@ fn compare(plugin: &str, input: &Arc<RawValue>, callers: usize, collector: &str)
     let mut variants = [
         ("no host", runtime.block_on(direct(plugin, callers, folder.path()))),
         ("host, off", rig(plugin, callers, Watched::Off)),
+        ("no ledger", rig(plugin, callers, Watched::Exported { collector })),
         ("host, full", rig(plugin, callers, Watched::Full { collector: Some(collector) })),
     ];
-    let mut figures: [Figures; 3] = Default::default();
+    let mut figures: [Figures; 4] = Default::default();
     for (_, variant) in &mut variants {
         run(&runtime, variant, plugin, input, callers, WARM_UP);
     }
@@ -113,7 +116,9 @@ fn compare(plugin: &str, input: &Arc<RawValue>, callers: usize, collector: &str)
             figure.worker_us.to_string(),
         );
     }
-    let [direct, off, full] = &figures;
+    let [direct, off, exported, full] = &figures;
+    println!("calls/s of no ledger over off: {}", exported.calls_per_s.over(&off.calls_per_s));
+    println!("CPU of no ledger over off, process with worker: {}", whole(exported).over(&whole(off)));
     println!("calls/s of full over off:     {}", full.calls_per_s.over(&off.calls_per_s));
     println!("calls/s of full over no host: {}", full.calls_per_s.over(&direct.calls_per_s));
     println!("CPU of full over off, process with worker: {}", whole(full).over(&whole(off)));

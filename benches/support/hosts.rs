@@ -31,6 +31,8 @@ pub enum Watched<'a> {
     /// Calls are recorded and counted, and nobody gets the records: nothing is captured, sampled, written or
     /// sent. The least that a host can do, for replies carry ids and times.
     Off,
+    /// Log lines in a file, traces and logs to a collector; no ledger.
+    Exported { collector: &'a str },
     /// Ledger with inputs and outputs, log lines in a file, traces and logs to a collector if there is one.
     Full { collector: Option<&'a str> },
 }
@@ -57,10 +59,18 @@ impl Rig {
             ..telemetry::Settings::default()
         };
         let mut capture = Capture { mode: CaptureMode::None, bytes_max: 0 };
-        if let Watched::Full { collector } = watched {
-            let store = Store::open(&data_dir, Duration::ZERO).expect("a fresh folder");
-            ledger =
-                Some(Arc::new(Ledger::open(&store, &LedgerSettings::default()).expect("a fresh ledger")));
+        std::fs::create_dir_all(&data_dir).expect("a fresh folder");
+        let collector = match watched {
+            Watched::Off => None,
+            Watched::Exported { collector } => Some(Some(collector)),
+            Watched::Full { collector } => {
+                let store = Store::open(&data_dir, Duration::ZERO).expect("a fresh folder");
+                let opened = Ledger::open(&store, &LedgerSettings::default());
+                ledger = Some(Arc::new(opened.expect("a fresh ledger")));
+                Some(collector)
+            }
+        };
+        if let Some(collector) = collector {
             let variables =
                 |name: &str| collector.filter(|_| name == "OTEL_EXPORTER_OTLP_ENDPOINT").map(str::to_owned);
             settings = telemetry::Settings::from_env(variables).expect("the address is good");
