@@ -83,7 +83,7 @@ impl From<store::Error> for Problem {
 #[serde(untagged)]
 enum Listed {
     Active(Value),
-    Ended(InvocationView),
+    Ended(Box<InvocationView>),
 }
 
 pub async fn invocations(
@@ -102,7 +102,11 @@ pub async fn invocations(
     let mut items: Vec<(u64, Listed)> = active
         .iter()
         .map(|active| (active.created_at_unix_ns, Listed::Active(active_json(active))))
-        .chain(page.items.into_iter().map(|ended| (ended.created_at_ns.unsigned_abs(), Listed::Ended(ended))))
+        .chain(
+            page.items
+                .into_iter()
+                .map(|ended| (ended.created_at_ns.unsigned_abs(), Listed::Ended(Box::new(ended)))),
+        )
         .collect();
     items.sort_by_key(|(created_at_ns, _)| Reverse(*created_at_ns));
     let items = items.into_iter().map(|(_, listed)| listed).collect();

