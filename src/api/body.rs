@@ -22,7 +22,7 @@ const ZIP_SIGNATURE_BYTES: usize = 4;
 /// A body that is too large is read on for a while, unkept: many clients look at an answer only when they
 /// have sent everything, and see a broken pipe if they cannot.
 const DRAIN_BYTES_MAX: u64 = 128 << 20;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The whole body, at most `bytes_max` of it. `help` is for whoever sent more.
 ///

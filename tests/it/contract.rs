@@ -121,7 +121,7 @@ const ENDINGS: &[Ending] = &[
         error: Some(("input_too_large", "caller")),
         exit: 3,
         attempts: 0,
-        detail: "more than",
+        detail: "the limit is",
         counted_as: ["typed", "1.0.0", "invoke"],
         spans: &[("validate_input", "root", true)],
     },

@@ -345,7 +345,9 @@ async fn pour(address: &str, path: &str, bytes: usize) -> (u16, String) {
         for _ in 0..bytes / 0x10000 {
             writer.write_all(&chunk).await?;
         }
-        writer.write_all(b"0\r\n\r\n").await
+        writer.write_all(b"0\r\n\r\n").await?;
+        // Handed back, not dropped: a client that closes its side has left.
+        Ok::<_, std::io::Error>(writer)
     });
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, reader.read_to_end(&mut answer)).await.expect("an answer in time");
