@@ -123,6 +123,26 @@ async fn a_worker_that_dies_in_a_call_is_replaced_at_once() {
 }
 
 #[tokio::test]
+async fn a_worker_that_keeps_children_of_its_call_is_replaced_in_peace() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        "import subprocess\ndef invoke(data):\n    return subprocess.Popen(['sleep', '300']).pid\n",
+    );
+    let (pool, observed) = pool(&plugin, |_| {});
+    for _ in 0..2 {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let pid = output(&mut acquired.lease, json!({})).await.parse().unwrap();
+        eventually("the child is gone", PATIENCE, || !alive(pid)).await;
+    }
+    assert_eq!(
+        observed.now(),
+        Counts { exits: vec![ExitReason::Recycled; 2], cold_starts: 2, ..Counts::default() }
+    );
+}
+
+#[tokio::test]
 async fn a_call_dropped_after_its_deadline_is_a_timeout() {
     if !require("python3") {
         return;
