@@ -91,8 +91,8 @@ fn parse_rfc3339(text: &str) -> Option<SystemTime> {
         }
     };
     // humantime stops at the first Z, whatever comes behind it.
-    let ends_in_digit = local.ends_with(|last: char| last.is_ascii_digit());
-    let local = ends_in_digit.then(|| format!("{}Z", local.to_ascii_uppercase()))?;
+    let zoned = local.contains(['Z', 'z']);
+    let local = (!zoned).then(|| format!("{}Z", local.to_ascii_uppercase()))?;
     let time = humantime::parse_rfc3339(&local).ok()?;
     let offset = Duration::from_secs(60 * u64::from(offset_minutes.unsigned_abs()));
     if offset_minutes < 0 { time.checked_add(offset) } else { time.checked_sub(offset) }
