@@ -180,7 +180,7 @@ impl Entry {
 }
 
 fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    duration.as_nanos() as f64 / 1e6
 }
 
 impl Event for ServerStarted<'_> {

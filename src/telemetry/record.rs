@@ -379,7 +379,7 @@ impl RecordingData {
         if let Some(error) = &self.error {
             fields.push((names::log::ERROR_TYPE.into(), error.kind.as_str().into()));
         }
-        fields.push((names::log::DURATION_MS.into(), (self.duration.as_secs_f64() * 1e3).into()));
+        fields.push((names::log::DURATION_MS.into(), (self.duration.as_nanos() as f64 / 1e6).into()));
         LogRecord {
             unix_ns: self.unix_ns(super::clock::nanoseconds(self.duration)),
             severity: self.ending_severity(),
