@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use spanglass::host::services::StubServices;
 use spanglass::host::settings::Capture;
 use spanglass::host::{CaptureMode, Host, Parts, Settings};
-use spanglass::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Origin};
+use spanglass::model::invocation::{Completed, Invocation, Origin};
 use spanglass::model::name::PluginName;
 use spanglass::package::Package;
 use spanglass::package::manifest::Manifest;
@@ -174,15 +174,7 @@ pub fn manifest(name: &str, concurrency: u32) -> Manifest {
 }
 
 pub fn invocation(plugin: &Arc<str>, input: &Arc<RawValue>) -> Invocation {
-    Invocation {
-        plugin: plugin.clone(),
-        version: None,
-        action: DEFAULT_ACTION.into(),
-        input: input.clone(),
-        timeout: None,
-        parent: None,
-        origin: Origin::Local,
-    }
+    Invocation::new(plugin.clone(), input.clone(), Origin::Local)
 }
 
 /// One call, which must succeed.

@@ -136,13 +136,11 @@ pub async fn invoke(
         let bytes = read(&api, &name, body).await?;
         let body: CallBody<'_> = decode(&bytes)?;
         let invocation = Invocation {
-            plugin: name.as_str().into(),
             version: body.version.as_deref().map(parse_version).transpose()?,
             action: body.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
-            input: body.input.to_owned().into(),
             timeout: body.timeout.as_deref().map(parse_timeout).transpose()?,
             parent: parent.clone(),
-            origin: api.origin,
+            ..Invocation::new(name.as_str(), body.input.to_owned(), api.origin)
         };
         Ok((mode, invocation))
     };
@@ -161,13 +159,9 @@ pub async fn envelope(State(api): State<Api>, RawQuery(query): RawQuery, request
         let envelope: Envelope<'_> = decode(&bytes)?;
         name.clone_from(&envelope.plugin_id);
         let invocation = Invocation {
-            plugin: envelope.plugin_id.into(),
-            version: None,
             action: envelope.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
-            input: envelope.payload.to_owned().into(),
-            timeout: None,
             parent: parent.clone(),
-            origin: api.origin,
+            ..Invocation::new(envelope.plugin_id, envelope.payload.to_owned(), api.origin)
         };
         Ok((mode, invocation))
     }

@@ -50,13 +50,8 @@ impl Trial {
     pub async fn run(&self, example: &Example) -> Completed {
         self.stubs.set(example.http.clone());
         let invocation = Invocation {
-            plugin: self.plugin.clone(),
-            version: None,
             action: example.action.as_str().into(),
-            input: example.input.clone(),
-            timeout: None,
-            parent: None,
-            origin: Origin::Local,
+            ..Invocation::new(self.plugin.clone(), example.input.clone(), Origin::Local)
         };
         self.runner.host.invoke(invocation, Output::whole()).await
     }

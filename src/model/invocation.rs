@@ -27,6 +27,21 @@ pub struct Invocation {
     pub origin: Origin,
 }
 
+impl Invocation {
+    /// A call with nothing but what it must have.
+    pub fn new(plugin: impl Into<Arc<str>>, input: impl Into<Arc<RawValue>>, origin: Origin) -> Invocation {
+        Invocation {
+            plugin: plugin.into(),
+            version: None,
+            action: DEFAULT_ACTION.into(),
+            input: input.into(),
+            timeout: None,
+            parent: None,
+            origin,
+        }
+    }
+}
+
 /// Whether a call came over the network (its root span is of kind SERVER) or from inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

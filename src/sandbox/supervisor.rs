@@ -232,17 +232,18 @@ impl Family {
         Family { list: format!("/proc/self/task/{}/children", number(rustix::process::getpid())) }
     }
 
-    /// Kills and reaps the children that `condemned` picks; returns how many were not yet dead.
+    /// Kills or reaps the children that `condemned` picks; returns how many there were. The dead count too: what
+    /// a process leaves behind becomes ours when it dies, which may be after the list was read.
     fn kill(&mut self, condemned: impl Fn(Pid) -> bool) -> usize {
-        let mut alive = 0;
+        let mut found = 0;
         for pid in self.children().into_iter().filter(|pid| condemned(*pid)) {
             if let Ok(None) = sys::reap(pid) {
                 // A child that has not been reaped keeps its id: this hits nobody else.
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
-                alive += 1;
             }
+            found += 1;
         }
-        alive
+        found
     }
 
     fn children(&self) -> Vec<Pid> {

@@ -20,7 +20,7 @@ use super::output::{self, Paint, Style};
 use super::serve::{Server, bind, stop_signal};
 use crate::config::{ListenAddress, Settings};
 use crate::host::Host;
-use crate::model::invocation::{DEFAULT_ACTION, Invocation, Origin};
+use crate::model::invocation::{Invocation, Origin};
 use crate::pipeline::Output;
 use crate::telemetry::LogTarget;
 
@@ -132,15 +132,8 @@ async fn heartbeat(host: &Arc<Host>, traffic: &mut Traffic) {
 }
 
 fn call(host: Arc<Host>, planned: Planned) -> impl Future<Output = ()> + Send {
-    let invocation = Invocation {
-        plugin: planned.plugin.into(),
-        version: None,
-        action: DEFAULT_ACTION.into(),
-        input: serde_json::value::to_raw_value(&planned.input).expect("a JSON value is JSON").into(),
-        timeout: None,
-        parent: None,
-        origin: Origin::Local,
-    };
+    let input = serde_json::value::to_raw_value(&planned.input).expect("a JSON value is JSON");
+    let invocation = Invocation::new(planned.plugin, input, Origin::Local);
     async move {
         // How it ended is seen where everything is seen.
         let _ = host.invoke(invocation, Output::whole()).await;
