@@ -41,16 +41,14 @@ pub async fn command(global: &Global, demo: &Demo, mut settings: Settings) -> Re
     let quiet = global.json;
     let listener = listen(&mut settings, demo.listen.listen.is_some(), quiet).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
-    let server = Server::start(settings.clone(), listener, logs.clone()).await?;
+    let mut server = Server::start(settings.clone(), listener, logs.clone()).await?;
     server.announce(global.json)?;
     let host = server.runner.host.clone();
     let (url, duration) = (server.url.clone(), demo.duration);
     let progress = Progress::new(quiet || (logs == LogTarget::Stdout && std::io::stdout().is_terminal()));
 
     progress.say("registering the example plugins");
-    let registering = host.clone();
-    let registered = tokio::task::spawn_blocking(move || examples::register(&registering)).await;
-    registered.map_err(|_| Failure::internal("registering the example plugins panicked"))??;
+    examples::register(&host).await?;
     server.deploy().await?;
     let upstream = upstream::start().await?;
 
