@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::cli::{Global, Serve};
+use super::cli::Global;
 use super::connect::{self, ServerFile};
 use super::connections;
 use super::failure::Failure;
 use super::output;
+use super::reload::Reloading;
 use super::runner::{Keep, Options, Runner};
 use crate::api::{Api, Guard, guarded};
-use crate::config::Settings;
+use crate::config::{Flags, Settings};
 use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
 use crate::telemetry::LogTarget;
@@ -33,15 +35,18 @@ pub struct Server {
     pub runner: Runner,
     listener: TcpListener,
     settings: Settings,
+    flags: Flags,
+    guard: Guard,
     started: Instant,
-    /// Follows the plugin folders.
-    watch: Option<JoinHandle<()>>,
+    /// What follows the plugin folders and the configuration.
+    followers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     /// Binds first: a port that is taken is found out before anything is started.
     pub async fn start(
         settings: Settings,
+        flags: Flags,
         listener: TcpListener,
         logs: LogTarget,
     ) -> Result<Server, Failure> {
@@ -49,7 +54,12 @@ impl Server {
             listener.local_addr().map_err(|error| Failure::internal(format!("the socket: {error}")))?;
         let url = format!("http://{}", shown(address));
         let runner = Runner::start(&settings, Options::new(Keep::Everything, logs))?;
-        let server = Server { url, runner, listener, settings, started: Instant::now(), watch: None };
+        let guard = Guard::new(
+            settings.tokens.iter().map(|token| token.reveal().to_owned()).collect(),
+            settings.allowed_hosts.iter().cloned(),
+        );
+        let (started, followers) = (Instant::now(), Vec::new());
+        let server = Server { url, runner, listener, settings, flags, guard, started, followers };
         write_server_file(&server.settings.data_dir, &server.url)?;
         Ok(server)
     }
@@ -74,28 +84,31 @@ impl Server {
             move || host.restore()
         });
         restored.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))??;
-        let mut watch = FolderWatch::new(host.clone(), folders(&self.settings));
-        watch.take_all().await;
+        let folders = watch::Sender::new(folders(&self.settings));
+        let mut plugins = FolderWatch::new(host.clone(), &folders.borrow());
+        plugins.take_all().await;
         check_found(&host, &self.settings)?;
-        self.watch = Some(tokio::spawn(watch.run()));
+        self.followers.push(tokio::spawn(plugins.run(folders.subscribe())));
+        let reloading = Reloading {
+            flags: self.flags.clone(),
+            settings: self.settings.clone(),
+            host: host.clone(),
+            guard: self.guard.clone(),
+            folders,
+        };
+        self.followers.push(tokio::spawn(reloading.run()));
         host.set_ready(true);
         Ok(())
     }
 
     /// Serves until `stop` is ready, then ends in good order.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
-        let Server { runner, listener, settings, started, watch, .. } = self;
-        let guard = Guard::new(
-            settings.tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            settings.allowed_hosts.iter().cloned(),
-        );
+        let Server { runner, listener, settings, guard, started, followers, .. } = self;
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
         let host = runner.host.clone();
         let stop = async move {
             stop.await;
-            if let Some(watch) = watch {
-                watch.abort();
-            }
+            followers.iter().for_each(JoinHandle::abort);
             host.set_ready(false);
         };
         let cut_off = runner.host.clone();
@@ -119,11 +132,11 @@ impl Server {
     }
 }
 
-pub async fn command(global: &Global, _serve: &Serve, settings: Settings) -> Result<(), Failure> {
+pub async fn command(global: &Global, settings: Settings, flags: Flags) -> Result<(), Failure> {
     let listener = bind(&settings).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
     check_folders(&settings)?;
-    let mut server = Server::start(settings, listener, logs).await?;
+    let mut server = Server::start(settings, flags, listener, logs).await?;
     server.announce(global.json)?;
     if !global.json {
         output::note(&format!("spanglass serves on {}  (Ctrl-C stops it)", server.url));
@@ -180,7 +193,7 @@ pub async fn stop_signal() {
 }
 
 /// Where the configuration says that plugins are.
-fn folders(settings: &Settings) -> Folders {
+pub fn folders(settings: &Settings) -> Folders {
     let named =
         settings.host.plugins.iter().filter_map(|(name, plugin)| Some((name.clone(), plugin.path.clone()?)));
     Folders { folders: settings.plugin_dirs.clone(), named: named.collect() }

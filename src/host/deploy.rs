@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::inputs::{compile, config_of, secrets_of};
 use super::observer::Observer;
 use super::register::{RegisterError, is_called, lock};
-use super::settings::PluginSettings;
+use super::settings::{Capture, PluginSettings, Settings};
 use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
@@ -45,7 +45,7 @@ impl Host {
         convention: Convention,
     ) -> Result<Arc<Deployment>, RegisterError> {
         self.accept(&manifest)?;
-        let deployment = self.assemble(Source {
+        let source = Source {
             manifest,
             digest: "".into(),
             folder,
@@ -54,26 +54,26 @@ impl Host {
             origin: None,
             enabled: true,
             held_back: false,
-        });
-        let deployment = self.swap_in(deployment);
+        };
+        let deployment = self.swap_in(self.assemble(source, &self.settings.load()));
         self.count_start(&deployment);
         Ok(deployment)
     }
 
     /// Puts together what a version needs to take calls. What keeps it from that makes it `Failed`, not an
     /// error: it is registered and says so. Nothing is started, and nobody sees it yet.
-    pub(super) fn assemble(&self, source: Source) -> Deployment {
+    pub(super) fn assemble(&self, source: Source, all: &Settings) -> Deployment {
         let name = source.manifest.name.clone();
         let version = source.manifest.version.to_string();
         let actions: Vec<&str> = source.manifest.action_names().collect();
         let series =
             self.telemetry.plugin(name.as_str(), &version, source.manifest.runtime.as_str(), &actions);
-        let settings = self.settings.load().plugins.get(name.as_str()).cloned().unwrap_or_default();
+        let settings = all.plugins.get(name.as_str()).cloned().unwrap_or_default();
         let mut manifest = source.manifest.clone();
         settings.limits.apply(&mut manifest.limits);
         let manifest = Arc::new(manifest);
         let body = if settings.enabled && source.enabled {
-            self.build(&source, &settings, &manifest, &series)
+            self.build(&source, &settings, &all.capture, &manifest, &series)
                 .map_or_else(|cause| Body::Failed { stage: Stage::Start, cause }, Body::Running)
         } else {
             Body::Registered
@@ -92,8 +92,18 @@ impl Host {
     /// Assembles a version. If it is about to take calls from one that runs, an instance of it is started
     /// first: what cannot start takes nothing over.
     pub(super) async fn bring_up(self: &Arc<Self>, source: Source, operation: &Operation) -> Deployment {
+        self.bring_up_with(source, self.settings.load_full(), operation).await
+    }
+
+    /// The same with settings that do not count yet.
+    pub(super) async fn bring_up_with(
+        self: &Arc<Self>,
+        source: Source,
+        settings: Arc<Settings>,
+        operation: &Operation,
+    ) -> Deployment {
         let host = self.clone();
-        let mut deployment = off_thread(move || host.assemble(source)).await;
+        let mut deployment = off_thread(move || host.assemble(source, &settings)).await;
         let Body::Running(running) = &deployment.body else { return deployment };
         let name = deployment.manifest.name.as_str();
         let replaced = self.registry.route(name, None).ok();
@@ -146,6 +156,7 @@ impl Host {
         &self,
         source: &Source,
         settings: &PluginSettings,
+        capture: &Capture,
         manifest: &Arc<Manifest>,
         series: &Arc<PluginSeries>,
     ) -> Result<Running, String> {
@@ -154,6 +165,7 @@ impl Host {
         let runtime = runtime.ok_or_else(|| format!("this build has no runtime {kind}"))?;
         let secrets = secrets_of(manifest, &settings.secrets)?;
         let mask = Mask::new(secrets.iter().map(|(_, secret)| secret));
+        let secrets_mark = super::reload::mark(&secrets);
         let spec = Arc::new(DeploymentSpec {
             manifest: manifest.clone(),
             folder: source.folder.clone(),
@@ -166,7 +178,6 @@ impl Host {
         let limits = &manifest.limits;
         let pool =
             Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
-        let capture = self.settings.load().capture.clone();
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,
             output_schema: compile(manifest.output_schema.as_ref())?,
@@ -174,7 +185,7 @@ impl Host {
             manifest: manifest.clone(),
             mask,
         });
-        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool })
+        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool, secrets: secrets_mark })
     }
 
     /// A deployment that was replaced or removed: its workers end, and its files go, once the last call has

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -42,6 +42,16 @@ pub struct Folders {
     pub folders: Vec<PathBuf>,
     /// Plugins by the name that they must bear: `plugins.NAME.path`.
     pub named: BTreeMap<String, PathBuf>,
+}
+
+impl Folders {
+    fn absolute(&self) -> Folders {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        Folders {
+            folders: self.folders.iter().map(absolute).collect(),
+            named: self.named.iter().map(|(name, path)| (name.clone(), absolute(path))).collect(),
+        }
+    }
 }
 
 /// A plugin that was found and cannot be registered.
@@ -91,12 +101,8 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    pub fn new(host: Arc<Host>, folders: Folders) -> FolderWatch {
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let folders = Folders {
-            folders: folders.folders.iter().map(absolute).collect(),
-            named: folders.named.iter().map(|(name, path)| (name.clone(), absolute(path))).collect(),
-        };
+    pub fn new(host: Arc<Host>, folders: &Folders) -> FolderWatch {
+        let folders = folders.absolute();
         FolderWatch {
             host,
             folders,
@@ -112,15 +118,19 @@ impl FolderWatch {
         self.look(Duration::ZERO).await;
     }
 
-    /// Follows what changes, until it is dropped.
-    pub async fn run(mut self) {
+    /// Follows what changes, the folders themselves too, until it is dropped.
+    pub async fn run(mut self, mut folders: watch::Receiver<Folders>) {
         let changed = Arc::new(Notify::new());
-        let _watcher = self.watcher(&changed);
+        let mut _watcher = self.watcher(&changed);
         loop {
             let wait = if self.restless() { LOOK_AGAIN } else { LOOK_ANYWAY };
             tokio::select! {
                 () = changed.notified() => tokio::time::sleep(LOOK_AGAIN).await,
                 () = tokio::time::sleep(wait) => {}
+            }
+            if folders.has_changed().unwrap_or(false) {
+                self.folders = folders.borrow_and_update().absolute();
+                _watcher = self.watcher(&changed);
             }
             self.look(REST).await;
         }

@@ -38,6 +38,7 @@ mod inputs;
 mod lifecycle;
 mod observer;
 mod register;
+mod reload;
 pub mod services;
 pub mod settings;
 mod stack;
@@ -86,11 +87,7 @@ pub struct Parts {
 impl Host {
     pub fn new(parts: Parts) -> Host {
         let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
-        let ranges = settings
-            .plugins
-            .iter()
-            .filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
-        let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
+        let registry = Registry::new(settings.ranges());
         let (ready, cut_off) = (AtomicBool::new(false), watch::Sender::new(false));
         Host {
             telemetry,

@@ -319,7 +319,9 @@ impl Host {
         let mut restored = Vec::new();
         for registration in store.registrations()? {
             match self.source(&registration) {
-                Ok(source) => restored.push(self.swap_in(self.assemble(source))),
+                Ok(source) => {
+                    restored.push(self.swap_in(self.assemble(source, &self.settings.load())));
+                }
                 Err(error) => self.telemetry.emit(PluginRegisterFailed {
                     plugin: registration.name.as_str(),
                     version: Some(&registration.version.to_string()),

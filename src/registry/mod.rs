@@ -53,6 +53,8 @@ pub struct Running {
     pub plugin: Arc<CalledPlugin>,
     pub stack: Stack,
     pub pool: Arc<Pool>,
+    /// Differs where the secrets do that it was given.
+    pub secrets: u64,
 }
 
 impl Deployment {

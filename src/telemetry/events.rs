@@ -70,6 +70,11 @@ pub struct PluginRolledBack<'a> {
     pub actor: &'a str,
 }
 
+/// A plugin was restarted with secrets that have changed.
+pub struct SecretsRefreshed<'a> {
+    pub plugin: &'a str,
+}
+
 /// A folder with plugins cannot be read; what came from it stays.
 pub struct FolderUnreadable<'a> {
     pub path: &'a str,
@@ -308,6 +313,18 @@ impl Event for PluginRolledBack<'_> {
             .with("from", self.from.to_owned())
             .with("actor", self.actor.to_owned())
             .0
+    }
+}
+
+impl Event for SecretsRefreshed<'_> {
+    fn name(&self) -> &'static str {
+        event::SECRETS_REFRESHED
+    }
+
+    fn log(&self) -> LogRecord {
+        let mut log = Entry::new(Severity::Info, format!("{} has its changed secrets", self.plugin)).0;
+        log.plugin = Some(self.plugin.into());
+        log
     }
 }
 
