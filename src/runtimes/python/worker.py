@@ -1068,7 +1068,8 @@ def _traceback(error):
 
 def _foreign(entry):
     name = entry.tb_frame.f_code.co_filename
-    return name == _OWN_FILE or name.startswith("<frozen importlib")
+    sdk = getattr(sys.modules.get("spanglass"), "__file__", None)
+    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib")
 
 
 def _last_place(error, folder):
