@@ -11,7 +11,6 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use self::style::Style;
-use super::diagnostic::quote;
 use super::yaml::{self, Key, Node, NodeValue};
 
 const EXAMPLES: &str = "examples";
@@ -291,7 +290,7 @@ pub fn free_name<'a>(wanted: &str, taken: impl Iterator<Item = &'a str> + Clone)
     name
 }
 
-/// For messages: the value in one line.
-pub fn brief(value: &Value) -> String {
-    quote(&Style::flow(false).value(value))
+/// The value on one line, as a manifest would have it.
+pub fn on_one_line(value: &Value) -> String {
+    Style::flow(false).value(value)
 }
