@@ -97,9 +97,8 @@ pub fn is_an_answer(kind: ErrorKind) -> bool {
 fn part_like(pattern: &Value, output: &Value) -> Value {
     match (pattern, output) {
         (Value::Object(pattern), Value::Object(output)) => {
-            let part = |(key, pattern): (&String, &Value)| {
-                Some((key.clone(), part_like(pattern, output.get(key)?)))
-            };
+            let part =
+                |(key, pattern): (&String, &Value)| Some((key.clone(), part_like(pattern, output.get(key)?)));
             Value::Object(pattern.iter().filter_map(part).collect())
         }
         (Value::Array(patterns), Value::Array(items)) if patterns.len() == items.len() => {

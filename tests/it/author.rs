@@ -13,12 +13,17 @@ use crate::support::upstream::Upstream;
 fn python_with_pytest() -> Option<PathBuf> {
     let named = std::env::var_os("SPANGLASS_TEST_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| PathBuf::from("python3"));
-    let found = Command::new(&python).args(["-c", "import pytest"]).output().is_ok_and(|ran| ran.status.success());
+    let found =
+        Command::new(&python).args(["-c", "import pytest"]).output().is_ok_and(|ran| ran.status.success());
     if found {
         return Some(python);
     }
     let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(!all, "{} has no pytest, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped", python.display());
+    assert!(
+        !all,
+        "{} has no pytest, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped",
+        python.display()
+    );
     use std::io::Write as _;
     // Raw: the test harness captures `eprintln!`.
     let _ = writeln!(std::io::stderr(), "skipped: {} has no pytest", python.display());
@@ -27,6 +32,33 @@ fn python_with_pytest() -> Option<PathBuf> {
 
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/python")
+}
+
+/// Whether all tests of a plugin passed, and what was printed.
+fn pytest(python: &Path, folder: &Path) -> (bool, String) {
+    let mut command = Command::new(python);
+    command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "spanglass.pytest_plugin"]);
+    command.env("PYTHONPATH", package()).current_dir(folder);
+    let ran = command.output().unwrap();
+    (ran.status.success(), String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+/// What `python -m spanglass schema` prints is the schema that the manifest in the folder has.
+fn assert_same_schema(home: &Home, folder: &str) {
+    let printed = Command::new("python3")
+        .args(["-B", "-m", "spanglass", "schema", &format!("{folder}/executor.py:invoke")])
+        .env("PYTHONPATH", package())
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let load = |path: &Path| spanglass::package::Package::load(path).unwrap().manifest;
+    let written = load(&home.path().join(folder));
+    home.write("derived/manifest.yaml", format!("name: derived\nversion: 0.1.0\n{printed}"));
+    home.write("derived/executor.py", "");
+    let derived = load(&home.path().join("derived"));
+    assert!(written.input_schema.is_some());
+    assert_eq!((written.input_schema, written.output_schema), (derived.input_schema, derived.output_schema));
 }
 
 async fn json(home: &Home, arguments: &[&str], code: i32) -> Value {
@@ -54,20 +86,35 @@ async fn a_new_plugin_passes_pytest() {
     let Some(python) = python_with_pytest() else { return };
     let home = Home::new();
     json(&home, &["plugin", "new", "fresh"], 0).await;
-    let pytest = || {
-        let mut command = Command::new(&python);
-        command.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "spanglass.pytest_plugin"]);
-        command.env("PYTHONPATH", package()).current_dir(home.path().join("fresh"));
-        let ran = command.output().unwrap();
-        (ran.status.success(), String::from_utf8_lossy(&ran.stdout).into_owned())
-    };
-    let (passed, said) = pytest();
+    let folder = home.path().join("fresh");
+    let (passed, said) = pytest(&python, &folder);
     assert!(passed && said.contains("2 passed"), "{said}");
     let executor = home.path().join("fresh/executor.py");
     let source = std::fs::read_to_string(&executor).unwrap();
     std::fs::write(&executor, source.replace("Hello", "Bye")).unwrap();
-    let (passed, said) = pytest();
+    let (passed, said) = pytest(&python, &folder);
     assert!(!passed && said.contains("1 failed, 1 passed"), "{said}");
+}
+
+#[tokio::test]
+async fn the_example_of_the_documentation_works() {
+    let Some(python) = python_with_pytest() else { return };
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sdk.md")).unwrap();
+    let block = |language: &str, index: usize| {
+        let opening = format!("```{language}\n");
+        let block =
+            page.split(&opening).nth(index + 1).unwrap_or_else(|| panic!("no block {index} of {language}"));
+        block.split("```").next().unwrap().to_owned()
+    };
+    let home = Home::new();
+    home.write("convert/executor.py", block("python", 0));
+    home.write("convert/manifest.yaml", block("yaml", 0));
+    home.write("convert/test_executor.py", block("python", 1));
+    assert_eq!(json(&home, &["plugin", "validate", "convert"], 0).await["diagnostics"], json!([]));
+    assert_eq!(json(&home, &["plugin", "test", "convert"], 0).await["passed"], 2);
+    let (passed, said) = pytest(&python, &home.path().join("convert"));
+    assert!(passed && said.contains("2 passed"), "{said}");
+    assert_same_schema(&home, "convert");
 }
 
 /// The function, the decorator's schema and the manifest of a new plugin say the same.
@@ -78,20 +125,7 @@ async fn a_new_plugin_has_the_schema_of_its_function() {
     }
     let home = Home::new();
     json(&home, &["plugin", "new", "fresh"], 0).await;
-    let printed = Command::new("python3")
-        .args(["-B", "-m", "spanglass", "schema", "fresh/executor.py:invoke"])
-        .env("PYTHONPATH", package())
-        .current_dir(home.path())
-        .output()
-        .unwrap();
-    let printed = String::from_utf8(printed.stdout).unwrap();
-    let load = |path: &Path| spanglass::package::Package::load(path).unwrap().manifest;
-    let written = load(&home.path().join("fresh"));
-    home.write("other/manifest.yaml", format!("name: fresh\nversion: 0.1.0\n{printed}"));
-    home.write("other/executor.py", "");
-    let derived = load(&home.path().join("other"));
-    assert!(written.input_schema.is_some());
-    assert_eq!((written.input_schema, written.output_schema), (derived.input_schema, derived.output_schema));
+    assert_same_schema(&home, "fresh");
 }
 
 #[tokio::test]
@@ -120,11 +154,15 @@ async fn plugins_import_the_package_with_nothing_installed() {
 
     let refused = json(&home, &["invoke", "typed", "--input", r#"{"items": [{"price": "2"}]}"#], 3).await;
     assert_eq!(refused["kind"], "invalid_input");
-    assert!(refused["detail"].as_str().unwrap().contains("/items/0/price: a number is wanted"), "{refused:#}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("/items/0/price: a number is wanted"),
+        "{refused:#}"
+    );
 
     let failed = json(&home, &["invoke", "typed", "--action", "fails"], 4).await;
     let id = failed["invocation_id"].as_str().unwrap();
-    let traceback = json(&home, &["invocation", "show", id], 0).await["error"]["exception"]["traceback"].to_string();
+    let traceback =
+        json(&home, &["invocation", "show", id], 0).await["error"]["exception"]["traceback"].to_string();
     assert!(traceback.contains("KeyError") && !traceback.contains("sdk/spanglass"), "{traceback}");
 }
 
@@ -134,7 +172,8 @@ async fn a_plugin_may_bring_a_package_of_that_name() {
         return;
     }
     let home = Home::new();
-    let source = "import spanglass\ndef invoke(input_data, ctx):\n    ctx.log('x')\n    return spanglass.MINE\n";
+    let source =
+        "import spanglass\ndef invoke(input_data, ctx):\n    ctx.log('x')\n    return spanglass.MINE\n";
     let own = home.write_plugin("own", "own", "1.0.0", "", source);
     home.write("own/spanglass.py", "MINE = 'mine'\n");
     home.write("own/spanglass_worker.py", "raise RuntimeError('this is not the worker')\n");
@@ -166,8 +205,15 @@ async fn update_writes_what_came_and_only_that() {
     let updated = json(&home, &["plugin", "test", folder, "--update"], 9).await;
     let states: Vec<&str> =
         updated["examples"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["passed", "updated", "updated", "updated", "updated", "failed", "failed"], "{updated:#}");
-    assert_eq!((&updated["passed"], &updated["updated"], &updated["failed"]), (&json!(1), &json!(4), &json!(2)));
+    assert_eq!(
+        states,
+        ["passed", "updated", "updated", "updated", "updated", "failed", "failed"],
+        "{updated:#}"
+    );
+    assert_eq!(
+        (&updated["passed"], &updated["updated"], &updated["failed"]),
+        (&json!(1), &json!(4), &json!(2))
+    );
     let after = std::fs::read_to_string(&path).unwrap();
     let expected = before
         .replace("      output:\n        n: 7\n", "      output: {\"n\": 2, more: true}\n")
@@ -191,7 +237,8 @@ async fn update_writes_what_came_and_only_that() {
     json(&home, &["plugin", "package", folder], 0).await;
     let refused = json(&home, &["plugin", "test", "adder-1.0.0.zip", "--update"], 2).await;
     assert!(refused["detail"].as_str().unwrap().contains("is a zip"), "{refused:#}");
-    home.run(&["plugin", "test", folder, "--update", "--record", "x"]).await;
+    let both = home.run(&["plugin", "test", folder, "--update", "--record", "x"]).await;
+    assert_eq!(both.code, 2, "{both:#?}");
 }
 
 #[tokio::test]
@@ -225,9 +272,12 @@ async fn a_call_becomes_an_example_that_passes() {
 
     let asked = json!({"url": upstream.url("/")}).to_string();
     let asked = json(&home, &["invoke", "called", "--input", &asked], 0).await;
-    let asked =
-        json(&home, &["plugin", "test", folder, "--record", asked["meta"]["invocation_id"].as_str().unwrap()], 0)
-            .await;
+    let asked = json(
+        &home,
+        &["plugin", "test", folder, "--record", asked["meta"]["invocation_id"].as_str().unwrap()],
+        0,
+    )
+    .await;
     assert!(asked["notes"][0].as_str().unwrap().contains("made 1 HTTP requests"), "{asked:#}");
 
     let before = std::fs::read_to_string(home.path().join("called/manifest.yaml")).unwrap();

@@ -20,7 +20,8 @@ impl ManifestFile {
     /// The package is a zip, which nobody edits.
     pub fn of(path: &Path, package: &Package) -> Result<ManifestFile, Failure> {
         if !path.is_dir() {
-            let message = format!("{} is a zip: its manifest is not changed", printable(&path.display().to_string()));
+            let message =
+                format!("{} is a zip: its manifest is not changed", printable(&path.display().to_string()));
             return Err(Failure::usage(message).help("use the folder that it was made of"));
         }
         Ok(ManifestFile { path: path.join(package.manifest_name), text: package.manifest_text.clone() })
@@ -33,7 +34,8 @@ impl ManifestFile {
     /// # Errors
     /// Somebody has changed the file meanwhile, or it cannot be written.
     pub fn replace(&self, text: &str) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::internal(format!("{} cannot be written: {error}", self.shown()));
+        let failed =
+            |error: std::io::Error| Failure::internal(format!("{} cannot be written: {error}", self.shown()));
         let now = std::fs::read(&self.path).map_err(failed)?;
         if now != self.text.as_bytes() {
             let message = format!("{} was changed meanwhile", self.shown());
@@ -53,6 +55,7 @@ impl ManifestFile {
     }
 
     pub fn unchangeable(&self, error: &RewriteError) -> Failure {
-        Failure::of_kind(ErrorKind::Conflict, format!("{} stays as it is: {error}", self.shown())).help(error.help())
+        Failure::of_kind(ErrorKind::Conflict, format!("{} stays as it is: {error}", self.shown()))
+            .help(error.help())
     }
 }

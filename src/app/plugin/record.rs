@@ -102,7 +102,9 @@ fn captured(call: &Value, side: &str) -> Result<Value, String> {
         return Err(format!("its {side} holds what the schema calls sensitive, and that was not kept"));
     }
     if call[format!("{side}_truncated")] == true {
-        return Err(format!("its {side} is longer than telemetry.capture.max, and only the beginning was kept"));
+        return Err(format!(
+            "its {side} is longer than telemetry.capture.max, and only the beginning was kept"
+        ));
     }
     match call.get(side) {
         // A plugin may answer `null`; then it has an output of four bytes.
@@ -118,7 +120,10 @@ fn notes(call: &Value, package: &Package, requests: usize) -> Vec<String> {
     let mut notes = Vec::new();
     let version = package.manifest.version.to_string();
     if let Some(called) = call["version"].as_str().filter(|called| *called != version) {
-        notes.push(format!("the call was answered by version {}, the manifest is that of {version}", printable(called)));
+        notes.push(format!(
+            "the call was answered by version {}, the manifest is that of {version}",
+            printable(called)
+        ));
     }
     if requests > 0 {
         notes.push(format!(

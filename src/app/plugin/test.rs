@@ -193,7 +193,10 @@ fn changes(file: &ManifestFile, package: &Package, results: &[ExampleResult], st
     let mut out = String::new();
     for (result, example) in results.iter().zip(&package.manifest.examples) {
         let line = |paint, sign: &str, value: &Value| {
-            format!("  {}\n", style.paint(paint, &printable(&format!("{sign} {}", rewrite::on_one_line(value)))))
+            format!(
+                "  {}\n",
+                style.paint(paint, &printable(&format!("{sign} {}", rewrite::on_one_line(value))))
+            )
         };
         match &result.renewal {
             Renewal::Write(expect) => {

@@ -35,7 +35,9 @@ impl RewriteError {
         match self {
             RewriteError::Shared(_) => "write the value out where it is used",
             RewriteError::Unsafe(_) => "change it by hand",
-            RewriteError::Unreadable(_) | RewriteError::NoExample(_) => "`spanglass plugin validate` says more",
+            RewriteError::Unreadable(_) | RewriteError::NoExample(_) => {
+                "`spanglass plugin validate` says more"
+            }
         }
     }
 }
@@ -155,7 +157,8 @@ impl Edit<'_> {
     /// Replaces the value of a key, in the form that it has.
     fn replace(&self, key: &Key, node: &Node, value: &Value) -> Option<Splice> {
         let quoted = self.is_quoted(key);
-        if node.place.start >= node.place.end || self.text[node.place.start..node.place.end].trim().is_empty() {
+        if node.place.start >= node.place.end || self.text[node.place.start..node.place.end].trim().is_empty()
+        {
             let at = self.colon_after(key)?;
             return Some((at..at, format!(" {}", Style::flow(quoted).value(value))));
         }
@@ -174,7 +177,9 @@ impl Edit<'_> {
         let last = list.as_seq().and_then(<[Node]>::last).unwrap_or(list);
         let end = self.end_of_node(last);
         if self.is_flow(list) {
-            let style = Style::flow(self.is_json() || self.text[last.place.start + 1..].trim_start().starts_with('"'));
+            let style = Style::flow(
+                self.is_json() || self.text[last.place.start + 1..].trim_start().starts_with('"'),
+            );
             let line = self.line_start(last.place.start);
             let before = &self.text[line..last.place.start];
             let separator = match before.trim().is_empty() {
@@ -228,7 +233,9 @@ impl Edit<'_> {
     fn end_of_node(&self, node: &Node) -> usize {
         if !self.is_flow(node) && !self.text[node.place.start..].starts_with('*') {
             match &node.value {
-                NodeValue::Seq(items) if !items.is_empty() => return self.end_of_node(&items[items.len() - 1]),
+                NodeValue::Seq(items) if !items.is_empty() => {
+                    return self.end_of_node(&items[items.len() - 1]);
+                }
                 NodeValue::Map(entries) => {
                     if let Some((key, last)) = entries.last() {
                         return self.end_of(key, last).unwrap_or(node.place.end);

@@ -12,8 +12,13 @@ const WORDS: &[&str] = &["null", "true", "false", "yes", "no", "on", "off", "y",
 
 pub enum Style {
     /// Everything on one line; `quoted` is JSON.
-    Flow { quoted: bool },
-    Block { indentation: usize, line_break: &'static str },
+    Flow {
+        quoted: bool,
+    },
+    Block {
+        indentation: usize,
+        line_break: &'static str,
+    },
 }
 
 impl Style {
@@ -37,7 +42,9 @@ impl Style {
                         let inner = self.deeper();
                         format!("{key}:{}{}", inner.line(), inner.mapping(value))
                     }
-                    Value::Array(items) if !items.is_empty() && (key == "examples" || !self.fits(&key, value)) => {
+                    Value::Array(items)
+                        if !items.is_empty() && (key == "examples" || !self.fits(&key, value)) =>
+                    {
                         let inner = self.deeper();
                         let items: Vec<String> = items.iter().map(|item| inner.item(item)).collect();
                         format!("{key}:{}{}", inner.line(), items.join(&inner.line()))
@@ -130,7 +137,9 @@ fn scalar(text: &str, quoted: bool) -> String {
 fn is_plain(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && !text.ends_with(' ')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '/' | '!' | '@'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '/' | '!' | '@'))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
 }
 
