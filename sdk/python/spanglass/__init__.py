@@ -215,7 +215,7 @@ def _requirement(hint, required):
 def _hints(owner):
     try:
         return typing.get_type_hints(owner, include_extras=True)
-    except NameError as error:
+    except (NameError, TypeError) as error:
         raise SchemaError("%s: %s; annotations must name what exists at the top of the module"
                           % (_named(owner), error)) from None
 

@@ -143,6 +143,7 @@ class Schemas(unittest.TestCase):
         def deep(value: List[Dict[str, complex]]): ...
         def recursive(node: Node): ...
         def unknown(value: "Nowhere"): ...
+        def senseless(value: "1 | 2 + None"): ...
 
         for function, said in [
             (variable, "the parameter `values` stands for any number"),
@@ -153,6 +154,7 @@ class Schemas(unittest.TestCase):
             (deep, "input.value[]{}: complex has no JSON Schema"),
             (recursive, "the type contains itself"),
             (unknown, "'Nowhere' is not defined"),
+            (senseless, "annotations must name what exists"),
         ]:
             with self.subTest(function=function.__name__), self.assertRaises(spanglass.SchemaError) as raised:
                 spanglass.action(function)
@@ -246,13 +248,16 @@ class Runs(unittest.TestCase):
             ctx.services.kv.set("seen", seen)
             return Item(answer.json()["name"], float(ctx.services.kv.get("seen")))
 
-        stubs = [{"method": "GET", "url": "http://shop/?q=x", "body": {"name": "tea"}}]
+        stubs = [{"url": "http://shop/?q=y"}, {"method": "POST", "url": "http://shop/?q=x"},
+                 {"method": "GET", "url": "http://shop/?q=x", "body": {"name": "tea"}}]
+        before = (list(logging.root.handlers), logging.root.level)
         ran = spanglass.run(invoke, url="http://shop/", config={"level": "info"}, http=stubs, kv={"seen": 2},
                             plugins={"core": lambda data: {"n": data["n"] + 1}})
         self.assertEqual(ran.result, {"name": "tea", "price": 4.0})
         self.assertEqual([(span["name"], span["parent"]) for span in ran.spans], [("outer", None), ("inner", "outer")])
         self.assertEqual(ran.span("outer")["events"], [{"name": "asked", "attributes": {"status": 200}}])
         self.assertEqual([(log["severity"], log["body"]) for log in ran.logs], [("WARN", "asked"), ("INFO", "said 1")])
+        self.assertEqual((logging.root.handlers, logging.root.level), before)
         self.assertEqual(ran.metrics[0]["value"], 1.0)
         self.assertEqual(ran.requests[0]["url"], "http://shop/?q=x")
 
