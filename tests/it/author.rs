@@ -152,6 +152,9 @@ async fn plugins_import_the_package_with_nothing_installed() {
     let chunks = json(&home, &["invoke", "typed", "--action", "each", "--input", input], 0).await;
     assert_eq!(chunks["data"], json!([{"price": 2.0, "count": 2}, {"price": 0.5, "count": 1}]));
 
+    let run = ["run", "typed/executor.py:invoke", "-f", r#"items=[{"price": 2}]"#];
+    assert_eq!(json(&home, &run, 0).await["data"], 2.0, "text of the command line is read by the schema");
+
     let refused = json(&home, &["invoke", "typed", "--input", r#"{"items": [{"price": "2"}]}"#], 3).await;
     assert_eq!(refused["kind"], "invalid_input");
     assert!(
