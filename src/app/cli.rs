@@ -159,7 +159,7 @@ pub enum Plugin {
     /// Check a plugin and report every mistake
     Validate(PluginPath),
     /// Run the examples of a plugin
-    Test(PluginPath),
+    Test(PluginTest),
     /// Write NAME-VERSION.zip into the current folder
     Package(PluginPath),
     /// Print the JSON Schema of the manifest, for editors
@@ -217,6 +217,18 @@ pub struct Reason {
     /// Why, for the plugin's history
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PluginTest {
+    #[command(flatten)]
+    pub path: PluginPath,
+    /// Write what came into the manifest, for examples that fail or expect nothing
+    #[arg(long, conflicts_with = "record")]
+    pub update: bool,
+    /// Add a call that has been made as an example, and run nothing
+    #[arg(long, value_name = "INVOCATION_ID")]
+    pub record: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod events;
 mod examples;
+mod expectation;
 mod failure;
 mod invoke;
 mod local;

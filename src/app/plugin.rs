@@ -1,5 +1,6 @@
 //! `plugin`: from a folder to a version that can be called. `files.rs` works on a folder or zip alone,
-//! `test.rs` runs its examples in this process, `registry.rs` and `changes.rs` talk to a host.
+//! `test.rs` runs its examples in this process, `record.rs` makes one of a call, `registry.rs` and `changes.rs`
+//! talk to a host.
 
 use super::cli::{Global, Plugin};
 use super::failure::Failure;
@@ -7,6 +8,8 @@ use crate::config::Settings;
 
 mod changes;
 mod files;
+mod manifest_file;
+mod record;
 mod registry;
 mod test;
 
@@ -16,7 +19,10 @@ pub async fn command(global: &Global, plugin: &Plugin, settings: &Settings) -> R
         Plugin::Validate(path) => files::validate(path.get(), global.json),
         Plugin::Package(path) => files::package(path.get(), global.json),
         Plugin::Schema => files::schema(),
-        Plugin::Test(path) => test::command(path.get(), global.json, settings).await,
+        Plugin::Test(test) => match &test.record {
+            Some(id) => record::command(global, test.path.get(), id, settings).await,
+            None => test::command(test.path.get(), test.update, global.json, settings).await,
+        },
         Plugin::Register { path, reason } => changes::register(global, path.get(), reason, settings).await,
         Plugin::Update { name, reason } => changes::update(global, name.as_deref(), reason, settings).await,
         Plugin::List => registry::list(global, settings).await,

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod manifest_schema;
 pub mod read;
 pub mod reader;
+pub mod rewrite;
 pub mod scaffold;
 pub mod schema;
 pub mod yaml;

@@ -23,6 +23,9 @@ pub fn files(name: &PluginName, runtime: RuntimeKind) -> Vec<ScaffoldFile> {
         RuntimeKind::Python => vec![
             ScaffoldFile { path: "manifest.yaml", content: PYTHON_MANIFEST.replace("{name}", name.as_str()) },
             ScaffoldFile { path: "executor.py", content: PYTHON_EXECUTOR.to_owned() },
+            ScaffoldFile { path: "tests/test_executor.py", content: PYTHON_TESTS.to_owned() },
+            ScaffoldFile { path: "pytest.ini", content: PYTEST_SETTINGS.to_owned() },
+            ScaffoldFile { path: ".gitignore", content: GIT_IGNORE.to_owned() },
             ScaffoldFile { path: "README.md", content: PYTHON_README.replace("{name}", name.as_str()) },
         ],
     }
@@ -46,6 +49,9 @@ pub fn write(
     let mut written = Vec::new();
     for file in files(name, runtime) {
         let path = folder.join(file.path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(PackageError::writing(parent))?;
+        }
         let mut target = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -66,13 +72,16 @@ description: Greets people
 runtime: python
 entrypoint: executor.py:invoke
 
-# Field -> type. `?` makes a field optional, `[]` a list.
-input: {who: string, times: integer?}
-output: {greeting: string}
+# Field -> type, as the function in executor.py has them: `python -m spanglass schema executor.py` prints this.
+input:
+  who: string
+  times: {type: integer, default: 1, optional: true}
+output:
+  greeting: string
 
 limits: {timeout: 10s}
 
-# `spanglass plugin test` runs these.
+# `spanglass plugin test` runs these; with --update it writes what came as what is expected.
 examples:
   - name: one
     input: {who: Ada}
@@ -85,25 +94,59 @@ examples:
     expect: {error: {kind: invalid_input}}
 ";
 
-const PYTHON_EXECUTOR: &str = r#"def invoke(input_data: dict, ctx) -> dict:
-    """Gets the input, which fits `input` of manifest.yaml; returns the output."""
-    who = input_data["who"]
-    times = input_data.get("times") or 1
+const PYTHON_EXECUTOR: &str = r#"from dataclasses import dataclass
+
+import spanglass
+
+
+@dataclass
+class Greeting:
+    greeting: str
+
+
+@spanglass.action
+def invoke(who: str, times: int = 1, *, ctx: spanglass.Context) -> Greeting:
+    """Greets somebody."""
     ctx.log.info("greeting", who=who, times=times)
-    return {"greeting": " ".join([f"Hello {who}!"] * times)}
+    return Greeting(" ".join([f"Hello {who}!"] * times))
 "#;
+
+const PYTHON_TESTS: &str = r#"import pytest
+import spanglass
+
+from executor import invoke
+
+
+def test_it_greets_as_often_as_asked(run_plugin):
+    ran = run_plugin(invoke, who="Ada", times=2)
+    assert ran.result == {"greeting": "Hello Ada! Hello Ada!"}
+    assert ran.logs[0]["fields"] == {"who": "Ada", "times": 2}
+
+
+def test_somebody_must_be_named(run_plugin):
+    with pytest.raises(spanglass.InvalidInput, match="/who"):
+        run_plugin(invoke)
+"#;
+
+const PYTEST_SETTINGS: &str = "\
+[pytest]
+pythonpath = .
+testpaths = tests
+";
+
+const GIT_IGNORE: &str = "\
+__pycache__/
+.pytest_cache/
+.spanglass/
+*.zip
+";
 
 const PYTHON_README: &str = "\
 # {name}
 
-```
-spanglass plugin validate .
-spanglass plugin test .
-spanglass plugin register .
-spanglass invoke {name} -f who=Ada
-```
-
-`executor.py` holds the code, `manifest.yaml` what goes in and comes out, limits and examples.
+- `executor.py` holds the code, `manifest.yaml` what goes in and comes out, limits and examples.
+- `spanglass plugin test .` runs the examples, `pytest` what is in `tests/`; that needs the Python package `spanglass`.
+- `spanglass plugin register .`, then `spanglass invoke {name} -f who=Ada`.
 ";
 
 #[cfg(test)]
@@ -125,7 +168,7 @@ mod tests {
     fn a_new_plugin_is_valid_and_says_nothing_odd() {
         let parent = TempDir::new().unwrap();
         let (folder, files) = write(parent.path(), &greet(), RuntimeKind::Python).unwrap();
-        assert_eq!(files.len(), 3);
+        assert_eq!(files.len(), 6);
         let package = Package::load(&folder).unwrap();
         assert_eq!(package.manifest.name, greet());
         assert!(package.diagnostics.is_empty(), "{:?}", package.diagnostics);

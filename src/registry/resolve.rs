@@ -202,7 +202,7 @@ impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unresolved::Missing { by, dependency, similar } => {
-                write!(f, "no plugin `{}` is registered\n", dependency.name)?;
+                writeln!(f, "no plugin `{}` is registered", dependency.name)?;
                 write!(f, "required by plugin {by}, which needs {}", dependency.version)?;
                 similar
                     .as_ref()
@@ -210,13 +210,10 @@ impl fmt::Display for Unresolved {
             }
             Unresolved::NoFit { by, dependency, allowed, candidates } => {
                 let (name, range) = (&dependency.name, &dependency.version);
-                write!(f, "failed to select a version for the requirement `{name} = \"{range}\"`\n")?;
-                write!(f, "candidate versions found which didn't match: {}\n", candidates.join(", "))?;
+                writeln!(f, "failed to select a version for the requirement `{name} = \"{range}\"`")?;
+                writeln!(f, "candidate versions found which didn't match: {}", candidates.join(", "))?;
                 if let Some(allowed) = allowed {
-                    write!(
-                        f,
-                        "the configuration allows {name} only as {allowed} (plugins.{name}.version)\n"
-                    )?;
+                    writeln!(f, "the configuration allows {name} only as {allowed} (plugins.{name}.version)")?;
                 }
                 write!(f, "required by plugin {by}")
             }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "seen only where a test fails: which row of its table it was at")]
 
 mod accounting;
+mod author;
 mod cli;
 mod contract;
 mod faults;
@@ -14,6 +15,7 @@ mod manifest;
 mod one_trace;
 mod pool;
 mod registry;
+mod rewrite;
 mod supervision;
 mod support;
 mod worker;

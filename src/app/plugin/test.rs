@@ -1,12 +1,15 @@
 //! `plugin test`: runs the examples of a manifest in this process, one after the other, and judges them.
 //! Requests that a plugin makes through the host are answered by the example's stubs, never by the network.
+//! With `--update` what came becomes what is expected.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::manifest_file::ManifestFile;
 use crate::app::examples::{Actual, Difference, judge};
+use crate::app::expectation::{self, Renewal};
 use crate::app::failure::{EXIT_FOUND, Failure};
 use crate::app::output::{self, Paint, Style, printable};
 use crate::app::trial::Trial;
@@ -15,14 +18,17 @@ use crate::model::guest::LogStream;
 use crate::model::ids::TraceId;
 use crate::package::Package;
 use crate::package::manifest::Example;
+use crate::package::rewrite::{self, Expectation};
 
 /// Lines that a failed example printed.
 const LINES_MAX: usize = 20;
 
-pub async fn command(path: &Path, json: bool, settings: &Settings) -> Result<(), Failure> {
+pub async fn command(path: &Path, update: bool, json: bool, settings: &Settings) -> Result<(), Failure> {
     let package = Package::load(path)?;
+    // First: whoever cannot have the manifest changed need not wait for the examples.
+    let file = update.then(|| ManifestFile::of(path, &package)).transpose()?;
     let begun = Instant::now();
-    let results = if package.manifest.examples.is_empty() {
+    let mut results = if package.manifest.examples.is_empty() {
         Vec::new()
     } else {
         let trial = Trial::start(settings, &package)?;
@@ -30,15 +36,35 @@ pub async fn command(path: &Path, json: bool, settings: &Settings) -> Result<(),
         trial.finish().await;
         ran?
     };
-    let failed = results.iter().filter(|result| !result.differences.is_empty()).count();
+    if let Some(file) = &file {
+        renew(file, &package, &mut results)?;
+    }
+    let failed = results.iter().filter(|result| result.state() == State::Failed).count();
     if json {
         let examples: Vec<Value> = results.iter().map(ExampleResult::to_json).collect();
-        let document = json!({"passed": results.len() - failed, "failed": failed, "examples": examples});
+        let mut document = json!({"passed": results.len() - failed, "failed": failed, "examples": examples});
+        if update {
+            let updated = results.iter().filter(|result| result.state() == State::Updated).count();
+            document["passed"] = (results.len() - failed - updated).into();
+            document["updated"] = updated.into();
+        }
         output::print_json(&document)?;
     } else {
-        output::print(&summary(&results, begun.elapsed(), &Style::stdout()))?;
+        let style = Style::stdout();
+        if let Some(file) = &file {
+            output::print(&changes(file, &package, &results, &style))?;
+        }
+        output::print(&summary(&results, begun.elapsed(), &style))?;
     }
     if failed == 0 { Ok(()) } else { Err(Failure::silent(EXIT_FOUND)) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Passed,
+    Failed,
+    /// Its expectation in the manifest is now what came.
+    Updated,
 }
 
 struct ExampleResult {
@@ -46,6 +72,9 @@ struct ExampleResult {
     action: String,
     /// None: it passed.
     differences: Vec<Difference>,
+    /// What the example would expect, had it been written after this call.
+    renewal: Renewal,
+    updated: bool,
     duration_ms: f64,
     trace_id: String,
     /// What a failed one printed.
@@ -53,11 +82,23 @@ struct ExampleResult {
 }
 
 impl ExampleResult {
+    fn state(&self) -> State {
+        match (self.updated, self.differences.is_empty()) {
+            (true, _) => State::Updated,
+            (false, true) => State::Passed,
+            (false, false) => State::Failed,
+        }
+    }
+
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
             "action": self.action,
-            "state": if self.differences.is_empty() { "passed" } else { "failed" },
+            "state": match self.state() {
+                State::Passed => "passed",
+                State::Failed => "failed",
+                State::Updated => "updated",
+            },
             "differences": self.differences.iter().map(Difference::to_json).collect::<Vec<_>>(),
             "duration_ms": self.duration_ms,
             "trace_id": self.trace_id,
@@ -90,23 +131,26 @@ async fn run(trial: &Trial, package: &Package, json: bool) -> Result<Vec<Example
 
 async fn run_one(trial: &Trial, example: &Example) -> Result<ExampleResult, Failure> {
     let completed = trial.run(example).await;
-    let differences = match &completed.result {
-        Ok(output) => {
-            let output = output.as_ref().map_or("null", |output| output.get());
-            let output: Value = serde_json::from_str(output)
+    let output: Value;
+    let actual = match &completed.result {
+        Ok(written) => {
+            let written = written.as_ref().map_or("null", |output| output.get());
+            output = serde_json::from_str(written)
                 .map_err(|error| Failure::internal(format!("the output is not JSON: {error}")))?;
-            judge(example.expect.as_ref(), Actual::Output(&output))
+            Actual::Output(&output)
         }
-        Err(error) => {
-            judge(example.expect.as_ref(), Actual::Failed { kind: error.kind, message: &error.message })
-        }
+        Err(error) => Actual::Failed { kind: error.kind, message: &error.message },
     };
+    let differences = judge(example.expect.as_ref(), actual);
+    let renewal = expectation::renew(example.expect.as_ref(), !differences.is_empty(), actual);
     let meta = completed.meta;
     let lines = if differences.is_empty() { Vec::new() } else { printed(trial, meta.trace_id) };
     Ok(ExampleResult {
         name: example.name.clone(),
         action: example.action.clone(),
         differences,
+        renewal,
+        updated: false,
         duration_ms: (meta.duration.as_secs_f64() * 1e6).round() / 1e3,
         trace_id: meta.trace_id.to_string(),
         lines,
@@ -123,10 +167,56 @@ fn printed(trial: &Trial, trace_id: TraceId) -> Vec<String> {
     lines
 }
 
+/// Writes into the manifest what may be taken over.
+fn renew(file: &ManifestFile, package: &Package, results: &mut [ExampleResult]) -> Result<(), Failure> {
+    let changes: Vec<Expectation> = results
+        .iter()
+        .enumerate()
+        .filter_map(|(index, result)| match &result.renewal {
+            Renewal::Write(expect) => Some(Expectation { index, expect: expect.clone() }),
+            Renewal::Keep | Renewal::Refuse(_) => None,
+        })
+        .collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let text = rewrite::set_expectations(package.manifest_name, &package.manifest_text, &changes);
+    file.replace(&text.map_err(|error| file.unchangeable(&error))?)?;
+    for change in changes {
+        results[change.index].updated = true;
+    }
+    Ok(())
+}
+
+/// What `--update` did, as a list of what went and what came.
+fn changes(file: &ManifestFile, package: &Package, results: &[ExampleResult], style: &Style) -> String {
+    let mut out = String::new();
+    for (result, example) in results.iter().zip(&package.manifest.examples) {
+        let line = |paint, sign: &str, value: &Value| {
+            format!(
+                "  {}\n",
+                style.paint(paint, &printable(&format!("{sign} {}", rewrite::on_one_line(value))))
+            )
+        };
+        match &result.renewal {
+            Renewal::Write(expect) => {
+                out += &format!("\nupdated {} in {}\n", printable(&result.name), file.shown());
+                if let Some(old) = &example.expect {
+                    out += &line(Paint::Bad, "-", &expectation::written(old));
+                }
+                out += &line(Paint::Good, "+", expect);
+            }
+            Renewal::Refuse(why) => out += &format!("\nnot updated {}: {why}\n", printable(&result.name)),
+            Renewal::Keep => {}
+        }
+    }
+    out
+}
+
 fn summary(results: &[ExampleResult], took: Duration, style: &Style) -> String {
     let mut out = String::new();
     let failed: Vec<&ExampleResult> =
-        results.iter().filter(|result| !result.differences.is_empty()).collect();
+        results.iter().filter(|result| result.state() == State::Failed).collect();
     if !failed.is_empty() {
         out += "\nfailures:\n";
     }
@@ -148,9 +238,12 @@ fn summary(results: &[ExampleResult], took: Duration, style: &Style) -> String {
     }
     let word =
         if failed.is_empty() { style.paint(Paint::Good, "ok") } else { style.paint(Paint::Bad, "FAILED") };
-    let passed = results.len() - failed.len();
+    let updated = results.iter().filter(|result| result.updated).count();
+    let passed = results.len() - failed.len() - updated;
+    let updated = if updated == 0 { String::new() } else { format!("{updated} updated; ") };
     let took = style.ascii(output::milliseconds(took.as_secs_f64() * 1e3));
-    out + &format!("\ntest result: {word}. {passed} passed; {} failed; finished in {took}\n", failed.len())
+    let failed = failed.len();
+    out + &format!("\ntest result: {word}. {passed} passed; {failed} failed; {updated}finished in {took}\n")
 }
 
 #[cfg(test)]
@@ -162,6 +255,8 @@ mod tests {
             name: name.into(),
             action: "invoke".into(),
             differences,
+            renewal: Renewal::Keep,
+            updated: false,
             duration_ms: 1.5,
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
             lines: vec!["scored 0.4".into()],

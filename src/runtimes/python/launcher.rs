@@ -102,7 +102,8 @@ fn unwritable(folder: &Path, error: &std::io::Error) -> InvokeError {
 }
 
 /// The command line. The script is imported, not run, so that Python keeps its bytecode; and the name that
-/// `multiprocessing` would import again in its children stays free of it.
+/// `multiprocessing` would import again in its children stays free of it. The package for authors stands last
+/// on the path: one that the plugin brings along comes before it.
 fn command(
     interpreter: &Interpreter,
     worker_folder: &Path,
@@ -116,8 +117,10 @@ fn command(
         })
     };
     let start = format!(
-        "import sys; sys.path.insert(0, sys.argv[1]); import {0}; del sys.path[0]; {0}.worker.main()",
-        assets::MODULE
+        "import sys; sys.path.insert(0, sys.argv[1]); import {0}; del sys.path[0]; \
+         sys.path.append(sys.argv[1] + '/{1}'); {0}.worker.main()",
+        assets::MODULE,
+        assets::SDK
     );
     let plugin = format!("{}@{}", spec.manifest.name, spec.manifest.version);
     Ok(vec![

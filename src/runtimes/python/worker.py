@@ -828,6 +828,9 @@ class AnyFunction:
                                        default=_friendly).encode
 
     def __call__(self, data, ctx):
+        described = getattr(self.function, "spanglass_action", None)
+        if described is not None:
+            return described.call(_typed_by(described.input_schema, data), ctx)
         positional, named = self._bind(data, ctx)
         return self.function(*positional, **named)
 
@@ -886,6 +889,19 @@ class AnyFunction:
     def _refuse(self, message):
         text = str(self.signature)
         raise InvalidInput("%s; the signature is %s%s" % (message, self.name, _text(text, 500)))
+
+
+def _typed_by(schema, data):
+    """Texts (of the command line) read as JSON, where the schema wants anything but text."""
+    typed = dict(data)
+    for name, text in data.items():
+        types = schema.get("properties", {}).get(name, {}).get("type", "string")
+        if isinstance(text, str) and "string" not in types:
+            try:
+                typed[name] = _decode(text)
+            except ValueError:
+                pass  # refused by the function itself, with the place
+    return typed
 
 
 def _is_typed_dict(kind):
@@ -1068,7 +1084,8 @@ def _traceback(error):
 
 def _foreign(entry):
     name = entry.tb_frame.f_code.co_filename
-    return name == _OWN_FILE or name.startswith("<frozen importlib")
+    sdk = getattr(sys.modules.get("spanglass"), "__file__", None)
+    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib")
 
 
 def _last_place(error, folder):
