@@ -61,6 +61,9 @@ pub enum Command {
     Trace(Trace),
     /// Read and follow logs
     Logs(Logs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Check this machine and the data folder
     Doctor,
     /// Print a completion script for a shell
@@ -242,6 +245,16 @@ pub enum Trace {
         #[arg(value_name = "TRACE_ID")]
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Report everything that is wrong with it, and what it names and is not there
+    Validate(Listen),
+    /// Show the settings that count, and who decided each
+    Show(Listen),
+    /// Print the JSON Schema of spanglass.yaml, for editors
+    Schema,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use crate::config::{self, Flags, Settings, Sources};
 use crate::package::diagnostic;
 
 mod cli;
+mod configuration;
 mod connect;
 mod connections;
 mod demo;
@@ -59,9 +60,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
+    if let Command::Config(cli::Config::Schema) = command {
+        return configuration::schema();
+    }
     let (listen, plugin_dirs) = match &command {
         Command::Serve(serve) => (serve.listen.listen.clone(), serve.listen.plugin_dirs.clone()),
         Command::Demo(demo) => (demo.listen.listen.clone(), demo.listen.plugin_dirs.clone()),
+        Command::Config(cli::Config::Validate(listen) | cli::Config::Show(listen)) => {
+            (listen.listen.clone(), listen.plugin_dirs.clone())
+        }
         _ => (None, Vec::new()),
     };
     let flags = Flags {
@@ -72,6 +79,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         token_file: global.token_file.clone(),
     };
     let loaded = load(flags)?;
+    if let Command::Config(config) = &command {
+        return configuration::command(config, loaded, global.json);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -90,7 +100,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
-            Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
+            Command::Config(_) | Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
         }
     })
 }

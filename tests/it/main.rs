@@ -5,6 +5,7 @@
 
 mod accounting;
 mod cli;
+mod configuration;
 mod contract;
 mod faults;
 mod function;
