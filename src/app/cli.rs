@@ -61,6 +61,10 @@ pub enum Command {
     Trace(Trace),
     /// Read and follow logs
     Logs(Logs),
+    /// Write everything that the data folder keeps into one file
+    Backup(Backup),
+    /// Bring back what a backup holds
+    Restore(Backup),
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -245,6 +249,15 @@ pub enum Trace {
         #[arg(value_name = "TRACE_ID")]
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Overwrite the file; restore into a data folder that is not empty
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Subcommand)]

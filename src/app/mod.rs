@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 use crate::config::{self, Flags, Settings, Sources};
 use crate::package::diagnostic;
 
+mod backup;
 mod cli;
 mod configuration;
 mod connect;
@@ -100,6 +101,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
+            Command::Backup(arguments) => backup::backup(&global, arguments, &settings).await,
+            Command::Restore(arguments) => backup::restore(&global, arguments, &settings).await,
             Command::Config(_) | Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
         }
     })

@@ -25,6 +25,7 @@ use crate::runtimes::Runtime;
 use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
+mod backup;
 mod deploy;
 mod inputs;
 mod observer;
@@ -33,6 +34,7 @@ pub mod services;
 pub mod settings;
 mod stack;
 
+pub use backup::{Restored, restore_offline};
 pub use inputs::read_secret;
 pub use register::{RegisterError, Registered};
 pub use settings::{CaptureMode, Settings};

@@ -162,7 +162,7 @@ impl Host {
         Err(RegisterError::Refused(error))
     }
 
-    fn store(&self) -> Result<&store::Store, RegisterError> {
+    pub(super) fn store(&self) -> Result<&store::Store, RegisterError> {
         self.store.as_deref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))
     }
 
