@@ -157,3 +157,36 @@ async fn drain(mut body: Body) {
         drained += frame.data_ref().map_or(0, |part| part.len() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A piece every 20 s: never idle for long, and never done.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up() {
+        let trickle = |bytes: usize| {
+            Body::from_stream(futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Some((Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes])), ()))
+            }))
+        };
+        let begun = Instant::now();
+        let error = read(trickle(1), 1 << 20, "").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidInput);
+        assert!(error.message.contains("too slowly"), "{}", error.message);
+        assert!(begun.elapsed() <= RATE_GRACE + Duration::from_secs(1), "{:?}", begun.elapsed());
+        // Fast enough on the whole: it may take as long as it needs.
+        let error = read(trickle(2 << 20), 64 << 20, "").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InputTooLarge);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_is_given_up() {
+        let begun = Instant::now();
+        let error =
+            read(Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>()), 1 << 20, "").await;
+        assert_eq!(error.unwrap_err().kind, ErrorKind::InvalidInput);
+        assert!(begun.elapsed() <= IDLE_MAX + Duration::from_secs(1));
+    }
+}

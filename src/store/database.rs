@@ -83,6 +83,14 @@ fn refuse_newer(path: &Path, schema: &Schema) -> Result<(), Error> {
     if found > known { Err(Error::SchemaTooNew { file: path.to_path_buf(), found, known }) } else { Ok(()) }
 }
 
+/// Of a file that may be in use, whatever wrote it; `None`: it cannot be read.
+pub(super) fn schema_version_of(path: &Path) -> Option<i64> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    connection.busy_timeout(BUSY_TIMEOUT).ok()?;
+    schema_version(&connection).ok()
+}
+
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }

@@ -97,6 +97,13 @@ impl Staged {
     /// Puts everything in its place: as a whole or not at all, also when the process is killed on its way. The folder
     /// belongs to the caller, and nobody else has a file of it open.
     pub fn install(self, lock: &Lock) -> Result<Summary, Error> {
+        let summary = self.commit(lock)?;
+        finish(lock.folder())?;
+        Ok(summary)
+    }
+
+    /// From here on the restore will be finished, by whoever opens the folder next.
+    pub(super) fn commit(self, lock: &Lock) -> Result<Summary, Error> {
         let folder = lock.folder();
         for database in DATABASES.iter().filter(|database| database.keeps_rows) {
             let (kept, staged) = (folder.path().join(database.name), self.path(database.name));
@@ -122,7 +129,6 @@ impl Staged {
         sync_folder(&self.work.0)?;
         rename(&self.work.0, &folder.path().join(READY))?;
         sync_folder(folder.path())?;
-        finish(folder)?;
         Ok(self.summary.clone())
     }
 
