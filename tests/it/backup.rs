@@ -144,8 +144,12 @@ async fn a_live_server_is_backed_up_and_restored_under_calls() {
     assert_eq!(store_check(home).await["state"], "ok");
 }
 
-/// Names and contents of the parts of a backup.
-fn parts(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+/// Name and content.
+type Part = (String, Vec<u8>);
+type Parts = Vec<Part>;
+
+/// The parts of a backup.
+fn parts(file: &[u8]) -> Parts {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
     let read = |entry: std::io::Result<tar::Entry<'_, _>>| {
         let mut entry = entry.unwrap();
@@ -157,7 +161,7 @@ fn parts(file: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 /// A backup of these parts, its list made fit if there is one.
-fn pack(parts: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn pack(parts: &[Part]) -> Vec<u8> {
     use sha2::Digest;
     let mut builder =
         tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
@@ -194,18 +198,15 @@ async fn a_bad_backup_is_refused_and_changes_nothing() {
     register(&home, "echo", "1.0.0").await;
     ok(&home.run(&["backup", "good.tar.gz", "--json"]).await);
     let good = std::fs::read(home.path().join("good.tar.gz")).unwrap();
-    let of = |edit: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let of = |edit: &dyn Fn(&mut Parts)| {
         let mut parts = parts(&good);
         edit(&mut parts);
         pack(&parts)
     };
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 0x40;
-    let zip = |parts: &[(String, Vec<u8>)]| {
-        parts.iter().position(|(name, _)| name.starts_with("packages/")).unwrap()
-    };
-    let database =
-        |parts: &[(String, Vec<u8>)]| parts.iter().position(|(name, _)| name == "registry.db").unwrap();
+    let zip = |parts: &[Part]| parts.iter().position(|(name, _)| name.starts_with("packages/")).unwrap();
+    let database = |parts: &[Part]| parts.iter().position(|(name, _)| name == "registry.db").unwrap();
     let bad = [
         ("empty", Vec::new()),
         ("rubbish", vec![0x5a; 10_000]),
