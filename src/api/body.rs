@@ -8,7 +8,7 @@ use axum::body::{Body, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
@@ -16,6 +16,10 @@ use crate::model::units::{format_bytes, format_duration};
 
 /// A body that brings nothing for so long is given up.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// And so is one that brings less than this for each second beyond the first ones: who holds a place for an upload
+/// gives it back in time.
+const RATE_MIN_BYTES: u64 = 64 << 10;
+const RATE_GRACE: Duration = Duration::from_secs(30);
 /// How a zip begins: with its first file, or with its end if it holds none.
 const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 const ZIP_SIGNATURE_BYTES: usize = 4;
@@ -28,16 +32,17 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// `input_too_large`; `invalid_input` for a body that ended early or stopped coming.
-pub async fn read(mut body: Body, bytes_max: u64, help: &str) -> Result<Bytes, InvokeError> {
+pub async fn read(body: Body, bytes_max: u64, help: &str) -> Result<Bytes, InvokeError> {
+    let mut parts = Parts::of(body);
     let mut bytes = BytesMut::new();
-    while let Some(part) = next(&mut body).await? {
+    while let Some(part) = parts.next().await? {
         if bytes.len() as u64 + part.len() as u64 > bytes_max {
             drop(bytes);
-            drain(body).await;
+            drain(parts.body).await;
             return Err(too_large(bytes_max, help));
         }
         // One part is the rule for small bodies: no copy.
-        if bytes.is_empty() && body.is_end_stream() {
+        if bytes.is_empty() && parts.body.is_end_stream() {
             return Ok(part);
         }
         bytes.extend_from_slice(&part);
@@ -50,14 +55,13 @@ pub async fn read(mut body: Body, bytes_max: u64, help: &str) -> Result<Bytes, I
 ///
 /// # Errors
 /// As [`read`], and `internal` or `overloaded` if the file can't be written.
-pub async fn spool_zip(mut body: Body, file: File, bytes_max: u64, help: &str) -> Result<File, InvokeError> {
+pub async fn spool_zip(body: Body, file: File, bytes_max: u64, help: &str) -> Result<File, InvokeError> {
+    let mut parts = Parts::of(body);
     let mut file = tokio::fs::File::from_std(file);
     let mut head = BytesMut::with_capacity(ZIP_SIGNATURE_BYTES);
-    let mut bytes: u64 = 0;
-    while let Some(part) = next(&mut body).await? {
-        bytes += part.len() as u64;
-        if bytes > bytes_max {
-            drain(body).await;
+    while let Some(part) = parts.next().await? {
+        if parts.bytes > bytes_max {
+            drain(parts.body).await;
             return Err(too_large(bytes_max, help));
         }
         if head.len() < ZIP_SIGNATURE_BYTES {
@@ -66,7 +70,7 @@ pub async fn spool_zip(mut body: Body, file: File, bytes_max: u64, help: &str) -
                 file.set_len(0).await.map_err(unwritten)?;
                 file.rewind().await.map_err(unwritten)?;
                 file.write_all(&head).await.map_err(unwritten)?;
-                drain(body).await;
+                drain(parts.body).await;
                 break;
             }
         }
@@ -76,23 +80,59 @@ pub async fn spool_zip(mut body: Body, file: File, bytes_max: u64, help: &str) -
     Ok(file.into_std().await)
 }
 
-/// The next part; `None` at the end.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, InvokeError> {
-    loop {
-        let frame = timeout(IDLE_MAX, body.frame()).await.map_err(|_| {
-            let waited = format_duration(IDLE_MAX);
-            InvokeError::new(
-                ErrorKind::InvalidInput,
-                format!("nothing came of the request's body for {waited}"),
-            )
-        })?;
-        let Some(frame) = frame else { return Ok(None) };
-        let frame =
-            frame.map_err(|_| InvokeError::new(ErrorKind::InvalidInput, "the request's body ended early"))?;
-        // Trailers say nothing that matters here.
-        if let Ok(part) = frame.into_data() {
-            return Ok(Some(part));
+/// Writes the body into a file, at most `bytes_max` of it. The file is read from its start next.
+///
+/// # Errors
+/// As [`spool_zip`].
+pub async fn spool(body: Body, file: File, bytes_max: u64, help: &str) -> Result<File, InvokeError> {
+    let mut parts = Parts::of(body);
+    let mut file = tokio::fs::File::from_std(file);
+    while let Some(part) = parts.next().await? {
+        if parts.bytes > bytes_max {
+            drain(parts.body).await;
+            return Err(too_large(bytes_max, help));
         }
+        file.write_all(&part).await.map_err(unwritten)?;
+    }
+    file.flush().await.map_err(unwritten)?;
+    file.rewind().await.map_err(unwritten)?;
+    Ok(file.into_std().await)
+}
+
+/// A body on its way, and how fast it comes.
+struct Parts {
+    body: Body,
+    begun: Instant,
+    bytes: u64,
+}
+
+impl Parts {
+    fn of(body: Body) -> Parts {
+        Parts { body, begun: Instant::now(), bytes: 0 }
+    }
+
+    /// The next part; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, InvokeError> {
+        loop {
+            let until = self.begun + RATE_GRACE + Duration::from_millis(self.bytes * 1_000 / RATE_MIN_BYTES);
+            let until = until.min(Instant::now() + IDLE_MAX);
+            let frame = timeout_at(until, self.body.frame()).await.map_err(|_| self.too_slow())?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame
+                .map_err(|_| InvokeError::new(ErrorKind::InvalidInput, "the request's body ended early"))?;
+            // Trailers say nothing that matters here.
+            if let Ok(part) = frame.into_data() {
+                self.bytes += part.len() as u64;
+                return Ok(Some(part));
+            }
+        }
+    }
+
+    fn too_slow(&self) -> InvokeError {
+        let (bytes, waited) = (format_bytes(self.bytes), format_duration(self.begun.elapsed()));
+        let message = format!("the request's body came too slowly: {bytes} in {waited}");
+        let rate = format_bytes(RATE_MIN_BYTES);
+        InvokeError::new(ErrorKind::InvalidInput, message).help(format!("{rate} a second are enough"))
     }
 }
 
@@ -115,5 +155,38 @@ async fn drain(mut body: Body) {
     while drained < DRAIN_BYTES_MAX {
         let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await else { return };
         drained += frame.data_ref().map_or(0, |part| part.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A piece every 20 s: never idle for long, and never done.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up() {
+        let trickle = |bytes: usize| {
+            Body::from_stream(futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Some((Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes])), ()))
+            }))
+        };
+        let begun = Instant::now();
+        let error = read(trickle(1), 1 << 20, "").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidInput);
+        assert!(error.message.contains("too slowly"), "{}", error.message);
+        assert!(begun.elapsed() <= RATE_GRACE + Duration::from_secs(1), "{:?}", begun.elapsed());
+        // Fast enough on the whole: it may take as long as it needs.
+        let error = read(trickle(2 << 20), 64 << 20, "").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InputTooLarge);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_is_given_up() {
+        let begun = Instant::now();
+        let error =
+            read(Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>()), 1 << 20, "").await;
+        assert_eq!(error.unwrap_err().kind, ErrorKind::InvalidInput);
+        assert!(begun.elapsed() <= IDLE_MAX + Duration::from_secs(1));
     }
 }

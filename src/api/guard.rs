@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, header};
 use subtle::ConstantTimeEq;
 
-use super::{Problem, is_public};
+use super::{Problem, is_public, is_secret};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 
@@ -43,7 +43,7 @@ impl Guard {
             return Err(InvokeError::new(ErrorKind::Forbidden, "the request has several Host headers"));
         }
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if changes {
+        if changes || is_secret(request) {
             self.check_names(request)?;
         }
         let tokens = self.tokens.load();
@@ -195,6 +195,17 @@ mod tests {
         ] {
             assert!(!with_origin("localhost:7717", origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_backup_is_not_for_pages_of_strangers() {
+        let get = |path: &str, host: &str| {
+            let request = http::Request::get(path).header("host", host).body(Body::empty()).unwrap();
+            Guard::default().check(&request).map_err(|error| error.kind)
+        };
+        assert_eq!(get("/v1/backup", "localhost:7717"), Ok(()));
+        assert_eq!(get("/v1/backup", "evil.example"), Err(ErrorKind::Forbidden));
+        assert_eq!(get("/v1/plugins", "evil.example"), Ok(()));
     }
 
     #[test]

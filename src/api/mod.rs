@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::host::Host;
 use crate::model::invocation::Origin;
 
+mod backup;
 mod body;
 mod changes;
 mod error;
@@ -64,6 +65,8 @@ pub fn router(api: Api) -> Router {
         .route("/plugins/{name}/versions/{version}/package", get(plugins::package))
         .route("/plugins/{name}/invoke", post(invoke::invoke))
         .route("/invoke", post(invoke::envelope))
+        .route("/backup", get(backup::backup))
+        .route("/restore", post(backup::restore))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method);
@@ -118,6 +121,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Problem::internal("the work behind the request panicked"))
+}
+
+/// What it answers is of use to a stranger's page as much as a change is: it has to name this server, too.
+fn is_secret(request: &Request) -> bool {
+    request.uri().path() == "/v1/backup"
 }
 
 /// Marks a request's path for guards without a route table of their own.

@@ -61,6 +61,13 @@ pub enum Command {
     Trace(Trace),
     /// Read and follow logs
     Logs(Logs),
+    /// Write everything that the data folder keeps into one file
+    Backup(Backup),
+    /// Bring back what a backup holds
+    Restore(Backup),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Check this machine and the data folder
     Doctor,
     /// Print a completion script for a shell
@@ -293,6 +300,25 @@ pub enum Trace {
         #[arg(value_name = "TRACE_ID")]
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Overwrite the file; restore into a data folder that is not empty
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Report everything that is wrong with it, and what it names and is not there
+    Validate(Listen),
+    /// Show the settings that count, and who decided each
+    Show(Listen),
+    /// Print the JSON Schema of spanglass.yaml, for editors
+    Schema,
 }
 
 #[derive(Debug, Args)]

@@ -62,7 +62,7 @@ async fn all(global: &Global, loaded: &Loaded) -> Vec<Check> {
         checks.push(data::store(settings).await);
         checks.push(network::server(global, settings).await);
         checks.extend(data::plugin_folders(settings).await);
-        checks.extend(data::secrets(settings).await);
+        checks.extend(data::secrets(global, settings).await);
     }
     checks.push(machine::python().await);
     checks.push(machine::sandbox());

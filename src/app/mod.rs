@@ -9,7 +9,9 @@ use clap::{CommandFactory, Parser};
 use crate::config::{self, Flags, Settings, Sources};
 use crate::package::diagnostic;
 
+mod backup;
 mod cli;
+mod configuration;
 mod connect;
 mod connections;
 mod demo;
@@ -61,9 +63,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if let Command::Completions { shell } = command {
         return completions(shell);
     }
+    if let Command::Config(cli::Config::Schema) = command {
+        return configuration::schema();
+    }
     let (listen, plugin_dirs) = match &command {
         Command::Serve(serve) => (serve.listen.listen.clone(), serve.listen.plugin_dirs.clone()),
         Command::Demo(demo) => (demo.listen.listen.clone(), demo.listen.plugin_dirs.clone()),
+        Command::Config(cli::Config::Validate(listen) | cli::Config::Show(listen)) => {
+            (listen.listen.clone(), listen.plugin_dirs.clone())
+        }
         _ => (None, Vec::new()),
     };
     let flags = Flags {
@@ -74,6 +82,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         token_file: global.token_file.clone(),
     };
     let loaded = load(flags.clone())?;
+    if let Command::Config(config) = &command {
+        return configuration::command(config, loaded, global.json);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -92,7 +103,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
-            Command::Doctor | Command::Completions { .. } => unreachable!("they were dispatched above"),
+            Command::Backup(arguments) => backup::backup(&global, arguments, &settings).await,
+            Command::Restore(arguments) => backup::restore(&global, arguments, &settings).await,
+            Command::Config(_) | Command::Doctor | Command::Completions { .. } => {
+                unreachable!("they were dispatched above")
+            }
         }
     })
 }

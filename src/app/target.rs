@@ -16,6 +16,8 @@ use super::local::Local;
 
 /// A request is sent again after a lost connection only by people; so this bounds connecting alone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A file is sent in pieces of this size.
+const UPLOAD_PIECE_BYTES: usize = 64 << 10;
 
 pub enum Target {
     Remote(Remote),
@@ -86,6 +88,15 @@ impl Remote {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
+        self.send_body(method, path, body.map(reqwest::Body::from)).await
+    }
+
+    async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<reqwest::Body>,
+    ) -> Result<Answer, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -100,6 +111,19 @@ impl Remote {
             traceparent: traceparent_of(response.headers()),
             body: response.bytes_stream().map_err(move |error| Failure::unreachable(&base, &error)).boxed(),
         })
+    }
+}
+
+impl Remote {
+    /// Sends a file, in pieces.
+    pub async fn upload(&self, path: &str, file: std::fs::File) -> Result<Answer, Failure> {
+        let file = tokio::fs::File::from_std(file);
+        let pieces = futures_util::stream::try_unfold(file, |mut file| async {
+            let mut piece = bytes::BytesMut::with_capacity(UPLOAD_PIECE_BYTES);
+            let count = tokio::io::AsyncReadExt::read_buf(&mut file, &mut piece).await?;
+            Ok::<_, std::io::Error>((count > 0).then(|| (piece.freeze(), file)))
+        });
+        self.send_body(Method::POST, path, Some(reqwest::Body::wrap_stream(pieces))).await
     }
 }
 

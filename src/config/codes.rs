@@ -14,5 +14,9 @@ pub const NO_TOKEN: &str = "SG0612";
 pub const INVALID_TOKEN: &str = "SG0613";
 pub const HOSTS_MISSING: &str = "SG0614";
 
+// What it names.
+pub const PLUGIN_MISSING: &str = "SG0631";
+pub const SECRET_MISSING: &str = "SG0632";
+
 // The file itself.
 pub const OTHER_NAME: &str = "SG0621";

@@ -2,8 +2,8 @@
 //! with all problems at once, each naming its line, flag or variable. Start with [`load`], then `settings.rs`,
 //! the checked form; `layer.rs` and `written.rs` are what people wrote.
 //!
-//! This room reads the configuration and the token file and touches nothing else: it resolves no name, creates
-//! no folder and never reads a plugin's secret.
+//! [`load`] reads the configuration and the token file and touches nothing else: it resolves no name, creates
+//! no folder and never reads a plugin's secret. Whether what the settings name is there, only [`survey`] looks.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ mod report;
 mod schema;
 mod settings;
 mod show;
+mod survey;
 mod telemetry;
 mod tokens;
 mod written;
@@ -36,6 +37,7 @@ pub use settings::{
     DATA_DIR_DEFAULT, FILE_DEFAULT, LISTEN_DEFAULT, Logs, Origins, Retention, Settings, Spool,
 };
 pub use show::show;
+pub use survey::survey;
 pub use tokens::{TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, TOKENS_MAX, Token};
 
 use layer::Said;
@@ -117,6 +119,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Settings, Report), ConfigError> {
             data_dir: data_dir_origin,
             plugin_dirs: plugin_dirs_origin,
             token_file: token_file_origin,
+            places: written.places,
         },
     };
     Ok((settings, report))

@@ -1,9 +1,11 @@
 //! The checked form: what the rest of the program works with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::settings as host;
+use crate::package::diagnostic::Place;
 
 use super::listen::ListenAddress;
 use super::notifications::Notification;
@@ -79,11 +81,29 @@ impl Default for Spool {
     }
 }
 
-/// Who decided what can be said in more than one place.
+/// Who decided: the first four can be said in more than one place, the others only in the file.
 #[derive(Clone, Debug)]
 pub struct Origins {
     pub listen: Origin,
     pub data_dir: Origin,
     pub plugin_dirs: Origin,
     pub token_file: Origin,
+    /// Where each key of the file stands, by its path.
+    pub places: BTreeMap<String, Place>,
+}
+
+impl Origins {
+    /// Who decided about a key, by its path in the file.
+    pub fn of(&self, key: &str) -> Origin {
+        match key {
+            "listen" => self.listen.clone(),
+            "data_dir" => self.data_dir.clone(),
+            "plugin_dirs" => self.plugin_dirs.clone(),
+            "token_file" => self.token_file.clone(),
+            key => match self.places.get(key) {
+                Some(place) => Origin::File { key: key.to_owned(), place: *place },
+                None => Origin::Default,
+            },
+        }
+    }
 }

@@ -13,15 +13,13 @@ use super::report::Origin;
 use super::settings::{Logs, Settings};
 use super::telemetry::CAPTURE_MODES;
 
-/// `{file, settings, origins}`.
+/// `{file, settings, origins}`: `origins` says of each value of `settings` who decided.
 pub fn show(settings: &Settings) -> Value {
     let plugins: Map<String, Value> =
         settings.host.plugins.iter().map(|(name, settings)| (name.clone(), plugin(settings))).collect();
     let capture = &settings.host.capture;
     let mode = CAPTURE_MODES.iter().find(|(_, mode)| *mode == capture.mode).map(|(name, _)| *name);
-    json!({
-        "file": settings.file.as_deref().map(path),
-        "settings": {
+    let shown = json!({
             "listen": settings.listen.as_str(),
             "data_dir": path(&settings.data_dir),
             "plugin_dirs": settings.plugin_dirs.iter().map(|folder| path(folder)).collect::<Vec<_>>(),
@@ -41,14 +39,25 @@ pub fn show(settings: &Settings) -> Value {
                 },
             },
             "notifications": settings.notifications.iter().map(notification).collect::<Vec<_>>(),
-        },
-        "origins": {
-            "listen": origin(&settings.origins.listen),
-            "data_dir": origin(&settings.origins.data_dir),
-            "plugin_dirs": origin(&settings.origins.plugin_dirs),
-            "token_file": origin(&settings.origins.token_file),
-        },
-    })
+    });
+    let mut who = Map::new();
+    origins("", &shown, settings, &mut who);
+    json!({ "file": settings.file.as_deref().map(path), "settings": shown, "origins": who })
+}
+
+/// Of each value that is shown, by its path. A list has one origin.
+fn origins(path: &str, shown: &Value, settings: &Settings, origins: &mut Map<String, Value>) {
+    match shown {
+        Value::Object(members) if !members.is_empty() => {
+            for (key, value) in members {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                self::origins(&path, value, settings, origins);
+            }
+        }
+        _ => {
+            origins.insert(path.to_owned(), origin(&settings.origins.of(path)));
+        }
+    }
 }
 
 /// Paths need not be UTF-8, JSON must.

@@ -361,6 +361,19 @@ fn the_schema_knows_the_keys_that_the_reader_knows() {
     }
 }
 
+/// Cases whose mistakes no JSON Schema can see: in other sources, in the text, or in what a value means.
+const BEYOND_SCHEMA: &[&str] = &[
+    "bad-tokens",
+    "hostile-duplicate-keys",
+    "hostile-merge-and-tags",
+    "listen",
+    "logs-slip",
+    "open-to-others-empty-token-file",
+    "open-to-others-without-token",
+    "token-file-missing",
+    "wrong-file-value-under-a-flag",
+];
+
 #[test]
 fn the_schema_takes_what_the_reader_takes() {
     let schema = schema::schema();
@@ -372,11 +385,14 @@ fn the_schema_takes_what_the_reader_takes() {
         let Ok(bytes) = fs::read(case.join("spanglass.yaml")) else { continue };
         let expect: Value = serde_json::from_slice(&fs::read(case.join("expect.json")).unwrap()).unwrap();
         let (Some(root), _) = yaml::parse("spanglass.yaml", &bytes) else { continue };
+        let errors: Vec<String> =
+            validator.iter_errors(&root.to_json()).map(|error| error.to_string()).collect();
+        let name = case.file_name().unwrap().to_str().unwrap();
         if expect["report"]["valid"] == true {
-            let errors: Vec<String> =
-                validator.iter_errors(&root.to_json()).map(|error| error.to_string()).collect();
-            assert_eq!(errors, [""; 0], "{}", case.display());
+            assert_eq!(errors, [""; 0], "{name}");
             taken += 1;
+        } else {
+            assert_eq!(errors.is_empty(), BEYOND_SCHEMA.contains(&name), "{name}: {errors:?}");
         }
     }
     assert!(taken >= 5, "{taken}");

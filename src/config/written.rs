@@ -1,6 +1,7 @@
 //! The configuration file, read key by key, so that every mistake is reported at once; a part that is wrong is
 //! left at its default and reading goes on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::host::settings as host;
@@ -39,6 +40,8 @@ pub struct Written {
     pub retention: Retention,
     pub spool: Spool,
     pub notifications: Vec<Notification>,
+    /// Where each key stands, by its path: `telemetry.retention.age`.
+    pub places: BTreeMap<String, Place>,
 }
 
 /// `None` if there is nothing to go on with, which is reported unless the file is empty.
@@ -85,7 +88,22 @@ fn top(root: &Node, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Writ
         retention: telemetry.retention,
         spool: telemetry.spool,
         notifications,
+        places: places(root),
     })
+}
+
+/// Keys without a value are left out: they count as absent.
+fn places(root: &Node) -> BTreeMap<String, Place> {
+    let mut places = BTreeMap::new();
+    let mut open = vec![(String::new(), root)];
+    while let Some((above, node)) = open.pop() {
+        for (key, value) in node.as_map().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let path = if above.is_empty() { key.name.clone() } else { format!("{above}.{}", key.name) };
+            places.insert(path.clone(), value.place);
+            open.push((path, value));
+        }
+    }
+    places
 }
 
 fn elsewhere(key: &str) -> Option<&'static str> {

@@ -186,6 +186,23 @@ impl Host {
         )
     }
 
+    /// The lock of a backup, as far as it is about what is there.
+    pub(super) fn take_over_lock(&self, text: Option<&str>) -> Result<(), RegisterError> {
+        let _one_at_a_time = lock(&self.changes);
+        let parsed = text.map(Locked::parse).transpose();
+        let mut next = parsed
+            .map_err(|error| refused(ErrorKind::InvalidInput, format!("spanglass.lock: {error}")))?
+            .unwrap_or_default();
+        next.retain(|name, version| self.registry.get(name, version).is_some());
+        for live in self.registry.all() {
+            let (name, version) = (live.manifest.name.shared(), &live.manifest.version);
+            let known = next.choices(&name, version).cloned();
+            let choices = known.map_or_else(|| self.choose(&live.manifest), Ok)?;
+            next.set(name, version.clone(), live.digest.clone(), choices);
+        }
+        self.relock(next)
+    }
+
     pub fn lock_text(&self) -> String {
         self.locked.load().to_text()
     }

@@ -31,6 +31,7 @@ use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
 use turns::Turns;
 
+mod backup;
 mod dependencies;
 mod deploy;
 mod folders;
@@ -44,6 +45,7 @@ pub mod settings;
 mod stack;
 mod turns;
 
+pub use backup::{Restored, restore_offline};
 pub use dependencies::Moved;
 pub use folders::{FolderWatch, Folders, Refusal};
 pub use inputs::read_secret;

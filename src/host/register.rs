@@ -361,21 +361,50 @@ impl Host {
         version: &Version,
         actor: Actor,
     ) -> Result<(), RegisterError> {
+        self.remove_unless(name, version, actor, true).await
+    }
+
+    /// The same, also if others need it: they lack it from then on.
+    pub(super) async fn remove_at_any_rate(
+        self: &Arc<Self>,
+        name: &PluginName,
+        version: &Version,
+        actor: Actor,
+    ) -> Result<(), RegisterError> {
+        self.remove_unless(name, version, actor, false).await
+    }
+
+    async fn remove_unless(
+        self: &Arc<Self>,
+        name: &PluginName,
+        version: &Version,
+        actor: Actor,
+        in_use: bool,
+    ) -> Result<(), RegisterError> {
         let (host, name, version) = (self.clone(), name.clone(), version.clone());
         let work = async move {
             let mut operation = host.operation(OperationKind::Remove, &name, Some(&version), &actor);
             let _turn = host.turns.of(&name.shared()).await;
-            let removed = off_thread(move || host.take_out(&name, &version, &actor)).await;
+            let removed = off_thread(move || host.take_out(&name, &version, &actor, in_use)).await;
             note_failure(&mut operation, &removed);
             removed
         };
         super::to_its_end(work).await
     }
 
-    fn take_out(&self, name: &PluginName, version: &Version, actor: &Actor) -> Result<(), RegisterError> {
+    fn take_out(
+        &self,
+        name: &PluginName,
+        version: &Version,
+        actor: &Actor,
+        unless_in_use: bool,
+    ) -> Result<(), RegisterError> {
         let mut changes = lock(&self.changes);
         let live = self.live(name, version)?;
-        self.lock_out(&live.manifest)?;
+        let locked_out = self.lock_out(&live.manifest);
+        if unless_in_use {
+            locked_out?;
+        }
         if let Some(store) = &self.store {
             store.remove_registration(name, version, None)?;
         }

@@ -213,7 +213,10 @@ impl fmt::Display for Unresolved {
                 writeln!(f, "failed to select a version for the requirement `{name} = \"{range}\"`")?;
                 writeln!(f, "candidate versions found which didn't match: {}", candidates.join(", "))?;
                 if let Some(allowed) = allowed {
-                    writeln!(f, "the configuration allows {name} only as {allowed} (plugins.{name}.version)")?;
+                    writeln!(
+                        f,
+                        "the configuration allows {name} only as {allowed} (plugins.{name}.version)"
+                    )?;
                 }
                 write!(f, "required by plugin {by}")
             }

@@ -39,6 +39,8 @@ pub struct FileCheck {
     pub exists: bool,
     /// With its journals.
     pub bytes: u64,
+    /// `None`: there is no file, or it does not say.
+    pub schema: Option<i64>,
     pub problems: Vec<String>,
 }
 
@@ -79,6 +81,7 @@ impl FileCheck {
             path: path.display().to_string(),
             exists: path.exists(),
             bytes: database::size_bytes(path),
+            schema: database::schema_version_of(path),
             problems: Vec::new(),
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    fn version(&self) -> i64 {
+    pub(super) fn version(&self) -> i64 {
         i64::try_from(self.steps.len()).expect("a handful of steps")
     }
 }
@@ -53,6 +53,7 @@ pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Conne
         flags |= OpenFlags::SQLITE_OPEN_READ_ONLY;
     } else {
         create(path)?;
+        refuse_newer(path, schema)?;
         flags |= OpenFlags::SQLITE_OPEN_READ_WRITE;
     }
     let mut connection = Connection::open_with_flags(path, flags).map_err(&engine)?;
@@ -70,6 +71,24 @@ pub(super) fn open(path: &Path, schema: &Schema, access: Access) -> Result<Conne
         return Err(Error::SchemaTooOld { file, found, known });
     }
     Ok(connection)
+}
+
+/// Before anything may be written: settings of the engine, and closing the file, already change it.
+fn refuse_newer(path: &Path, schema: &Schema) -> Result<(), Error> {
+    let engine = Error::engine(path);
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).map_err(&engine)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(&engine)?;
+    let (found, known) = (schema_version(&connection).map_err(&engine)?, schema.version());
+    if found > known { Err(Error::SchemaTooNew { file: path.to_path_buf(), found, known }) } else { Ok(()) }
+}
+
+/// Of a file that may be in use, whatever wrote it; `None`: it cannot be read.
+pub(super) fn schema_version_of(path: &Path) -> Option<i64> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    connection.busy_timeout(BUSY_TIMEOUT).ok()?;
+    schema_version(&connection).ok()
 }
 
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -143,6 +162,7 @@ pub(super) fn size_bytes(path: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{TestChild, child_folder, say, until};
     use super::*;
 
     const ONE: Schema = Schema { steps: &["CREATE TABLE a (x INTEGER) STRICT"], durable: true };
@@ -167,6 +187,82 @@ mod tests {
             open(&path, &ONE, Access::Owner),
             Err(Error::SchemaTooNew { found: 2, known: 1, .. })
         ));
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_with_both_versions_and_not_touched() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.db");
+        drop(open(&path, &TWO, Access::Owner).unwrap());
+        let (before, bytes) = (fs::metadata(&path).unwrap().modified().unwrap(), fs::read(&path).unwrap());
+        for access in [Access::Owner, Access::Guest, Access::Reader] {
+            let error = open(&path, &ONE, access).unwrap_err();
+            assert_eq!(error.kind(), crate::model::kind::ErrorKind::Conflict);
+            let said = format!("{error}; {}", error.help().unwrap());
+            assert!(
+                said.contains("schema 2") && said.contains("knows 1") && said.contains("newer"),
+                "{said}"
+            );
+        }
+        assert!(fs::read(&path).unwrap() == bytes, "it was written");
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+    }
+
+    /// Its second step takes minutes: the parent kills it on its way.
+    const ENDLESS: Schema = Schema {
+        steps: &[
+            "CREATE TABLE a (x INTEGER) STRICT",
+            "CREATE TABLE b (y INTEGER) STRICT;
+             INSERT INTO b WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 1000000000)
+             SELECT i FROM n",
+        ],
+        durable: true,
+    };
+
+    #[test]
+    fn child_that_migrates() {
+        let Some(folder) = child_folder() else { return };
+        say(format_args!("begun"));
+        drop(open(&folder.join("x.db"), &ENDLESS, Access::Owner));
+    }
+
+    #[test]
+    fn a_killed_migration_leaves_the_old_version() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.db");
+        open(&path, &ONE, Access::Owner).unwrap().execute("INSERT INTO a VALUES (7)", []).unwrap();
+        let mut child = TestChild::start("store::database::tests::child_that_migrates", temp.path());
+        child.hear().expect("the child works");
+        // Half-done work has reached the disk: more than the cache holds was written.
+        until("the step has written", || size_bytes(&path) > 8 << 20);
+        child.kill();
+        let connection = open(&path, &ONE, Access::Owner).unwrap();
+        assert_eq!(schema_version(&connection).unwrap(), 1);
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1);
+        drop(connection);
+        let moved = open(&path, &TWO, Access::Owner).unwrap();
+        assert_eq!(moved.query_row("SELECT x FROM a", [], |row| row.get::<_, i64>(0)).unwrap(), 7);
+    }
+
+    /// A step that fails takes the whole migration back.
+    #[test]
+    fn a_migration_is_one_transaction() {
+        const BROKEN: Schema = Schema {
+            steps: &[
+                "CREATE TABLE a (x INTEGER) STRICT",
+                "CREATE TABLE b (y INTEGER) STRICT",
+                "CREATE NONSENSE",
+            ],
+            durable: true,
+        };
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.db");
+        drop(open(&path, &ONE, Access::Owner).unwrap());
+        assert!(matches!(open(&path, &BROKEN, Access::Owner), Err(Error::Database { .. })));
+        let connection = open(&path, &ONE, Access::Owner).unwrap();
+        assert!(connection.prepare("SELECT y FROM b").is_err());
     }
 
     #[test]

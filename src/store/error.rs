@@ -30,6 +30,9 @@ pub enum Error {
     /// Only the owner of a data folder brings its files up to date.
     #[error("`{}` has schema {found}, this spanglass needs {known}", file.display())]
     SchemaTooOld { file: PathBuf, found: i64, known: i64 },
+    /// What was brought back is no whole backup.
+    #[error("this is not a backup that can be restored: {detail}")]
+    BadBackup { detail: String },
     #[error("no room left on the disk for `{}`", file.display())]
     DiskFull { file: PathBuf },
     #[error("`{}` is damaged: {detail}", file.display())]
@@ -47,15 +50,17 @@ impl Error {
     /// How a caller of the program sees it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Error::InUse { .. } | Error::Conflict { .. } | Error::Changed { .. } => ErrorKind::Conflict,
+            // Of another schema: nothing is broken, program and folder do not fit each other.
+            Error::InUse { .. }
+            | Error::Conflict { .. }
+            | Error::Changed { .. }
+            | Error::SchemaTooNew { .. }
+            | Error::SchemaTooOld { .. } => ErrorKind::Conflict,
+            Error::BadBackup { .. } => ErrorKind::InvalidInput,
             Error::NotFound { .. } => ErrorKind::NotFound,
             Error::BadCursor | Error::BadDigest { .. } => ErrorKind::InvalidInput,
             Error::QueryTooSlow { .. } | Error::Busy { .. } | Error::DiskFull { .. } => ErrorKind::Overloaded,
-            Error::SchemaTooNew { .. }
-            | Error::SchemaTooOld { .. }
-            | Error::Corrupt { .. }
-            | Error::Io { .. }
-            | Error::Database { .. } => ErrorKind::Internal,
+            Error::Corrupt { .. } | Error::Io { .. } | Error::Database { .. } => ErrorKind::Internal,
         }
     }
 
@@ -73,6 +78,7 @@ impl Error {
             Error::SchemaTooOld { .. } => {
                 "start the server of this version once; it brings the file up to date"
             }
+            Error::BadBackup { .. } => "take another copy of it; nothing was changed",
             Error::DiskFull { .. } => "make room, or lower telemetry.retention.max",
             Error::Corrupt { .. } => "restore a backup; spanglass doctor says more",
             Error::Busy { .. } => "try again",

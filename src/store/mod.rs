@@ -13,6 +13,7 @@ use semver::Version;
 
 use crate::model::name::PluginName;
 
+mod backup;
 mod check;
 mod database;
 mod error;
@@ -23,6 +24,7 @@ mod packages;
 mod registry;
 mod time;
 
+pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};
 pub use check::{Check, FileCheck, check};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
@@ -50,6 +52,7 @@ impl Store {
     /// owner; clears away what a killed process left half-done.
     pub fn open(data_dir: impl Into<PathBuf>, wait: Duration) -> Result<Store, Error> {
         let lock = DataFolder::acquire(data_dir, wait)?;
+        backup::finish(lock.folder())?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
         Ok(Store { registry, packages, lock: Arc::new(lock) })
@@ -147,6 +150,16 @@ impl Store {
         if_revision: Option<u64>,
     ) -> Result<Registration, Error> {
         self.registry.remove(name, version, if_revision)
+    }
+
+    /// The first part of a backup; see [`Snapshot::take`] for what the caller must hold meanwhile.
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        Snapshot::take(self.folder())
+    }
+
+    /// Takes over the rows of a backup, beside all that goes on. Versions are the caller's part.
+    pub fn import(&self, staged: &Staged) -> Result<(), Error> {
+        staged.import(self.folder())
     }
 
     pub fn document(&self, key: &str) -> Result<Option<Document>, Error> {

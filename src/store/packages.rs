@@ -74,7 +74,7 @@ impl Digest {
         &self.0
     }
 
-    fn hex(&self) -> &str {
+    pub(super) fn hex(&self) -> &str {
         &self.0[Self::PREFIX.len()..]
     }
 }
@@ -205,7 +205,7 @@ impl Drop for Temporary {
     }
 }
 
-fn unique_name(prefix: &str) -> String {
+pub(super) fn unique_name(prefix: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -225,7 +225,7 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(Error::io("rename", from))
 }
 
-fn remove_tree(path: &Path) -> Result<(), Error> {
+pub(super) fn remove_tree(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),

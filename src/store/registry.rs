@@ -15,7 +15,7 @@ use super::error::Error;
 use super::packages::Digest;
 use super::time::{system_time, unix_ns};
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     durable: true,
     steps: &[
         "

@@ -5,7 +5,9 @@
 
 mod accounting;
 mod author;
+mod backup;
 mod cli;
+mod configuration;
 mod contract;
 mod faults;
 mod function;

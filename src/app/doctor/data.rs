@@ -1,13 +1,16 @@
 //! Checks of what lies on the disk: the data folder, the store in it, plugins and their secrets.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{CHECK_MAX, Check, blocking};
+use crate::app::cli::Global;
 use crate::app::output;
 use crate::config::Settings;
 use crate::host::read_secret;
+use crate::host::settings::PluginSettings;
 use crate::store::{self, DataFolder};
 
 /// With less, there is soon no room for what happens.
@@ -89,6 +92,12 @@ pub async fn store(settings: &Settings) -> Check {
     let files = [("registry", &found.registry), ("ledger", &found.ledger)];
     let problem = files.into_iter().find_map(|(what, file)| Some((what, &file.path, file.problems.first()?)));
     if let Some((what, path, problem)) = problem {
+        // Of another version of this program: the file itself is sound.
+        if problem.contains("schema") {
+            return Check::failed(NAME, problem.clone()).help(
+                "use the spanglass that wrote it; a server of this version brings an older one up to date",
+            );
+        }
         let help = match what {
             "ledger" => format!("stop the server, then move it away: mv {path} {path}.damaged"),
             _ => format!("restore {shown} from a backup, or register the plugins anew in another --data-dir"),
@@ -106,7 +115,15 @@ pub async fn store(settings: &Settings) -> Check {
     let calls = found.ledger_counts.as_ref().map_or(0, |counts| counts.invocations);
     let size = output::bytes(found.ledger.bytes + found.registry.bytes);
     let calls = output::count(usize::try_from(calls).unwrap_or(usize::MAX));
-    Check::ok(NAME, format!("sound: {} plugins registered, {calls} calls kept, {size}", found.registrations))
+    let schema =
+        |file: &store::FileCheck| file.schema.map_or_else(|| "-".to_owned(), |schema| schema.to_string());
+    let schemas =
+        format!("schema {} (registry), {} (ledger)", schema(&found.registry), schema(&found.ledger));
+    let registrations = found.registrations;
+    Check::ok(
+        NAME,
+        format!("sound: {registrations} plugins registered, {calls} calls kept, {size}, {schemas}"),
+    )
 }
 
 /// Only where folders of plugins are configured.
@@ -123,12 +140,33 @@ pub async fn plugin_folders(settings: &Settings) -> Vec<Check> {
     missing.into_iter().map(check).collect()
 }
 
-/// Whether each configured secret can be read. Names only, never a value.
-pub async fn secrets(settings: &Settings) -> Vec<Check> {
-    let plugins = settings.host.plugins.clone();
-    if plugins.values().all(|plugin| plugin.secrets.is_empty()) {
+/// Whether each configured secret can be read. Names only, never a value. A live server has an environment of its own:
+/// what it runs has its secrets, and what it could not start says what it lacks.
+pub async fn secrets(global: &Global, settings: &Settings) -> Vec<Check> {
+    let mut plugins = settings.host.plugins.clone();
+    plugins.retain(|_, plugin| !plugin.secrets.is_empty());
+    if plugins.is_empty() {
         return Vec::new();
     }
+    let mut checks = Vec::new();
+    for item in super::network::plugins(global, settings).await {
+        let Some((name, plugin)) = item["name"].as_str().and_then(|name| plugins.remove_entry(name)) else {
+            continue;
+        };
+        let names: Vec<&str> = plugin.secrets.keys().map(String::as_str).collect();
+        let missing = item["cause"].as_str().filter(|cause| cause.contains("secret"));
+        checks.push(match missing {
+            Some(cause) => Check::failed("secrets", format!("{name}, in the server: {cause}")).help(format!(
+                "set it where the server is started; plugins.{name}.secrets says where it looks"
+            )),
+            None => Check::ok("secrets", format!("{name} has {}, in the server", names.join(", "))),
+        });
+    }
+    checks.extend(own_secrets(plugins).await);
+    checks
+}
+
+async fn own_secrets(plugins: BTreeMap<String, PluginSettings>) -> Vec<Check> {
     let read = move || {
         let mut checks = Vec::new();
         for (name, plugin) in plugins.iter().filter(|(_, plugin)| !plugin.secrets.is_empty()) {

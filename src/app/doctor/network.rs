@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Check, within};
@@ -28,6 +29,17 @@ pub async fn server(global: &Global, settings: &Settings) -> Check {
             .help("restart it; 'spanglass logs' shows its last words"),
         None => port(settings).await,
     }
+}
+
+/// What a live server says of its plugins; nothing if there is none, or it does not answer.
+pub async fn plugins(global: &Global, settings: &Settings) -> Vec<Value> {
+    let token = settings.tokens.first().map(|token| token.reveal().to_owned());
+    let live = ServerFile::live(&settings.data_dir).map(|server| server.url);
+    let Some(url) = global.server.clone().or(live) else { return Vec::new() };
+    let Ok(remote) = Remote::new(&url, token) else { return Vec::new() };
+    let target = Target::Remote(remote);
+    let listed = within(ANSWER_MAX, target.get("/v1/plugins?limit=1000")).await;
+    listed.and_then(Result::ok).and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
 }
 
 async fn answers(url: &str, token: Option<String>) -> bool {

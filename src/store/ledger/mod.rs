@@ -25,6 +25,7 @@ mod encode;
 mod insert;
 mod invocations;
 mod logs;
+mod merge;
 mod queue;
 mod reader;
 mod retention;
@@ -40,6 +41,9 @@ pub use views::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, LedgerCounts,
     LogFilter, LogPage, LogView, Page, SpanView, TraceSummary, TraceView, UsageView,
 };
+
+pub(super) use merge::merge;
+pub(super) use schema::SCHEMA;
 
 use queue::{Bounds, Queue};
 use retention::Retention;

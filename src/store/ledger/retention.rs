@@ -8,6 +8,8 @@ use crate::store::time::unix_ns;
 
 /// Rows that one step deletes from one table.
 const STEP_ROWS: i64 = 500;
+/// Of a table that holds little, for its rows are large, a step deletes one part in so many: the newest rows stay.
+const STEP_SHARE: i64 = 4;
 /// Pages that one step gives back to the file system.
 const STEP_PAGES: i64 = 512;
 /// Longest that the writer is kept from writing.
@@ -25,6 +27,15 @@ pub(super) struct Retention {
     bytes_max: u64,
     shrinking: bool,
     age_due_at: Instant,
+}
+
+/// Why rows have to go.
+#[derive(Clone, Copy)]
+enum Excess {
+    /// As few as it takes.
+    Size,
+    /// All that began before.
+    Age { before_ns: i64 },
 }
 
 struct Pages {
@@ -55,8 +66,8 @@ impl Retention {
                 used if used > self.bytes_max => true,
                 used => self.shrinking && used as f64 > self.bytes_max as f64 * LOW_WATER,
             };
-            let deleted =
-                (self.shrinking && delete_oldest(connection, i64::MAX)?) || self.delete_aged(connection)?;
+            let deleted = (self.shrinking && delete_oldest(connection, Excess::Size)?)
+                || self.delete_aged(connection)?;
             if !deleted {
                 if !self.give_back(connection, &pages)? {
                     break;
@@ -76,7 +87,7 @@ impl Retention {
             return Ok(false);
         }
         let before = SystemTime::now().checked_sub(self.age_max).map_or(0, unix_ns);
-        let deleted = delete_oldest(connection, before)?;
+        let deleted = delete_oldest(connection, Excess::Age { before_ns: before })?;
         if !deleted {
             self.age_due_at = Instant::now() + AGE_CHECK_EVERY;
         }
@@ -116,8 +127,12 @@ impl Pages {
     }
 }
 
-/// Deletes the oldest rows of the table that has the oldest, none after `before_ns`. False: there are none.
-fn delete_oldest(connection: &mut Connection, before_ns: i64) -> rusqlite::Result<bool> {
+/// Deletes the oldest rows of the table that has the oldest. False: there is nothing to delete.
+fn delete_oldest(connection: &mut Connection, excess: Excess) -> rusqlite::Result<bool> {
+    let before_ns = match excess {
+        Excess::Size => i64::MAX,
+        Excess::Age { before_ns } => before_ns,
+    };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let oldest = TABLES
         .iter()
@@ -135,11 +150,20 @@ fn delete_oldest(connection: &mut Connection, before_ns: i64) -> rusqlite::Resul
         return Ok(false);
     }
     let Table { name, time, companion } = table;
+    let step = match excess {
+        Excess::Age { .. } => STEP_ROWS,
+        Excess::Size => {
+            let rows: i64 = transaction
+                .prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT ?1)"))?
+                .query_row([STEP_ROWS * STEP_SHARE], |row| row.get(0))?;
+            (rows / STEP_SHARE).max(1)
+        }
+    };
     let last = transaction
         .prepare_cached(&format!(
             "SELECT {time} FROM {name} WHERE {time} <= ?1 ORDER BY {time} LIMIT 1 OFFSET ?2"
         ))?
-        .query_row(params![before_ns, STEP_ROWS - 1], |row| row.get::<_, i64>(0))
+        .query_row(params![before_ns, step - 1], |row| row.get::<_, i64>(0))
         .optional()?
         .unwrap_or(before_ns);
     for name in [Some(*name), *companion].into_iter().flatten() {

@@ -8,7 +8,7 @@ use crate::store::database::Schema;
 /// bytes, and half of the time that the whole call takes now (docs/data-folder.md has the numbers).
 ///
 /// `logs.seq` is the order of arrival, which a follower reads by; a plugin's clock may say anything.
-pub(super) const SCHEMA: Schema = Schema {
+pub(in crate::store) const SCHEMA: Schema = Schema {
     durable: false,
     steps: &["
         CREATE TABLE invocations (
