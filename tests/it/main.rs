@@ -17,6 +17,7 @@ mod manifest;
 mod one_trace;
 mod pool;
 mod registry;
+mod reload;
 mod rewrite;
 mod supervision;
 mod support;
