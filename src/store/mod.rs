@@ -17,6 +17,7 @@ mod check;
 mod database;
 mod error;
 mod folder;
+mod kv;
 mod ledger;
 mod packages;
 mod registry;
@@ -25,6 +26,7 @@ mod time;
 pub use check::{Check, FileCheck, check};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
+pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
 pub use ledger::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
     LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
@@ -40,6 +42,7 @@ use registry::Registry;
 pub struct Store {
     registry: Registry,
     packages: Packages,
+    kv: KeyValueStore,
     /// Last: the folder is given up after its files are closed.
     lock: Arc<Lock>,
 }
@@ -51,11 +54,17 @@ impl Store {
         let lock = DataFolder::acquire(data_dir, wait)?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
-        Ok(Store { registry, packages, lock: Arc::new(lock) })
+        let kv = KeyValueStore::open(&lock.folder().kv())?;
+        Ok(Store { registry, packages, kv, lock: Arc::new(lock) })
     }
 
     pub fn folder(&self) -> &DataFolder {
         self.lock.folder()
+    }
+
+    /// What plugins keep.
+    pub fn kv(&self) -> &KeyValueStore {
+        &self.kv
     }
 
     /// Keeps a package: `unpack` fills the folder that it is given. Durable when it returns; with a digest
