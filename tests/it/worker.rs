@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spanglass::model::guest::{GuestAnswer, GuestCall, GuestCallError, LogStream, Severity};
-use spanglass::model::ids::SpanId;
 use spanglass::runtimes::Convention;
 
 use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, alone, eventually, raw, request, require};
