@@ -155,13 +155,29 @@ pub struct KeyValueRequest {
 /// Values are JSON texts. `if_revision`: only if the key is still at that revision, 0 if it is not there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyValueOperation {
-    Get { key: String },
-    Set { key: String, value: String, time_to_live: Option<Duration>, if_revision: Option<u64> },
-    Delete { key: String, if_revision: Option<u64> },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: String,
+        time_to_live: Option<Duration>,
+        if_revision: Option<u64>,
+    },
+    Delete {
+        key: String,
+        if_revision: Option<u64>,
+    },
     /// A page of the keys that begin with `prefix` and come after `after`, in the order of their bytes.
-    Keys { prefix: String, after: Option<String> },
+    Keys {
+        prefix: String,
+        after: Option<String>,
+    },
     /// Adds to an integer; a key that is not there counts as 0.
-    Increment { key: String, by: i64 },
+    Increment {
+        key: String,
+        by: i64,
+    },
 }
 
 impl KeyValueOperation {

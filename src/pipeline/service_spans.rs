@@ -16,13 +16,37 @@ use crate::telemetry::names::attribute;
 pub struct ServiceSpans(Arc<Mutex<Vec<GuestSpan>>>);
 
 impl ServiceSpans {
-    /// Begins a span; a client's, since whoever asks waits for somebody else.
-    pub fn open(&self, name: impl Into<String>, parent_id: SpanId, attributes: Map<String, Value>) -> OpenSpan {
+    pub fn open(
+        &self,
+        name: impl Into<String>,
+        parent_id: SpanId,
+        attributes: Map<String, Value>,
+    ) -> OpenSpan {
+        self.begin(name.into(), parent_id, attributes, false)
+    }
+
+    /// Of kind CLIENT: somebody outside of this process, or a database, is waited for.
+    pub fn open_client(
+        &self,
+        name: impl Into<String>,
+        parent_id: SpanId,
+        attributes: Map<String, Value>,
+    ) -> OpenSpan {
+        self.begin(name.into(), parent_id, attributes, true)
+    }
+
+    fn begin(
+        &self,
+        name: String,
+        parent_id: SpanId,
+        attributes: Map<String, Value>,
+        client: bool,
+    ) -> OpenSpan {
         let span = GuestSpan {
             span_id: ids::span_id(),
             parent_id: Some(parent_id),
-            name: name.into(),
-            client: true,
+            name,
+            client,
             start_unix_ns: unix_ns(),
             end_unix_ns: 0,
             error: Some("the call was over before the answer".into()),

@@ -167,6 +167,11 @@ pub mod attribute {
     pub const EXCEPTION_TYPE: &str = "exception.type";
     pub const EXCEPTION_MESSAGE: &str = "exception.message";
     pub const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
+    /// Of a `call {plugin}` span: whom it called. The ids of the span itself are the caller's.
+    pub const CALLEE_NAME: &str = "spanglass.callee.plugin.name";
+    pub const CALLEE_VERSION: &str = "spanglass.callee.plugin.version";
+    pub const CALLEE_ACTION: &str = "spanglass.callee.action";
+    pub const CALLEE_INVOCATION_ID: &str = "spanglass.callee.invocation.id";
     /// Semantic conventions for databases: system, namespace (the plugin), operation, keys of an answer.
     pub const DB_SYSTEM: &str = "db.system.name";
     pub const DB_NAMESPACE: &str = "db.namespace";

@@ -238,7 +238,8 @@ async fn a_call_of_another_plugin_is_one_trace_and_two_invocations() {
     assert_eq!(document["data"]["baggage"], "customer=7");
     assert_eq!(document["data"]["tracestate"], "vendor=1");
 
-    let (caller, callee) = (&invocations(&server, "caller").await[0], &invocations(&server, "callee").await[0]);
+    let (caller, callee) =
+        (&invocations(&server, "caller").await[0], &invocations(&server, "callee").await[0]);
     assert_eq!(caller["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(callee["trace_id"], caller["trace_id"]);
     assert_ne!(callee["invocation_id"], caller["invocation_id"]);
@@ -251,9 +252,12 @@ async fn a_call_of_another_plugin_is_one_trace_and_two_invocations() {
         ["invoke callee", "call callee", "asking", "execute", "attempt", "invoke caller"]
     );
     let call = span(&trace, "call callee");
-    assert_eq!(call["attributes"]["spanglass.plugin.name"], "callee");
-    assert_eq!(call["attributes"]["spanglass.plugin.version"], "1.0.0");
-    assert_eq!(call["attributes"]["spanglass.invocation.id"], callee["invocation_id"]);
+    assert_eq!(call["attributes"]["spanglass.callee.plugin.name"], "callee");
+    assert_eq!(call["attributes"]["spanglass.callee.plugin.version"], "1.0.0");
+    assert_eq!(call["attributes"]["spanglass.callee.action"], "invoke");
+    assert_eq!(call["attributes"]["spanglass.callee.invocation.id"], callee["invocation_id"]);
+    assert_eq!(call["attributes"]["spanglass.invocation.id"], caller["invocation_id"]);
+    assert_eq!(call["kind"], "internal", "{call:#}");
     assert_eq!(callees["attributes"]["spanglass.invocation.id"], callee["invocation_id"]);
 }
 
@@ -287,7 +291,11 @@ async fn the_callees_failure_is_an_exception_of_the_caller() {
     // What it does not catch is its own error.
     let input = json!({"plugin": "callee", "input": {"how": "refuse"}, "uncaught": true});
     let problem = server.client.invoke("caller", input).await.json();
-    assert_eq!((&problem["kind"], &problem["blame"]), (&json!("plugin_error"), &json!("plugin")), "{problem:#}");
+    assert_eq!(
+        (&problem["kind"], &problem["blame"]),
+        (&json!("plugin_error"), &json!("plugin")),
+        "{problem:#}"
+    );
     let unknown = output(&server, "caller", json!({"plugin": "callee", "options": {"action": "no"}})).await;
     assert_eq!(unknown["kind"], "not_found", "{unknown}");
 }
@@ -302,7 +310,10 @@ async fn only_what_is_declared_may_be_called() {
     let failed = output(&server, "caller", json!({"plugin": "keeper"})).await;
     assert_eq!(failed["kind"], "forbidden", "{failed}");
     let message = failed["message"].as_str().unwrap();
-    assert!(message.contains("caller 1.0.0") && message.contains("{name: keeper, version: \"*\"}"), "{message}");
+    assert!(
+        message.contains("caller 1.0.0") && message.contains("{name: keeper, version: \"*\"}"),
+        "{message}"
+    );
     assert!(invocations(&server, "keeper").await.is_empty());
     let failed = output(&server, "late", json!({"plugin": "callee"})).await;
     assert_eq!(failed["kind"], "not_found", "no version is in the range: {failed}");
@@ -344,7 +355,8 @@ async fn a_callee_has_no_more_time_than_its_caller() {
     if !require("python3") {
         return;
     }
-    let alone = "dependencies: [{name: alone, version: ^1.0.0}]\nlimits: {concurrency: 1, instances: {max: 1}}";
+    let alone =
+        "dependencies: [{name: alone, version: ^1.0.0}]\nlimits: {concurrency: 1, instances: {max: 1}}";
     let source = "def invoke(data, ctx):\n    return ctx.services.call('alone')\n";
     let server = home().plugin("alone", alone, source).serve().await;
     let body = json!({"input": {"plugin": "callee", "input": {"how": "deadline"}}, "timeout": "10s"});
@@ -422,8 +434,12 @@ def invoke(data, ctx):
         let reply = server.client.invoke(plugin, json!({"url": url})).await;
         let trace = server.client.trace(&reply.traceparent().0).await;
         let events = span(&trace, "POST")["events"].clone();
-        let events: Vec<String> =
-            events.as_array().unwrap().iter().map(|event| event["name"].as_str().unwrap().to_owned()).collect();
+        let events: Vec<String> = events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["name"].as_str().unwrap().to_owned())
+            .collect();
         (reply.json()["data"].clone(), events)
     };
     upstream.answer_with(500);

@@ -47,13 +47,13 @@ pub(super) fn answer(call: PluginCall, context: GuestContext) -> BoxFuture<'stat
         if let Some(action) = call.action {
             invocation.action = action.into();
         }
-        span.set(attribute::PLUGIN_NAME, call.plugin);
-        span.set(attribute::ACTION, &*invocation.action);
+        span.set(attribute::CALLEE_NAME, call.plugin);
+        span.set(attribute::CALLEE_ACTION, &*invocation.action);
         let (invocation_id, completed) = context.door.enter(invocation);
-        span.set(attribute::INVOCATION_ID, invocation_id.to_string());
+        span.set(attribute::CALLEE_INVOCATION_ID, invocation_id.to_string());
         let completed = completed.await;
         if let Some(version) = &completed.meta.version {
-            span.set(attribute::PLUGIN_VERSION, &**version);
+            span.set(attribute::CALLEE_VERSION, &**version);
         }
         match completed.result {
             Ok(output) => {

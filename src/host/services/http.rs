@@ -94,7 +94,7 @@ async fn request_with_retries(client: &Client, request: HttpRequest, context: &G
             || pause > RETRY_WAIT_MAX
             || pause >= until.saturating_duration_since(tokio::time::Instant::now())
         {
-            return tried.map(Answered::into_json).map_err(|error| error.seen_by_guest);
+            return answer_of(tried);
         }
         tokio::time::sleep(pause).await;
         wait *= 2;
@@ -186,7 +186,7 @@ impl Checked {
             attributes.insert("http.request.resend_count".into(), try_number.into());
         }
         let parent_id = request.parent_id.unwrap_or(context.execute_id);
-        context.spans.open(self.method.as_str(), parent_id, attributes)
+        context.spans.open_client(self.method.as_str(), parent_id, attributes)
     }
 
     /// Nothing is sent: the circuit is open.
@@ -268,7 +268,7 @@ impl Answered {
         Ok(Answered { status, headers, body, retry_after })
     }
 
-    pub(super) fn into_json(self) -> Arc<RawValue> {
+    fn into_json(self) -> Arc<RawValue> {
         super::json(&json!({
             "status": self.status,
             "headers": self.headers,
@@ -336,4 +336,8 @@ pub(super) fn end_span(mut span: OpenSpan, tried: &Result<Answered, TryError>) {
         }
         Err(error) => span.fail(error.seen_by_guest.kind, &error.seen_by_guest.message),
     }
+}
+
+pub(super) fn answer_of(tried: Result<Answered, TryError>) -> GuestAnswer {
+    tried.map(Answered::into_json).map_err(|error| error.seen_by_guest)
 }

@@ -40,11 +40,14 @@ impl KeyValues {
             (attribute::DB_OPERATION.to_owned(), name.into()),
         ]);
         let parent_id = request.parent_id.unwrap_or(context.execute_id);
-        let mut span = context.spans.open(format!("{}{name}", span::KEY_VALUE_PREFIX), parent_id, attributes);
+        let mut span =
+            context.spans.open_client(format!("{}{name}", span::KEY_VALUE_PREFIX), parent_id, attributes);
         let asked = self.submit(plugin, request.operation);
         Box::pin(async move {
             let answered = match tokio::time::timeout(context.left, asked).await {
-                Ok(answered) => answered.map_err(|error| GuestCallError::new(error.kind(), error.to_string())),
+                Ok(answered) => {
+                    answered.map_err(|error| GuestCallError::new(error.kind(), error.to_string()))
+                }
                 Err(_) => {
                     let message = format!("no answer within {}", format_duration(context.left));
                     Err(GuestCallError::new("timeout", message))

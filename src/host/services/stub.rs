@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::http::{Answered, Checked, end_span};
+use super::http::{Answered, Checked, answer_of, end_span};
 use super::key_value::KeyValues;
 use crate::model::guest::{GuestAnswer, GuestCall, GuestCallError, HttpRequest};
 use crate::model::text::truncate;
@@ -77,5 +77,5 @@ async fn answer_http(request: HttpRequest, stub: Option<HttpStub>, context: Gues
     };
     let tried = Ok(answer);
     end_span(span, &tried);
-    Ok(tried.map(Answered::into_json).unwrap_or_else(|_| unreachable!("a stub has answered")))
+    answer_of(tried)
 }

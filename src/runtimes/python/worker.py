@@ -106,7 +106,7 @@ class Channel:
         queue = SimpleQueue()
         with self._lock:
             if len(self._waiters) - (None in self._waiters) >= ASKS_MAX:
-                raise RuntimeError("more than %d questions to the host at once" % ASKS_MAX)
+                raise _service_error("refused", "more than %d questions to the host at once" % ASKS_MAX)
             self._seq += 1
             seq = frame["seq"] = self._seq
             self._waiters[seq] = queue
@@ -118,7 +118,7 @@ class Channel:
                 with self._lock:
                     self._waiters.pop(seq, None)
         if not sent:
-            raise ValueError("the request is larger than %d bytes" % self.frame_bytes_max)
+            raise _service_error("refused", "the question is larger than %d bytes" % self.frame_bytes_max)
         return self._wait(seq, queue)
 
     def abandon_asks(self):
@@ -277,6 +277,13 @@ class ServiceConflict(ServiceError):
 
 
 _SERVICE_ERRORS = {"timeout": ServiceTimeout, "connect": ServiceUnreachable, "conflict": ServiceConflict}
+
+
+def _service_error(kind, message, invocation_id=None):
+    error = _SERVICE_ERRORS.get(kind, ServiceError)(message)
+    error.kind = kind
+    error.invocation_id = invocation_id
+    return error
 
 
 class Errors:
@@ -630,10 +637,7 @@ def _ask(call, service, op, args):
     failure = reply.get("error")
     if failure is None:
         return reply.get("output")
-    error = _SERVICE_ERRORS.get(failure.get("kind"), ServiceError)(failure.get("message"))
-    error.kind = failure.get("kind")
-    error.invocation_id = failure.get("invocation_id")
-    raise error
+    raise _service_error(failure.get("kind"), failure.get("message"), failure.get("invocation_id"))
 
 
 class Services:

@@ -89,7 +89,8 @@ impl AskFrame<'_> {
             }
             ("plugin", "call") => {
                 let args: CallArgs = self.args()?;
-                check_output(&args.input).map_err(|error| format!("the input is not usable JSON: {error}"))?;
+                check_output(&args.input)
+                    .map_err(|error| format!("the input is not usable JSON: {error}"))?;
                 Ok(GuestCall::Plugin(PluginCall {
                     plugin: args.plugin,
                     action: args.action,
@@ -107,7 +108,8 @@ impl AskFrame<'_> {
             "get" => KeyValueOperation::Get { key: self.args::<KeyArgs>()?.key },
             "set" => {
                 let args: SetArgs = self.args()?;
-                check_output(&args.value).map_err(|error| format!("the value is not usable JSON: {error}"))?;
+                check_output(&args.value)
+                    .map_err(|error| format!("the value is not usable JSON: {error}"))?;
                 KeyValueOperation::Set {
                     key: args.key,
                     value: Box::<str>::from(args.value).into(),

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::model::guest::{
-    CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity,
-};
+use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::ids::SpanId;
 use crate::model::text::truncate;
 

@@ -79,12 +79,20 @@ pub struct KeyValueEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyValueAnswer {
     Entry(Option<KeyValueEntry>),
-    Written { revision: u64 },
+    Written {
+        revision: u64,
+    },
     /// Whether there was something.
     Deleted(bool),
-    Counted { value: i64, revision: u64 },
+    Counted {
+        value: i64,
+        revision: u64,
+    },
     /// `next`: the last of these keys, if there are more after it.
-    Keys { keys: Vec<String>, next: Option<String> },
+    Keys {
+        keys: Vec<String>,
+        next: Option<String>,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +108,9 @@ pub enum KeyValueError {
     Full { plugin: String, keys: u64, bytes: u64 },
     #[error("the key {key:?} is at revision {found}, not at {expected}")]
     Conflict { key: String, expected: u64, found: u64 },
-    #[error("the value of {key:?} cannot be counted up: it is no integer, or the sum has no place in 64 bits")]
+    #[error(
+        "the value of {key:?} cannot be counted up: it is no integer, or the sum has no place in 64 bits"
+    )]
     NotAnInteger { key: String },
     #[error("too many operations of plugins on what they keep wait already")]
     Overloaded,
@@ -135,6 +145,12 @@ struct Question {
     answer: oneshot::Sender<Answered>,
 }
 
+/// What the engine finds wrong with the file. Works beside its owner.
+pub(super) fn check(path: &Path) -> Result<Vec<String>, Error> {
+    let connection = database::open(path, &SCHEMA, Access::Reader)?;
+    database::quick_check(&connection).map_err(Error::engine(path))
+}
+
 impl KeyValueStore {
     pub(super) fn open(path: &Path) -> Result<KeyValueStore, Error> {
         let writer = Writer::new(path, database::open(path, &SCHEMA, Access::Owner)?)?;
@@ -151,7 +167,8 @@ impl KeyValueStore {
     fn start(path: &Path, writer: Writer) -> Result<KeyValueStore, Error> {
         let (questions, asked) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name("key-values".into());
-        let thread = thread.spawn(move || writer.run(&asked)).map_err(Error::io("start a thread for", path))?;
+        let thread =
+            thread.spawn(move || writer.run(&asked)).map_err(Error::io("start a thread for", path))?;
         Ok(KeyValueStore { questions: Some(questions), thread: Some(thread) })
     }
 

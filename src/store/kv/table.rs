@@ -169,7 +169,8 @@ impl<E: Fn(rusqlite::Error) -> Error> Table<'_, E> {
     }
 
     fn stored(&self, plugin: &str, key: &str) -> Result<Option<Stored>, Error> {
-        let query = "SELECT id, value, revision, bytes, expires_at_ns FROM entries WHERE plugin = ?1 AND key = ?2";
+        let query =
+            "SELECT id, value, revision, bytes, expires_at_ns FROM entries WHERE plugin = ?1 AND key = ?2";
         let mut statement = self.connection.prepare_cached(query).map_err(&self.engine)?;
         statement.query_row([plugin, key], Stored::read).optional().map_err(&self.engine)
     }

@@ -119,7 +119,9 @@ async fn keys_come_in_pages_and_only_so_many_are_kept() {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let operation = KeyValueOperation::Keys { prefix: "k0".into(), after };
-        let KeyValueAnswer::Keys { keys, next } = ask(&store, "a", operation).await.unwrap() else { panic!() };
+        let KeyValueAnswer::Keys { keys, next } = ask(&store, "a", operation).await.unwrap() else {
+            panic!()
+        };
         assert!(keys.len() <= PAGE_KEYS_MAX);
         found.extend(keys);
         after = next;
@@ -169,12 +171,13 @@ async fn more_than_the_queue_holds_is_refused_at_once() {
     let store = KeyValueStore::in_memory().unwrap();
     let large = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2));
     // Submitted without a pause; the thread writes more slowly than this.
-    let asked: Vec<_> =
-        (0..QUEUE_MAX * 20).map(|_| store.submit("a".into(), set("k", &large))).collect();
+    let asked: Vec<_> = (0..QUEUE_MAX * 20).map(|_| store.submit("a".into(), set("k", &large))).collect();
     let answers = join_all(asked).await;
     let refused = answers.iter().filter(|answer| answer.is_err()).count();
     assert!(refused > 0 && refused < answers.len(), "{refused}");
-    assert!(answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| error.kind() == "overloaded"));
+    assert!(
+        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| error.kind() == "overloaded")
+    );
 }
 
 /// Writes one key after another and says each that was acknowledged.
