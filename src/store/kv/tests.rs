@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::store::Store;
-use crate::store::testing::{TestChild, child_folder, say};
+use crate::store::testing::{TestChild, TinyDisk, child_folder, say};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -178,6 +178,54 @@ async fn more_than_the_queue_holds_is_refused_at_once() {
     assert!(
         answers.iter().flat_map(|answer| answer.as_ref().err()).all(|error| error.kind() == "overloaded")
     );
+}
+
+#[tokio::test]
+async fn time_goes_on_over_a_restart_though_the_clock_is_set_back() {
+    let temp = tempfile::tempdir().unwrap();
+    let (path, hour) = (temp.path().join("kv.db"), Duration::from_secs(3_600));
+    let store = KeyValueStore::open(&path).unwrap();
+    ask(&store, "a", set_for("old", "1", hour)).await.unwrap();
+    drop(store);
+    // As if it had run for two hours more, and the machine's clock had been set back by these.
+    let file = database::open(&path, &SCHEMA, Access::Owner).unwrap();
+    file.execute("UPDATE clock SET now_ns = now_ns + 7200 * 1000000000", []).unwrap();
+    drop(file);
+    let store = KeyValueStore::open(&path).unwrap();
+    assert_eq!(value(&store, "a", "old").await, None);
+    ask(&store, "a", set_for("new", "1", hour)).await.unwrap();
+    assert_eq!(value(&store, "a", "new").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_a_change_and_keeps_what_was_acknowledged() {
+    let Some(disk) = TinyDisk::mount(1024) else { return };
+    let (path, filler) = (disk.path().join("kv.db"), disk.path().join("filler"));
+    std::fs::write(&filler, vec![0; 200_000]).unwrap();
+    let store = KeyValueStore::open(&path).unwrap();
+    let large = format!("\"{}\"", "x".repeat(50_000));
+    let mut kept = 0;
+    let error = loop {
+        match ask(&store, "a", set(&format!("k{kept}"), &large)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), "overloaded", "{error}");
+    assert!(kept > 0);
+    for number in 0..kept {
+        assert_eq!(value(&store, "a", &format!("k{number}")).await.as_ref(), Some(&large));
+    }
+    // One that is too much takes nobody along who came at the same time.
+    let (refused, read) = tokio::join!(ask(&store, "a", set("large", &large)), ask(&store, "a", get("k0")));
+    assert!(refused.is_err() && read.is_ok());
+    drop(store);
+    std::fs::remove_file(&filler).unwrap();
+    let store = KeyValueStore::open(&path).unwrap();
+    for number in 0..kept {
+        assert_eq!(value(&store, "a", &format!("k{number}")).await.as_ref(), Some(&large));
+    }
+    ask(&store, "a", set("and on", &large)).await.unwrap();
 }
 
 /// Writes one key after another and says each that was acknowledged.
