@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -20,7 +21,7 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     /// Empty: no token is needed.
-    tokens: Vec<String>,
+    tokens: Arc<ArcSwap<Vec<String>>>,
     /// The operator's, beside the loopback names.
     hosts: BTreeSet<String>,
 }
@@ -28,7 +29,12 @@ pub struct Guard {
 impl Guard {
     pub fn new(tokens: Vec<String>, hosts: impl IntoIterator<Item = String>) -> Guard {
         let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Guard { tokens, hosts }
+        Guard { tokens: Arc::new(ArcSwap::from_pointee(tokens)), hosts }
+    }
+
+    /// From the next request on, for all copies.
+    pub fn set_tokens(&self, tokens: Vec<String>) {
+        self.tokens.store(Arc::new(tokens));
     }
 
     fn check(&self, request: &Request) -> Result<(), InvokeError> {
@@ -40,7 +46,8 @@ impl Guard {
         if changes {
             self.check_names(request)?;
         }
-        if self.tokens.is_empty() || is_public(request) {
+        let tokens = self.tokens.load();
+        if tokens.is_empty() || is_public(request) {
             return Ok(());
         }
         let shown = super::header(request.headers(), header::AUTHORIZATION.as_str());
@@ -50,7 +57,7 @@ impl Guard {
         });
         let known = |token: &str| {
             // Every token is compared, whatever came before: the time tells nothing.
-            self.tokens
+            tokens
                 .iter()
                 .fold(false, |found, known| found | bool::from(known.as_bytes().ct_eq(token.as_bytes())))
         };

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::model::invocation::Origin;
 
 mod body;
+mod changes;
 mod error;
 mod guard;
 mod invoke;
@@ -51,10 +52,15 @@ pub fn guarded(api: Api, guard: Guard) -> Router {
 
 pub fn router(api: Api) -> Router {
     let v1 = Router::new()
-        .route("/plugins", get(plugins::list).post(plugins::register))
+        .route("/plugins", get(plugins::list).post(changes::register))
         .route("/plugins/{name}", get(plugins::show))
         .route("/plugins/{name}/versions", get(plugins::versions))
-        .route("/plugins/{name}/versions/{version}", get(plugins::version).delete(plugins::remove))
+        .route("/plugins/{name}/versions/{version}", get(plugins::version).delete(changes::remove))
+        .route("/plugins/{name}/versions/{version}/enable", post(changes::enable))
+        .route("/plugins/{name}/versions/{version}/disable", post(changes::disable))
+        .route("/plugins/{name}/rollback", post(changes::rollback))
+        .route("/lock", get(changes::lock))
+        .route("/lock/update", post(changes::update))
         .route("/plugins/{name}/versions/{version}/package", get(plugins::package))
         .route("/plugins/{name}/invoke", post(invoke::invoke))
         .route("/invoke", post(invoke::envelope))

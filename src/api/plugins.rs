@@ -1,29 +1,27 @@
-//! Plugins: list, show, register, remove, download.
+//! Plugins: list, show, download. What changes them is in `changes.rs`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use semver::Version;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::path::Named;
 use super::query::Query;
-use super::{Api, Problem, blocking, body};
-use crate::host::RegisterError;
-use crate::model::error::{FieldError, InvokeError};
+use super::{Api, LIST_MAX, Problem, blocking};
+use crate::host::Refusal;
+use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::name::PluginName;
 use crate::model::units::{format_bytes, format_duration};
-use crate::package::archive::PACKAGE_BYTES_MAX;
 use crate::registry::Deployment;
+use crate::store::Transition;
 
 /// What a version must be to be listed.
 struct VersionFilter {
@@ -85,13 +83,35 @@ pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<J
         }
         items.push(item);
     }
-    Ok(Json(json!({"items": items, "next": next})))
+    let refusal = |(path, refusal): (PathBuf, Refusal)| {
+        json!({"path": path.display().to_string(), "kind": refusal.kind.as_str(), "message": refusal.message,
+            "help": refusal.help})
+    };
+    // What lies in a plugin folder and could not be registered has no name to be listed under.
+    let refused: Vec<Value> = api.host.refusals().into_iter().take(LIST_MAX).map(refusal).collect();
+    Ok(Json(json!({"items": items, "next": next, "refused": refused})))
 }
 
 pub async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
-    plugin_json(&api.host.registry().versions(&name), current(&api, &name).as_deref(), true)
-        .map(Json)
-        .ok_or_else(|| unknown(&name, None))
+    let versions = api.host.registry().versions(&name);
+    let mut document =
+        plugin_json(&versions, current(&api, &name).as_deref(), true).ok_or_else(|| unknown(&name, None))?;
+    let (host, name) = (api.host.clone(), parse_name(&name)?);
+    let history = blocking(move || host.history(&name)).await??;
+    document["history"] = history.iter().map(transition_json).collect();
+    Ok(Json(document))
+}
+
+fn transition_json(transition: &Transition) -> Value {
+    json!({
+        "at": humantime::format_rfc3339_millis(transition.at).to_string(),
+        "version": transition.version.to_string(),
+        "from": transition.from,
+        "to": transition.to,
+        "cause": transition.cause,
+        "by": transition.actor,
+        "reason": transition.reason,
+    })
 }
 
 pub async fn versions(
@@ -127,46 +147,6 @@ pub async fn version(
     Ok(Json(version_json(&*find(&api, &name, &version)?, true)))
 }
 
-/// So many packages are taken in at once: each may fill the disk, and keeps it busy.
-const UPLOADS_MAX: usize = 2;
-/// One more waits so long for its turn.
-const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
-static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
-
-pub async fn register(State(api): State<Api>, body: Body) -> Result<Response, Problem> {
-    let turn = timeout(UPLOAD_WAIT_MAX, UPLOADS.acquire()).await.map_err(|_| {
-        let message = format!("{UPLOADS_MAX} other packages are being registered");
-        InvokeError::new(ErrorKind::Overloaded, message).help("try again in a while")
-    })?;
-    let host = api.host.clone();
-    let file = host.spool()?;
-    let help = "leave out of the package what is not needed to run";
-    let file = body::spool_zip(body, file, PACKAGE_BYTES_MAX, help).await?;
-    let register = move || {
-        // To the end of the work, even if the caller has left.
-        let _turn = turn;
-        host.register_zip(file)
-    };
-    let registered = blocking(register).await?.map_err(Problem::from)?;
-    let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
-    let deployment = &registered.deployment;
-    let mut document = head_json(deployment);
-    document["created"] = registered.created.into();
-    let location =
-        format!("/v1/plugins/{}/versions/{}", deployment.manifest.name, deployment.manifest.version);
-    Ok((status, [(header::LOCATION, location)], Json(document)).into_response())
-}
-
-pub async fn remove(
-    State(api): State<Api>,
-    Named((name, version)): Named<(String, String)>,
-) -> Result<StatusCode, Problem> {
-    let deployment = find(&api, &name, &version)?;
-    let host = api.host.clone();
-    blocking(move || host.remove(deployment)).await?.map_err(Problem::from)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 pub async fn package(
     State(api): State<Api>,
     Named((name, version)): Named<(String, String)>,
@@ -181,25 +161,6 @@ pub async fn package(
     Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, file)], bytes).into_response())
 }
 
-impl From<RegisterError> for Problem {
-    fn from(error: RegisterError) -> Problem {
-        let diagnostics = error.diagnostics().map(|diagnostics| diagnostics.to_json()["diagnostics"].clone());
-        let mut invoke = InvokeError::new(error.kind(), error.to_string());
-        invoke.help = error.help();
-        for diagnostic in diagnostics.iter().filter_map(Value::as_array).flatten() {
-            let text = |member: &str| diagnostic[member].as_str().unwrap_or_default();
-            let pointer = format!("/{}", text("path").replace('.', "/"));
-            let place = format!("line {}, column {}", diagnostic["line"], diagnostic["column"]);
-            invoke.fields.push(FieldError { pointer, message: format!("{} ({place})", text("message")) });
-        }
-        let problem = Problem::from(invoke);
-        match diagnostics {
-            Some(diagnostics) => problem.with("diagnostics", diagnostics),
-            None => problem,
-        }
-    }
-}
-
 /// A plugin as its routes show it; `None` for one without versions.
 pub fn plugin_json(versions: &[Arc<Deployment>], current: Option<&Deployment>, whole: bool) -> Option<Value> {
     // The newest stands for a plugin none of whose versions gets calls.
@@ -212,7 +173,7 @@ pub fn plugin_json(versions: &[Arc<Deployment>], current: Option<&Deployment>, w
 }
 
 /// What every answer about a version begins with.
-fn head_json(deployment: &Deployment) -> Value {
+pub(super) fn head_json(deployment: &Deployment) -> Value {
     let state = deployment.state();
     let cause = match &state {
         Lifecycle::Failed { cause, .. } => Some(cause.clone()),
@@ -223,6 +184,7 @@ fn head_json(deployment: &Deployment) -> Value {
         "version": deployment.manifest.version.to_string(),
         "state": state.as_str(),
         "cause": cause,
+        "held_back": deployment.is_held_back(),
         "digest": &*deployment.digest,
     })
 }
@@ -260,6 +222,12 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         });
         members.insert("limits".into(), limits);
         members.insert("secrets".into(), manifest.secrets.clone().into());
+        members.insert("origin".into(), deployment.origin.as_deref().into());
+        let dependencies = manifest.dependencies.iter().map(|dependency| {
+            json!({"name": dependency.name.as_str(), "version": dependency.version.to_string(),
+                "required": dependency.required})
+        });
+        members.insert("dependencies".into(), dependencies.collect());
     }
     document
 }
@@ -273,10 +241,19 @@ fn current(api: &Api, name: &str) -> Option<Arc<Deployment>> {
     api.host.registry().route(name, None).ok()
 }
 
-fn find(api: &Api, name: &str, version: &str) -> Result<Arc<Deployment>, Problem> {
-    let parsed = Version::parse(version).map_err(|error| {
+/// A name that no plugin can have is one that is not there.
+pub(super) fn parse_name(name: &str) -> Result<PluginName, Problem> {
+    PluginName::parse(name).map_err(|_| unknown(name, None))
+}
+
+pub(super) fn parse_version(version: &str) -> Result<Version, Problem> {
+    Version::parse(version).map_err(|error| {
         Problem::new(ErrorKind::InvalidInput, format!("{version:?} is not a version as 1.2.3: {error}"))
-    })?;
+    })
+}
+
+fn find(api: &Api, name: &str, version: &str) -> Result<Arc<Deployment>, Problem> {
+    let parsed = parse_version(version)?;
     api.host.registry().get(name, &parsed).ok_or_else(|| unknown(name, Some(&parsed)))
 }
 

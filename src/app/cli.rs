@@ -165,7 +165,19 @@ pub enum Plugin {
     /// Print the JSON Schema of the manifest, for editors
     Schema,
     /// Make a version callable
-    Register(PluginPath),
+    Register {
+        #[command(flatten)]
+        path: PluginPath,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Move dependencies to the highest versions that fit
+    Update {
+        /// Only those on this plugin
+        name: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
+    },
     /// List registered plugins
     List,
     /// Show one plugin
@@ -173,11 +185,38 @@ pub enum Plugin {
         #[arg(value_name = "NAME[@VERSION]")]
         target: String,
     },
-    /// Take a version away
-    Remove {
-        #[arg(value_name = "NAME@VERSION")]
-        target: String,
+    /// Let a version take calls again
+    Enable(Change),
+    /// Let a version take no calls; those under way end
+    Disable(Change),
+    /// Give the calls back to an earlier version
+    Rollback {
+        name: String,
+        /// The version to go back to [default: the next lower one]
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+        #[command(flatten)]
+        reason: Reason,
     },
+    /// Take a version away
+    Remove(Change),
+}
+
+/// A change of one version.
+#[derive(Debug, Args)]
+pub struct Change {
+    /// The version may be left out if there is one only
+    #[arg(value_name = "NAME@VERSION")]
+    pub target: String,
+    #[command(flatten)]
+    pub reason: Reason,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct Reason {
+    /// Why, for the plugin's history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

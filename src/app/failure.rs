@@ -156,14 +156,6 @@ impl Failure {
         self.exit == EXIT_UNREACHABLE || matches!(kind, Some(ErrorKind::Overloaded | ErrorKind::Unavailable))
     }
 
-    /// What went wrong and what to do about it, on one line.
-    pub fn advice(&self) -> String {
-        match self.document.get("help").and_then(Value::as_str) {
-            Some(help) => format!("{self} ({help})"),
-            None => self.to_string(),
-        }
-    }
-
     fn detail(&self) -> &str {
         self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
     }
@@ -192,7 +184,7 @@ impl Failure {
         let paint = |code: &str, text: &str| {
             if style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
         };
-        let detail = super::output::printable(text("detail").unwrap_or("something went wrong"));
+        let detail = super::output::printable_lines(text("detail").unwrap_or("something went wrong"));
         let mut words = format!("{}: {detail}\n", paint("1;31", &format!("error[{code}]")));
         for field in self.document.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let part = |member: &str| field.get(member).and_then(Value::as_str).unwrap_or_default();

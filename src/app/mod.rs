@@ -22,6 +22,7 @@ mod local;
 mod look;
 mod output;
 mod plugin;
+mod reload;
 mod run;
 mod runner;
 mod serve;
@@ -71,7 +72,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         plugin_dirs,
         token_file: global.token_file.clone(),
     };
-    let loaded = load(flags)?;
+    let loaded = load(flags.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -82,8 +83,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let settings = usable(loaded, global.json)?;
     runtime.block_on(async {
         match &command {
-            Command::Demo(demo) => demo::command(&global, demo, settings).await,
-            Command::Serve(serve) => serve::command(&global, serve, settings).await,
+            Command::Demo(demo) => demo::command(&global, demo, settings, flags).await,
+            Command::Serve(_) => serve::command(&global, settings, flags).await,
             Command::Run(run) => run::command(&global, run, &settings).await,
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,

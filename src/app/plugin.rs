@@ -1,10 +1,11 @@
 //! `plugin`: from a folder to a version that can be called. `files.rs` works on a folder or zip alone,
-//! `test.rs` runs its examples in this process, `registry.rs` talks to a host.
+//! `test.rs` runs its examples in this process, `registry.rs` and `changes.rs` talk to a host.
 
 use super::cli::{Global, Plugin};
 use super::failure::Failure;
 use crate::config::Settings;
 
+mod changes;
 mod files;
 mod registry;
 mod test;
@@ -16,9 +17,15 @@ pub async fn command(global: &Global, plugin: &Plugin, settings: &Settings) -> R
         Plugin::Package(path) => files::package(path.get(), global.json),
         Plugin::Schema => files::schema(),
         Plugin::Test(path) => test::command(path.get(), global.json, settings).await,
-        Plugin::Register(path) => registry::register(global, path.get(), settings).await,
+        Plugin::Register { path, reason } => changes::register(global, path.get(), reason, settings).await,
+        Plugin::Update { name, reason } => changes::update(global, name.as_deref(), reason, settings).await,
         Plugin::List => registry::list(global, settings).await,
         Plugin::Show { target } => registry::show(global, target, settings).await,
-        Plugin::Remove { target } => registry::remove(global, target, settings).await,
+        Plugin::Enable(change) => changes::set_enabled(global, change, true, settings).await,
+        Plugin::Disable(change) => changes::set_enabled(global, change, false, settings).await,
+        Plugin::Rollback { name, to, reason } => {
+            changes::rollback(global, name, to.as_deref(), reason, settings).await
+        }
+        Plugin::Remove(change) => changes::remove(global, change, settings).await,
     }
 }

@@ -5,23 +5,24 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use super::cli::{Global, Serve};
+use super::cli::Global;
 use super::connect::{self, ServerFile};
 use super::connections;
 use super::failure::Failure;
 use super::output;
+use super::reload::Reloading;
 use super::runner::{Keep, Options, Runner};
 use crate::api::{Api, Guard, guarded};
-use crate::config::Settings;
-use crate::host::Host;
+use crate::config::{Flags, Settings};
+use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
-use crate::package::Package;
 use crate::telemetry::LogTarget;
 use crate::telemetry::events::{ServerStarted, ServerStopped};
 
@@ -34,13 +35,18 @@ pub struct Server {
     pub runner: Runner,
     listener: TcpListener,
     settings: Settings,
+    flags: Flags,
+    guard: Guard,
     started: Instant,
+    /// What follows the plugin folders and the configuration.
+    followers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     /// Binds first: a port that is taken is found out before anything is started.
     pub async fn start(
         settings: Settings,
+        flags: Flags,
         listener: TcpListener,
         logs: LogTarget,
     ) -> Result<Server, Failure> {
@@ -48,7 +54,12 @@ impl Server {
             listener.local_addr().map_err(|error| Failure::internal(format!("the socket: {error}")))?;
         let url = format!("http://{}", shown(address));
         let runner = Runner::start(&settings, Options::new(Keep::Everything, logs))?;
-        let server = Server { url, runner, listener, settings, started: Instant::now() };
+        let guard = Guard::new(
+            settings.tokens.iter().map(|token| token.reveal().to_owned()).collect(),
+            settings.allowed_hosts.iter().cloned(),
+        );
+        let (started, followers) = (Instant::now(), Vec::new());
+        let server = Server { url, runner, listener, settings, flags, guard, started, followers };
         write_server_file(&server.settings.data_dir, &server.url)?;
         Ok(server)
     }
@@ -64,30 +75,40 @@ impl Server {
         Ok(())
     }
 
-    /// Makes callable what was registered before and what the configuration names.
-    pub async fn deploy(&self) -> Result<(), Failure> {
+    /// Makes callable what was registered before and what lies in the folders of the configuration, and
+    /// follows these.
+    pub async fn deploy(&mut self) -> Result<(), Failure> {
         let host = self.runner.host.clone();
-        let settings = self.settings.clone();
-        let deployed = tokio::task::spawn_blocking(move || {
-            host.restore()?;
-            register_configured(&host, &settings)?;
-            host.set_ready(true);
-            Ok::<(), Failure>(())
+        let restored = tokio::task::spawn_blocking({
+            let host = host.clone();
+            move || host.restore()
         });
-        deployed.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))?
+        restored.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))??;
+        let folders = watch::Sender::new(folders(&self.settings));
+        let mut plugins = FolderWatch::new(host.clone(), &folders.borrow());
+        plugins.take_all().await;
+        check_found(&host, &self.settings)?;
+        self.followers.push(tokio::spawn(plugins.run(folders.subscribe())));
+        let reloading = Reloading {
+            flags: self.flags.clone(),
+            settings: self.settings.clone(),
+            host: host.clone(),
+            guard: self.guard.clone(),
+            folders,
+        };
+        self.followers.push(tokio::spawn(reloading.run()));
+        host.set_ready(true);
+        Ok(())
     }
 
     /// Serves until `stop` is ready, then ends in good order.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
-        let Server { runner, listener, settings, started, .. } = self;
-        let guard = Guard::new(
-            settings.tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            settings.allowed_hosts.iter().cloned(),
-        );
+        let Server { runner, listener, settings, guard, started, followers, .. } = self;
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
         let host = runner.host.clone();
         let stop = async move {
             stop.await;
+            followers.iter().for_each(JoinHandle::abort);
             host.set_ready(false);
         };
         let cut_off = runner.host.clone();
@@ -111,11 +132,11 @@ impl Server {
     }
 }
 
-pub async fn command(global: &Global, _serve: &Serve, settings: Settings) -> Result<(), Failure> {
+pub async fn command(global: &Global, settings: Settings, flags: Flags) -> Result<(), Failure> {
     let listener = bind(&settings).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
     check_folders(&settings)?;
-    let server = Server::start(settings, listener, logs).await?;
+    let mut server = Server::start(settings, flags, listener, logs).await?;
     server.announce(global.json)?;
     if !global.json {
         output::note(&format!("spanglass serves on {}  (Ctrl-C stops it)", server.url));
@@ -171,51 +192,30 @@ pub async fn stop_signal() {
     }
 }
 
-/// Registers what `plugins.NAME.path` and the children of `plugin_dirs` hold. One that cannot be registered
-/// is said and left out, unless the configuration calls it required.
-fn register_configured(host: &Arc<Host>, settings: &Settings) -> Result<(), Failure> {
-    for (name, plugin) in &settings.host.plugins {
-        let Some(path) = &plugin.path else { continue };
-        if let Err(failure) = register_as(host, name, path) {
-            if plugin.required {
-                return Err(failure);
-            }
-            output::note(&format!("warning: plugin {name} is left out: {}", failure.advice()));
-        }
-    }
-    for folder in &settings.plugin_dirs {
-        let children = std::fs::read_dir(folder).map_err(|error| {
-            Failure::invalid(format!("the plugin folder {} cannot be read: {error}", folder.display()))
-        })?;
-        let mut children: Vec<_> = children.flatten().map(|child| child.path()).collect();
-        children.sort();
-        let is_plugin = |path: &&std::path::PathBuf| {
-            path.is_dir() || path.extension().is_some_and(|extension| extension == "zip")
-        };
-        for child in children.iter().filter(is_plugin) {
-            if let Err(error) = host.register_path(child) {
-                let failure = Failure::from(error);
-                output::note(&format!("warning: {} is left out: {}", child.display(), failure.advice()));
-            }
-        }
-    }
-    for (name, plugin) in &settings.host.plugins {
-        if plugin.required && host.registry().versions(name).is_empty() {
-            return Err(Failure::invalid(format!("the plugin {name} is required and not registered")));
-        }
-    }
-    Ok(())
+/// Where the configuration says that plugins are.
+pub fn folders(settings: &Settings) -> Folders {
+    let named =
+        settings.host.plugins.iter().filter_map(|(name, plugin)| Some((name.clone(), plugin.path.clone()?)));
+    Folders { folders: settings.plugin_dirs.clone(), named: named.collect() }
 }
 
-/// What is configured under a name must bear it: else its settings would go nowhere.
-fn register_as(host: &Host, name: &str, path: &Path) -> Result<(), Failure> {
-    let package = Package::load(path)?;
-    let own = package.manifest.name.as_str();
-    if own != name {
-        let message = format!("plugins.{name}.path holds a plugin that is named {own}");
-        return Err(Failure::invalid(message).help(format!("configure it as plugins.{own}")));
+/// Says what was found and cannot be registered. That is fatal only for what the configuration calls required.
+fn check_found(host: &Host, settings: &Settings) -> Result<(), Failure> {
+    let refusals = host.refusals();
+    for (path, refusal) in &refusals {
+        let help = refusal.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+        output::note(&format!("warning: {} is left out: {}{help}", path.display(), refusal.message));
     }
-    host.register_path(path)?;
+    for (name, plugin) in settings.host.plugins.iter().filter(|(_, plugin)| plugin.required) {
+        if !host.registry().versions(name).is_empty() {
+            continue;
+        }
+        let path = plugin.path.as_ref().and_then(|path| std::path::absolute(path).ok());
+        let why = path
+            .and_then(|path| refusals.get(&path))
+            .map_or_else(String::new, |refusal| format!(": {}", refusal.message));
+        return Err(Failure::invalid(format!("the plugin {name} is required and not registered{why}")));
+    }
     Ok(())
 }
 

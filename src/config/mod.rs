@@ -8,7 +8,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::package::codes as common;
 use crate::package::diagnostic::Severity;
 
 pub mod codes;
@@ -97,10 +96,6 @@ pub fn load(sources: &Sources<'_>) -> Result<(Settings, Report), ConfigError> {
     let data_dir = data_dir.unwrap_or_else(|| paths::resolve(DATA_DIR_DEFAULT.as_ref(), &sources.folder));
     let (plugin_dirs, plugin_dirs_origin) = layer::split(outside.plugin_dirs.or(inside.plugin_dirs));
     let plugin_dirs = plugin_dirs.unwrap_or_default();
-    if !plugin_dirs.is_empty() {
-        let predicate = "is read when the server starts; later changes are not picked up yet";
-        report.say(&plugin_dirs_origin, Severity::Note, Problem::new(common::NO_EFFECT, predicate, ""));
-    }
     let (Some(listen), Some(tokens), true) = (listen, tokens, report.valid()) else {
         return Err(ConfigError(Box::new(report)));
     };

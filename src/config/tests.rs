@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
+use crate::package::codes as common;
 use crate::package::yaml;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";

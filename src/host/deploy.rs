@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use super::inputs::{compile, config_of, secrets_of};
 use super::observer::Observer;
 use super::register::{RegisterError, is_called, lock};
-use super::settings::PluginSettings;
-use super::{CaptureMode, Host, STOP_GRACE, stack};
-use crate::model::lifecycle::{Lifecycle, Stage};
+use super::settings::{Capture, PluginSettings, Settings};
+use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
+use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::CalledPlugin;
 use crate::pipeline::circuit::Circuits;
@@ -19,8 +20,7 @@ use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
 use crate::runtimes::{Convention, DeploymentSpec};
 use crate::store::Digest;
-use crate::telemetry::PluginSeries;
-use crate::telemetry::events::{LifecycleChanged, PluginRegistered};
+use crate::telemetry::{Operation, OperationKind, PluginSeries};
 
 /// How often it is looked whether the last call of a version that was taken away has ended.
 const RETIRE_LOOK: Duration = Duration::from_millis(50);
@@ -32,16 +32,9 @@ pub(super) struct Source {
     pub(super) folder: PathBuf,
     pub(super) registered_at: SystemTime,
     pub(super) convention: Convention,
-    pub(super) arrival: Arrival,
-}
-
-/// Where a deployment comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// Somebody registered it now.
-    New,
-    /// It was registered before this process began, or is not registered at all.
-    Known,
+    pub(super) origin: Option<Arc<str>>,
+    pub(super) enabled: bool,
+    pub(super) held_back: bool,
 }
 
 impl Host {
@@ -53,46 +46,91 @@ impl Host {
         convention: Convention,
     ) -> Result<Arc<Deployment>, RegisterError> {
         self.accept(&manifest)?;
-        let registered_at = SystemTime::now();
-        Ok(self.deploy(Source {
+        let source = Source {
             manifest,
             digest: "".into(),
             folder,
-            registered_at,
+            registered_at: SystemTime::now(),
             convention,
-            arrival: Arrival::Known,
-        }))
+            origin: None,
+            enabled: true,
+            held_back: false,
+        };
+        let deployment = self.swap_in(self.assemble(source, &self.settings.load()));
+        self.count_start(&deployment);
+        Ok(deployment)
     }
 
-    /// Builds a deployment and swaps it in. What keeps it from starting makes it `Failed`, not an error: it
-    /// is registered and says so.
-    pub(super) fn deploy(&self, source: Source) -> Arc<Deployment> {
+    /// Puts together what a version needs to take calls. What keeps it from that makes it `Failed`, not an
+    /// error: it is registered and says so. Nothing is started, and nobody sees it yet.
+    pub(super) fn assemble(&self, source: Source, all: &Settings) -> Deployment {
         let name = source.manifest.name.clone();
         let version = source.manifest.version.to_string();
         let actions: Vec<&str> = source.manifest.action_names().collect();
         let series =
             self.telemetry.plugin(name.as_str(), &version, source.manifest.runtime.as_str(), &actions);
-        let settings = self.settings.plugins.get(name.as_str()).cloned().unwrap_or_default();
+        let settings = all.plugins.get(name.as_str()).cloned().unwrap_or_default();
         let mut manifest = source.manifest.clone();
         settings.limits.apply(&mut manifest.limits);
         let manifest = Arc::new(manifest);
-        let body = if settings.enabled {
-            self.build(&source, &settings, &manifest, &series)
+        let body = if settings.enabled && source.enabled {
+            self.build(&source, &settings, &all.capture, &manifest, &series)
                 .map_or_else(|cause| Body::Failed { stage: Stage::Start, cause }, Body::Running)
         } else {
-            Body::Disabled
+            Body::Registered
         };
-        let deployment = Arc::new(Deployment {
+        Deployment {
             manifest,
             digest: source.digest,
             registered_at_unix_ms: unix_ms(source.registered_at),
             series,
+            origin: source.origin,
+            held_back: AtomicBool::new(source.held_back),
             body,
-        });
-        self.tell_start(&deployment, source.arrival);
+        }
+    }
+
+    /// Assembles a version. If it is about to take calls from one that runs, an instance of it is started
+    /// first: what cannot start takes nothing over.
+    pub(super) async fn bring_up(self: &Arc<Self>, source: Source, operation: &Operation) -> Deployment {
+        self.bring_up_with(source, self.settings.load_full(), operation).await
+    }
+
+    /// The same with settings that do not count yet.
+    pub(super) async fn bring_up_with(
+        self: &Arc<Self>,
+        source: Source,
+        settings: Arc<Settings>,
+        operation: &Operation,
+    ) -> Deployment {
+        let host = self.clone();
+        let mut deployment = off_thread(move || host.assemble(source, &settings)).await;
+        let Body::Running(running) = &deployment.body else { return deployment };
+        let name = deployment.manifest.name.as_str();
+        let replaced = self.registry.route(name, None).ok();
+        let from_running = replaced.is_some_and(|live| matches!(live.body, Body::Running(_)));
+        if !from_running || !self.registry.would_route(&deployment) {
+            return deployment;
+        }
+        let mut prepare =
+            Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
+        let (series, mask) = (&deployment.series, &running.plugin.mask);
+        let first = running.pool.acquire(&mut |log| self.telemetry.guest_log(series, mask.log(log))).await;
+        if let Err(error) = first {
+            let error = mask.error(error);
+            prepare.fail(error.kind, &error.message);
+            running.pool.stop(STOP_GRACE).await;
+            deployment.body = Body::Failed { stage: Stage::Start, cause: error.message };
+        }
+        deployment
+    }
+
+    /// Makes a version live, in place of the one with the same name and version.
+    pub(super) fn swap_in(&self, deployment: Deployment) -> Arc<Deployment> {
+        let deployment = Arc::new(deployment);
         if let Some(replaced) = self.registry.insert(deployment.clone()) {
-            // The same content: its package is still needed.
-            self.retire(replaced, None);
+            let draining = (replaced.digest != deployment.digest).then(|| replaced.digest.clone());
+            self.retire(replaced, draining.and_then(|digest| Digest::parse(&digest).ok()));
         }
         let name = deployment.manifest.name.as_str();
         if self.registry.route(name, None).is_ok_and(|live| Arc::ptr_eq(&live, &deployment)) {
@@ -101,26 +139,17 @@ impl Host {
         deployment
     }
 
-    /// The steps from nothing to where it stands. Those of a version that is not new are counted, and are
-    /// news only if it did not come up.
-    fn tell_start(&self, deployment: &Deployment, arrival: Arrival) {
-        let series = &deployment.series;
-        let mut from = Lifecycle::Initialized;
-        for to in [Lifecycle::Registered, deployment.state()] {
-            if to == from {
-                continue;
-            }
-            let cause = matches!(to, Lifecycle::Failed { .. }).then(|| to.to_string());
-            if arrival == Arrival::Known && cause.is_none() {
-                self.telemetry.metrics().lifecycle(series.name(), label_of(&to));
-            } else {
-                let (from, to) = (Some(label_of(&from)), label_of(&to));
-                self.telemetry.emit(LifecycleChanged { series, from, to, cause: cause.as_deref() });
-            }
-            from = to;
+    /// A version that is not new is counted; it is news only if it did not come up.
+    pub(super) fn count_start(&self, deployment: &Deployment) {
+        let state = deployment.state();
+        if matches!(state, Lifecycle::Failed { .. }) {
+            let steps = [Lifecycle::Registered, state];
+            return self.tell(deployment, &Lifecycle::Initialized, &steps, &Actor::new("start"));
         }
-        if arrival == Arrival::New && matches!(deployment.body, Body::Running(_)) {
-            self.telemetry.emit(PluginRegistered { series, digest: &deployment.digest });
+        let metrics = self.telemetry.metrics();
+        metrics.lifecycle(deployment.series.name(), label_of(&Lifecycle::Registered));
+        if state != Lifecycle::Registered {
+            metrics.lifecycle(deployment.series.name(), label_of(&state));
         }
     }
 
@@ -128,6 +157,7 @@ impl Host {
         &self,
         source: &Source,
         settings: &PluginSettings,
+        capture: &Capture,
         manifest: &Arc<Manifest>,
         series: &Arc<PluginSeries>,
     ) -> Result<Running, String> {
@@ -136,6 +166,7 @@ impl Host {
         let runtime = runtime.ok_or_else(|| format!("this build has no runtime {kind}"))?;
         let secrets = secrets_of(manifest, &settings.secrets)?;
         let mask = Mask::new(secrets.iter().map(|(_, secret)| secret));
+        let secrets_mark = super::reload::mark(&secrets);
         let spec = Arc::new(DeploymentSpec {
             manifest: manifest.clone(),
             folder: source.folder.clone(),
@@ -148,7 +179,6 @@ impl Host {
         let limits = &manifest.limits;
         let pool =
             Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
-        let capture = &self.settings.capture;
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,
             output_schema: compile(manifest.output_schema.as_ref())?,
@@ -157,7 +187,7 @@ impl Host {
             manifest: manifest.clone(),
             mask,
         });
-        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool })
+        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool, secrets: secrets_mark })
     }
 
     /// A deployment that was replaced or removed: its workers end, and its files go, once the last call has
@@ -175,7 +205,7 @@ impl Host {
             let (Some(store), Some(drained)) = (store, draining) else { return };
             let sweep = move || {
                 let mut changes = lock(&changes);
-                changes.draining.retain(|digest| *digest != drained);
+                changes.let_go(&drained);
                 // What cannot be removed now goes with the next one that is.
                 let _ = changes.sweep(&store);
             };
@@ -195,7 +225,7 @@ pub(super) fn label_of(state: &Lifecycle) -> crate::telemetry::Lifecycle {
     }
 }
 
-fn unix_ms(time: SystemTime) -> u64 {
+pub(super) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

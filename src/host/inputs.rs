@@ -10,6 +10,8 @@ use crate::model::guest::Secret;
 use crate::package::manifest::Manifest;
 use crate::package::schema::Schema;
 
+/// How the cause begins of a version that failed for want of a secret.
+pub(super) const SECRET_MISSING: &str = "the secret ";
 /// A secret longer than this is not one.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 

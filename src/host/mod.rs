@@ -5,10 +5,14 @@
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -18,23 +22,35 @@ use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
 use crate::model::kind::ErrorKind;
 use crate::model::limits::Limits;
 use crate::model::trace_context::TraceContext;
+use crate::package::manifest::Manifest;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::{Call, Door, GuestServices, Output, Reply};
+use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry};
 use crate::runtimes::{BoxFuture, Runtime};
 use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
+use turns::Turns;
+
+mod dependencies;
 mod deploy;
+mod folders;
 mod inputs;
+mod lifecycle;
 mod observer;
 mod register;
+mod reload;
 pub mod services;
 pub mod settings;
 mod stack;
+mod turns;
 
+pub use dependencies::Moved;
+pub use folders::{FolderWatch, Folders, Refusal};
 pub use inputs::read_secret;
-pub use register::{RegisterError, Registered};
+pub use lifecycle::RolledBack;
+pub use register::{Arrival, RegisterError, Registered};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.
@@ -48,8 +64,12 @@ pub struct Host {
     ledger: Option<Arc<Ledger>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
-    settings: Settings,
+    settings: ArcSwap<Settings>,
+    /// Which version of each plugin that it depends on a version uses.
+    locked: ArcSwap<Locked>,
     changes: Arc<Mutex<register::Changes>>,
+    turns: Turns,
+    refusals: Mutex<BTreeMap<PathBuf, Refusal>>,
     /// What was there before has been deployed, and the server is not stopping.
     ready: AtomicBool,
     /// True: calls under way are to end at once.
@@ -69,14 +89,23 @@ pub struct Parts {
 impl Host {
     pub fn new(parts: Parts) -> Host {
         let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
-        let ranges = settings
-            .plugins
-            .iter()
-            .filter_map(|(name, plugin)| Some((name.clone(), plugin.version.clone()?)));
-        let registry = Registry::new(ranges.collect::<BTreeMap<_, _>>());
+        let registry = Registry::new(settings.ranges());
         let (ready, cut_off) = (AtomicBool::new(false), watch::Sender::new(false));
-        let changes = Arc::default();
-        Host { telemetry, registry, store, ledger, runtimes, services, settings, changes, ready, cut_off }
+        Host {
+            telemetry,
+            registry,
+            store,
+            ledger,
+            runtimes,
+            services,
+            settings: ArcSwap::from_pointee(settings),
+            locked: ArcSwap::default(),
+            changes: Arc::default(),
+            turns: Turns::default(),
+            refusals: Mutex::default(),
+            ready,
+            cut_off,
+        }
     }
 
     /// Runs one call from beginning to end. Dropping the future is how a caller leaves.
@@ -170,6 +199,10 @@ impl Host {
         }
     }
 
+    fn refused_entries(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Refusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn record(
         &self,
         plugin: &Arc<str>,
@@ -203,6 +236,10 @@ impl Host {
 }
 
 impl Door for Host {
+    fn dependency_range(&self, caller: &Manifest, dependency: &str) -> Option<VersionReq> {
+        Host::dependency_range(self, caller, dependency)
+    }
+
     fn enter(self: Arc<Self>, invocation: Invocation) -> (InvocationId, BoxFuture<'static, Completed>) {
         let begun = self.begin(invocation);
         (begun.invocation_id(), Box::pin(begun.run(Output::whole())))
@@ -237,7 +274,7 @@ impl Begun {
         recording.bind(deployment.series.clone());
         let running = match &deployment.body {
             Body::Running(running) => running,
-            Body::Disabled | Body::Failed { .. } => {
+            Body::Registered | Body::Failed { .. } => {
                 let (plugin, state) = (&invocation.plugin, deployment.state());
                 let error = InvokeError::new(ErrorKind::Unavailable, format!("{plugin} is {state}"));
                 return close(recording, Err(error), Usage::default());
@@ -264,11 +301,28 @@ impl Begun {
         };
         let reply = call.deliver(reply).await;
         let Call { mut recording, output, usage, .. } = call;
-        if host.settings.forgets(reply.is_ok()) {
+        if host.settings.load().forgets(reply.is_ok()) {
             recording.forget_captured();
         }
         close(recording, reply.map(|reply| body(reply, output)), usage)
     }
+}
+
+/// Runs blocking work (disk, packages) off the threads that serve calls.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    unwound(tokio::task::spawn_blocking(work).await)
+}
+
+/// Runs a change to its end, even if the one who asked for it has left.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    unwound(tokio::spawn(work).await)
+}
+
+fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+    joined.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => unreachable!("nobody cancels it: {error}"),
+    })
 }
 
 /// The reply as the caller gets it; `None` when it went out in chunks.

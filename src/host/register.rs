@@ -3,20 +3,23 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::Host;
-use super::deploy::{Arrival, Source, label_of};
+use semver::Version;
+
+use super::deploy::Source;
+use super::{Host, off_thread};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
-use crate::model::lifecycle::{Lifecycle, Stage};
+use crate::model::lifecycle::{Actor, Lifecycle, Stage};
+use crate::model::name::PluginName;
 use crate::package::diagnostic::Diagnostics;
 use crate::package::manifest::{Manifest, SandboxTier};
 use crate::package::{Package, PackageError};
 use crate::registry::{Body, Deployment};
 use crate::runtimes::Convention;
-use crate::store::{self, Digest, PutError, ZipSource};
-use crate::telemetry::events::{LifecycleChanged, PluginRegisterFailed, PluginRemoved};
+use crate::store::{self, Digest, PutError, Registering, Registration, ZipSource};
+use crate::telemetry::events::{PluginRegisterFailed, PluginRegistered, PluginRemoved};
 use crate::telemetry::{Operation, OperationKind};
 
 /// A version that has been made live.
@@ -37,12 +40,37 @@ pub enum RegisterError {
     Refused(InvokeError),
 }
 
-/// What registering and removing share. Held for a whole change: between the moment at which a package is
-/// kept and that at which its registration is, nobody may find that nothing refers to it.
+/// How a version comes in.
+#[derive(Clone, Debug)]
+pub enum Arrival {
+    /// Somebody hands it over: it is enabled, and no longer held back.
+    Handed(Actor),
+    /// It lies in this folder or zip. What was decided about it before stays.
+    Found(Arc<str>),
+}
+
+impl Arrival {
+    fn actor(&self) -> Actor {
+        match self {
+            Arrival::Handed(actor) => actor.clone(),
+            Arrival::Found(path) => Actor::new("folder").because(path.clone()),
+        }
+    }
+
+    fn origin(&self) -> Option<&str> {
+        match self {
+            Arrival::Handed(_) => None,
+            Arrival::Found(path) => Some(path),
+        }
+    }
+}
+
+/// What changes to the registry share. Locked for each step that must be seen as one.
 #[derive(Default)]
 pub(super) struct Changes {
-    /// Packages of versions that are gone, whose last calls still run.
-    pub(super) draining: Vec<Digest>,
+    /// Packages that nothing in the store refers to, and that are needed: of versions that are on their way
+    /// in, or gone while their last calls run. Once for each need.
+    held: Vec<Digest>,
 }
 
 impl RegisterError {
@@ -78,46 +106,114 @@ impl Host {
             .map_err(|error| refused(ErrorKind::Internal, format!("the package cannot be written: {error}")))
     }
 
-    /// Registers the package in a zip that is open. Blocks on the disk.
-    pub fn register_zip(&self, zip: File) -> Result<Registered, RegisterError> {
-        self.register_loaded(Package::from_zip_file(zip))
+    /// Registers a package, to the end even if the caller does not wait for it. Before it takes calls from
+    /// another version an instance of it is started: if that fails it is registered as failed, and the other
+    /// keeps its calls.
+    pub async fn register(
+        self: &Arc<Self>,
+        package: Result<Package, PackageError>,
+        arrival: Arrival,
+    ) -> Result<Registered, RegisterError> {
+        let host = self.clone();
+        let work = async move {
+            let mut operation = Operation::start(&host.telemetry, OperationKind::Register, None);
+            let identity = package
+                .as_ref()
+                .ok()
+                .map(|package| (package.manifest.name.shared(), package.manifest.version.to_string()));
+            if let Some((name, version)) = &identity {
+                operation.set("spanglass.plugin.name", name.clone());
+                operation.set("spanglass.plugin.version", version.clone());
+            }
+            operation.set("spanglass.actor", arrival.actor().by);
+            let registered = match package {
+                Ok(package) => host.take_in(package, arrival, &operation).await,
+                Err(error) => Err(error.into()),
+            };
+            note_failure(&mut operation, &registered);
+            if let Err(error) = &registered {
+                let plugin = identity.as_ref().map_or("_other", |(name, _)| name);
+                let version = identity.as_ref().map(|(_, version)| version.as_str());
+                let (stage, message) = (Stage::Register.as_str(), error.to_string());
+                host.telemetry.emit(PluginRegisterFailed { plugin, version, stage, message: &message });
+            }
+            registered
+        };
+        super::to_its_end(work).await
     }
 
-    /// Registers a folder or zip. Blocks on the disk.
-    pub fn register_path(&self, path: &Path) -> Result<Registered, RegisterError> {
-        self.register_loaded(Package::load(path))
+    /// Registers what lies in a folder or zip, as handed over.
+    pub async fn register_path(
+        self: &Arc<Self>,
+        path: &Path,
+        actor: Actor,
+    ) -> Result<Registered, RegisterError> {
+        let path = path.to_owned();
+        let package = off_thread(move || Package::load(&path)).await;
+        self.register(package, Arrival::Handed(actor)).await
     }
 
-    fn register_loaded(&self, loaded: Result<Package, PackageError>) -> Result<Registered, RegisterError> {
-        let mut operation = Operation::start(&self.telemetry, OperationKind::Register, None);
-        let identity = loaded
-            .as_ref()
-            .ok()
-            .map(|package| (package.manifest.name.shared(), package.manifest.version.to_string()));
-        if let Some((name, version)) = &identity {
-            operation.set("spanglass.plugin.name", name.clone());
-            operation.set("spanglass.plugin.version", version.clone());
-        }
-        let registered =
-            loaded.map_err(RegisterError::from).and_then(|package| self.register_package(&package));
-        if let Err(error) = &registered {
-            let message = error.to_string();
-            operation.fail(error.kind(), &message);
-            let plugin = identity.as_ref().map_or("_other", |(name, _)| name);
-            let version = identity.as_ref().map(|(_, version)| version.as_str());
-            let stage = Stage::Register.as_str();
-            self.telemetry.emit(PluginRegisterFailed { plugin, version, stage, message: &message });
-        }
-        registered
+    async fn take_in(
+        self: &Arc<Self>,
+        package: Package,
+        arrival: Arrival,
+        operation: &Operation,
+    ) -> Result<Registered, RegisterError> {
+        let name = package.manifest.name.shared();
+        let _turn = self.turns.of(&name).await;
+        let (host, arriving) = (self.clone(), arrival.clone());
+        let (package, kept) = off_thread(move || {
+            let kept = host.keep(&package, &arriving);
+            (package, kept)
+        })
+        .await;
+        let (source, hold) = match kept? {
+            Kept::Live(deployment) => return Ok(Registered { deployment, created: false }),
+            Kept::New(source, hold) => (source, hold),
+        };
+        let deployment = self.bring_up(*source, operation).await;
+        let host = self.clone();
+        off_thread(move || {
+            let committed = host.commit(&package, deployment, &arrival);
+            drop(hold);
+            committed
+        })
+        .await
     }
 
-    fn register_package(&self, package: &Package) -> Result<Registered, RegisterError> {
+    /// Looks whether a package may come in, and keeps it on the disk.
+    fn keep(self: &Arc<Self>, package: &Package, arrival: &Arrival) -> Result<Kept, RegisterError> {
         let manifest = &package.manifest;
         self.accept(manifest)?;
         let store = self.store()?;
         let digest = Digest::parse(&package.digest)?;
-        let _one_at_a_time = lock(&self.changes);
-        self.refuse_twin(manifest)?;
+        let registration = store.registration(&manifest.name, &manifest.version)?;
+        if let Some(registration) = &registration {
+            if !registration.may_become(&digest, arrival.origin()) {
+                return Err(registration.conflict(&digest).into());
+            }
+            let live = self.registry.get(manifest.name.as_str(), &manifest.version);
+            let settled =
+                matches!(arrival, Arrival::Found(_)) || (registration.enabled && !registration.held_back);
+            let stays = |live: &Arc<Deployment>| match live.body {
+                Body::Running(_) => true,
+                Body::Registered => matches!(arrival, Arrival::Found(_)),
+                Body::Failed { .. } => false,
+            };
+            if let Some(live) = live.filter(stays)
+                && settled
+                && registration.digest == digest
+            {
+                return Ok(Kept::Live(live));
+            }
+        }
+        let hold = {
+            let mut changes = lock(&self.changes);
+            self.refuse_twin(manifest)?;
+            self.choose(manifest)?;
+            changes.held.push(digest.clone());
+            Hold { changes: self.changes.clone(), digest: digest.clone() }
+        };
         // The zip is kept as we would write it, so that the same content always has the same bytes.
         let mut zip = tempfile::NamedTempFile::new_in(store.folder().path()).map_err(|error| {
             refused(ErrorKind::Internal, format!("the package cannot be written: {error}"))
@@ -129,22 +225,72 @@ impl Host {
             PutError::Store(error) => RegisterError::Store(error),
             PutError::Unpack(error) => RegisterError::Package(error),
         })?;
-        let registered =
-            store.register(&manifest.name, &manifest.version, &digest, &package.manifest_text)?;
-        if let Some(live) = self.registry.get(manifest.name.as_str(), &manifest.version)
-            && !registered.created
-            && matches!(live.body, Body::Running(_))
-        {
-            return Ok(Registered { deployment: live, created: false });
-        }
-        let deployment = self.deploy(Source {
+        let found = matches!(arrival, Arrival::Found(_));
+        let before = registration.as_ref().filter(|_| found);
+        let source = Source {
             manifest: manifest.clone(),
             digest: digest.as_str().into(),
             folder: stored.folder,
-            registered_at: registered.registration.registered_at,
+            registered_at: registration
+                .as_ref()
+                .filter(|registration| registration.digest == digest)
+                .map_or_else(SystemTime::now, |registration| registration.registered_at),
             convention: Convention::Plugin,
-            arrival: Arrival::New,
-        });
+            origin: arrival.origin().map(Arc::from),
+            enabled: before.is_none_or(|registration| registration.enabled),
+            held_back: before.is_some_and(|registration| registration.held_back),
+        };
+        Ok(Kept::New(Box::new(source), hold))
+    }
+
+    /// Makes a version that was brought up a registered and live one: on the disk, then for calls.
+    fn commit(
+        &self,
+        package: &Package,
+        mut deployment: Deployment,
+        arrival: &Arrival,
+    ) -> Result<Registered, RegisterError> {
+        let manifest = &package.manifest;
+        let store = self.store()?;
+        let digest = Digest::parse(&package.digest)?;
+        let mut changes = lock(&self.changes);
+        let live = self.registry.get(manifest.name.as_str(), &manifest.version);
+        let other_content = live.as_ref().is_some_and(|live| live.digest != deployment.digest);
+        if let (true, Body::Failed { cause, .. }) = (other_content, &deployment.body) {
+            // The version that serves has the same number: this one cannot be registered beside it.
+            let error =
+                InvokeError::new(ErrorKind::Unavailable, format!("its new content does not start: {cause}"));
+            return Err(RegisterError::Refused(error.help("the content from before keeps serving")));
+        }
+        self.refuse_twin(manifest)?;
+        // Others may have come and gone since it was looked at first.
+        let choices = self.choose(manifest)?;
+        self.lock_in(manifest, &package.digest, choices)?;
+        if other_content && let Some(live) = &live {
+            changes.held.extend(Digest::parse(&live.digest).ok());
+        }
+        let registered = store.register(&Registering {
+            name: &manifest.name,
+            version: &manifest.version,
+            digest: &digest,
+            manifest: &package.manifest_text,
+            origin: arrival.origin(),
+        })?;
+        deployment.registered_at_unix_ms = super::deploy::unix_ms(registered.registration.registered_at);
+        let actor = arrival.actor();
+        let state = deployment.state();
+        match &live {
+            Some(live) if other_content => self.tell(live, &live.state(), &[Lifecycle::Destroyed], &actor),
+            _ => {}
+        }
+        let deployment = self.swap_in(deployment);
+        let from = live.filter(|_| !other_content).map_or(Lifecycle::Initialized, |live| live.state());
+        if from != state {
+            self.tell(&deployment, &from, &[Lifecycle::Registered, state], &actor);
+        }
+        if registered.created && matches!(deployment.body, Body::Running(_)) {
+            self.telemetry.emit(PluginRegistered { series: &deployment.series, digest: &deployment.digest });
+        }
         Ok(Registered { deployment, created: registered.created })
     }
 
@@ -162,69 +308,83 @@ impl Host {
         Err(RegisterError::Refused(error))
     }
 
-    fn store(&self) -> Result<&store::Store, RegisterError> {
+    pub(super) fn store(&self) -> Result<&store::Store, RegisterError> {
         self.store.as_deref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))
     }
 
-    /// Deploys everything that was registered before. One that cannot be started stays, as failed.
+    /// Deploys everything that was registered before. One that cannot be started stays, as failed. Blocks on
+    /// the disk.
     pub fn restore(&self) -> Result<usize, RegisterError> {
         let Some(store) = &self.store else { return Ok(0) };
-        let registrations = store.registrations()?;
-        let mut restored = 0;
-        for registration in registrations.into_iter().filter(|registration| registration.enabled) {
-            let Some(stored) = store.package(&registration.digest) else {
-                self.report_lost(
-                    registration.name.as_str(),
-                    &registration.version.to_string(),
-                    "its package is gone",
-                );
-                continue;
-            };
-            match Package::load(&stored.folder) {
-                Ok(package) => {
-                    self.deploy(Source {
-                        manifest: package.manifest,
-                        digest: registration.digest.as_str().into(),
-                        folder: stored.folder,
-                        registered_at: registration.registered_at,
-                        convention: Convention::Plugin,
-                        arrival: Arrival::Known,
-                    });
-                    restored += 1;
+        let mut restored = Vec::new();
+        for registration in store.registrations()? {
+            match self.source(&registration) {
+                Ok(source) => {
+                    restored.push(self.swap_in(self.assemble(source, &self.settings.load())));
                 }
-                Err(error) => {
-                    let version = registration.version.to_string();
-                    self.report_lost(registration.name.as_str(), &version, &error.to_string());
-                }
+                Err(error) => self.telemetry.emit(PluginRegisterFailed {
+                    plugin: registration.name.as_str(),
+                    version: Some(&registration.version.to_string()),
+                    stage: Stage::Start.as_str(),
+                    message: &error.to_string(),
+                }),
             }
         }
-        Ok(restored)
+        self.restore_lock();
+        for deployment in &restored {
+            let deployment = self.fail_unresolved(deployment.clone());
+            self.count_start(&deployment);
+        }
+        Ok(restored.len())
     }
 
-    fn report_lost(&self, plugin: &str, version: &str, message: &str) {
-        let stage = Stage::Start.as_str();
-        self.telemetry.emit(PluginRegisterFailed { plugin, version: Some(version), stage, message });
+    /// A version that was registered, read back.
+    pub(super) fn source(&self, registration: &Registration) -> Result<Source, RegisterError> {
+        let gone = || refused(ErrorKind::Internal, "its package is gone");
+        let stored = self.store()?.package(&registration.digest).ok_or_else(gone)?;
+        Ok(Source {
+            manifest: Package::load(&stored.folder)?.manifest,
+            digest: registration.digest.as_str().into(),
+            folder: stored.folder,
+            registered_at: registration.registered_at,
+            convention: Convention::Plugin,
+            origin: registration.origin.as_deref().map(Arc::from),
+            enabled: registration.enabled,
+            held_back: registration.held_back,
+        })
     }
 
-    /// Takes a version away. Its workers end when its last call has. Blocks on the disk.
-    pub fn remove(&self, deployment: Arc<Deployment>) -> Result<(), RegisterError> {
-        let mut operation = Operation::start(&self.telemetry, OperationKind::Remove, None);
-        let (name, version) = (&deployment.manifest.name, &deployment.manifest.version);
-        operation.set("spanglass.plugin.name", name.shared());
-        operation.set("spanglass.plugin.version", version.to_string());
+    /// Takes a version away, unless another one needs it. Its workers end when its last call has.
+    pub async fn remove(
+        self: &Arc<Self>,
+        name: &PluginName,
+        version: &Version,
+        actor: Actor,
+    ) -> Result<(), RegisterError> {
+        let (host, name, version) = (self.clone(), name.clone(), version.clone());
+        let work = async move {
+            let mut operation = host.operation(OperationKind::Remove, &name, Some(&version), &actor);
+            let _turn = host.turns.of(&name.shared()).await;
+            let removed = off_thread(move || host.take_out(&name, &version, &actor)).await;
+            note_failure(&mut operation, &removed);
+            removed
+        };
+        super::to_its_end(work).await
+    }
+
+    fn take_out(&self, name: &PluginName, version: &Version, actor: &Actor) -> Result<(), RegisterError> {
         let mut changes = lock(&self.changes);
+        let live = self.live(name, version)?;
+        self.lock_out(&live.manifest)?;
         if let Some(store) = &self.store {
             store.remove_registration(name, version, None)?;
         }
-        let removed = self.registry.remove(name.as_str(), version);
-        drop(deployment);
-        if let Some(removed) = removed {
-            let series = &removed.series;
-            let (from, to) = (Some(label_of(&removed.state())), label_of(&Lifecycle::Destroyed));
-            self.telemetry.emit(LifecycleChanged { series, from, to, cause: None });
-            self.telemetry.emit(PluginRemoved { series });
+        drop(live);
+        if let Some(removed) = self.registry.remove(name.as_str(), version) {
+            self.tell(&removed, &removed.state(), &[Lifecycle::Destroyed], actor);
+            self.telemetry.emit(PluginRemoved { series: &removed.series });
             let draining = is_called(&removed).then(|| Digest::parse(&removed.digest).ok()).flatten();
-            changes.draining.extend(draining.clone());
+            changes.held.extend(draining.clone());
             self.retire(removed, draining);
         }
         if let Some(store) = &self.store {
@@ -255,14 +415,47 @@ impl Host {
     }
 }
 
-fn refused(kind: ErrorKind, message: impl Into<String>) -> RegisterError {
+/// What `keep` found out.
+enum Kept {
+    /// The same content is there, and nothing changes.
+    Live(Arc<Deployment>),
+    New(Box<Source>, Hold),
+}
+
+/// Keeps a package on the disk although no registration names it, until it is dropped.
+struct Hold {
+    changes: Arc<Mutex<Changes>>,
+    digest: Digest,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.changes).let_go(&self.digest);
+    }
+}
+
+/// Marks the span of a change that failed.
+pub(super) fn note_failure<T>(operation: &mut Operation, result: &Result<T, RegisterError>) {
+    if let Err(error) = result {
+        operation.fail(error.kind(), &error.to_string());
+    }
+}
+
+pub(super) fn refused(kind: ErrorKind, message: impl Into<String>) -> RegisterError {
     RegisterError::Refused(InvokeError::new(kind, message))
 }
 
 impl Changes {
     /// Removes the packages that nobody needs any more. Who downloads one at this moment has it open already.
     pub(super) fn sweep(&self, store: &store::Store) -> Result<(), store::Error> {
-        store.remove_unreferenced_packages(&self.draining, Duration::ZERO).map(drop)
+        store.remove_unreferenced_packages(&self.held, Duration::ZERO).map(drop)
+    }
+
+    /// One need of a package less.
+    pub(super) fn let_go(&mut self, digest: &Digest) {
+        if let Some(place) = self.held.iter().position(|held| held == digest) {
+            self.held.swap_remove(place);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Settings {
     pub capture: Capture,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSettings {
     /// A folder or zip to register at the start.
     pub path: Option<PathBuf>,
@@ -103,6 +103,13 @@ impl Default for Capture {
 }
 
 impl Settings {
+    /// Which versions of a plugin get calls.
+    pub(super) fn ranges(&self) -> BTreeMap<String, VersionReq> {
+        let range =
+            |(name, plugin): (&String, &PluginSettings)| Some((name.clone(), plugin.version.clone()?));
+        self.plugins.iter().filter_map(range).collect()
+    }
+
     /// Whether input and output of an ended call are not to be kept.
     pub(super) fn forgets(&self, replied: bool) -> bool {
         match self.capture.mode {

@@ -1,6 +1,7 @@
 //! The life of a deployment: `Initialized → Registered → Running → Destroyed`, and `Failed`.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// `Running` means that it takes calls, even with no instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,31 @@ pub enum Lifecycle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Register,
+    /// Another plugin that it needs is not there.
+    Dependencies,
     Start,
+}
+
+/// Who makes a change, and why, in his own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// As he says himself: nothing proves it yet.
+    pub by: Arc<str>,
+    pub reason: Option<Arc<str>>,
+}
+
+impl Actor {
+    /// Longest name and reason that are kept.
+    pub const BY_BYTES_MAX: usize = 64;
+    pub const REASON_BYTES_MAX: usize = 256;
+
+    pub fn new(by: impl Into<Arc<str>>) -> Actor {
+        Actor { by: by.into(), reason: None }
+    }
+
+    pub fn because(self, reason: impl Into<Arc<str>>) -> Actor {
+        Actor { reason: Some(reason.into()), ..self }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +90,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Stage::Register => "register",
+            Stage::Dependencies => "dependencies",
             Stage::Start => "start",
         }
     }

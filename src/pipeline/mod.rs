@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
@@ -169,6 +170,9 @@ pub trait GuestServices: Send + Sync {
 
 /// The front door, for calls that a plugin makes while it runs.
 pub trait Door: Send + Sync {
+    /// Which versions of a declared dependency a plugin's calls go to; `None`: there is none that it could use.
+    fn dependency_range(&self, caller: &Manifest, dependency: &str) -> Option<VersionReq>;
+
     /// Called once for each such call. Dropping the future is how the caller leaves.
     fn enter(self: Arc<Self>, invocation: Invocation) -> (InvocationId, BoxFuture<'static, Completed>);
 }

@@ -1,8 +1,8 @@
-//! How calls are shared among versions: today the highest that fits gets them all. Pure.
+//! How calls are shared among versions: today the highest that fits and can be called gets them all. Pure.
 
 use std::borrow::Borrow;
 
-use semver::VersionReq;
+use semver::{Op, VersionReq};
 
 use super::{Body, Deployment};
 use crate::model::error::InvokeError;
@@ -11,8 +11,9 @@ use crate::model::kind::ErrorKind;
 /// At most so many names stand in a message.
 const NAMED_MAX: usize = 5;
 
-/// The highest version that fits what the caller asked and what the operator allows. A pre-release is taken
-/// only if a range names it (the rule of `semver::VersionReq`).
+/// The highest version that fits what the caller asked and what the operator allows; one that failed only if
+/// nothing else fits. A pre-release is taken only if a range names it (the rule of `semver::VersionReq`), one
+/// that is held back only by whoever names exactly it.
 pub fn choose<'a, D: Borrow<Deployment>>(
     name: &str,
     newest_first: &'a [D],
@@ -29,7 +30,8 @@ pub fn choose<'a, D: Borrow<Deployment>>(
     }
     let candidate = |deployment: &&D| {
         let deployment = (*deployment).borrow();
-        if matches!(deployment.body, Body::Disabled) {
+        let exact = || asked.is_some_and(is_exact);
+        if matches!(deployment.body, Body::Registered) || (deployment.is_held_back() && !exact()) {
             return false;
         }
         match (asked, allowed) {
@@ -38,7 +40,14 @@ pub fn choose<'a, D: Borrow<Deployment>>(
             (None, allowed) => fits(allowed, deployment),
         }
     };
-    newest_first.iter().find(candidate).ok_or_else(|| {
+    let mut fitting = newest_first.iter().filter(candidate);
+    let first = fitting.next();
+    let failed = |deployment: &D| matches!(deployment.borrow().body, Body::Failed { .. });
+    let chosen = match first {
+        Some(first) if failed(first) => fitting.find(|deployment| !failed(deployment)).or(Some(first)),
+        first => first,
+    };
+    chosen.ok_or_else(|| {
         let there: Vec<String> = newest_first
             .iter()
             .take(NAMED_MAX)
@@ -48,6 +57,11 @@ pub fn choose<'a, D: Borrow<Deployment>>(
         let message = format!("no version of {name} fits {wanted}; registered: {}", there.join(", "));
         InvokeError::new(ErrorKind::NotFound, message)
     })
+}
+
+/// Whether a range names one version.
+fn is_exact(range: &VersionReq) -> bool {
+    matches!(range.comparators.as_slice(), [only] if only.op == Op::Exact && only.patch.is_some())
 }
 
 /// What a caller writes after `@`: a whole version means exactly that one, anything else is a range.

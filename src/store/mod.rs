@@ -19,6 +19,7 @@ mod error;
 mod folder;
 mod kv;
 mod ledger;
+mod lock_file;
 mod packages;
 mod registry;
 mod time;
@@ -33,7 +34,7 @@ pub use ledger::{
     REASON_IO, REASON_QUEUE_FULL, Reader, SpanView, TraceSummary, TraceView, UsageView,
 };
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
-pub use registry::{Document, Registered, Registration};
+pub use registry::{Document, Registered, Registering, Registration, Transition};
 
 use packages::Packages;
 use registry::Registry;
@@ -103,19 +104,28 @@ impl Store {
         Ok(removed)
     }
 
-    /// Registers and enables a version whose package was put before; on the disk when it returns. With the
-    /// digest that is there already it only enables; another digest is [`Error::Conflict`].
-    pub fn register(
-        &self,
-        name: &PluginName,
-        version: &Version,
-        digest: &Digest,
-        manifest: &str,
-    ) -> Result<Registered, Error> {
-        if self.packages.get(digest).is_none() {
-            return Err(Error::NotFound { what: format!("package {digest}") });
+    /// Registers a version whose package was put before; on the disk when it returns. Other content under the
+    /// same version is [`Error::Conflict`], unless both were found in one and the same place.
+    pub fn register(&self, new: &Registering<'_>) -> Result<Registered, Error> {
+        if self.packages.get(new.digest).is_none() {
+            return Err(Error::NotFound { what: format!("package {}", new.digest) });
         }
-        self.registry.register(name, version, digest, manifest)
+        self.registry.register(new)
+    }
+
+    /// Holds a version back from calls that do not name it, or lets it go again.
+    pub fn set_held_back(&self, name: &PluginName, version: &Version, held_back: bool) -> Result<(), Error> {
+        self.registry.set_held_back(name, version, held_back)
+    }
+
+    /// Writes down what happened to versions, in its order.
+    pub fn record_transitions(&self, transitions: &[Transition]) -> Result<(), Error> {
+        self.registry.record(transitions)
+    }
+
+    /// The last `limit` transitions of a plugin, newest first.
+    pub fn transitions(&self, name: &PluginName, limit: u32) -> Result<Vec<Transition>, Error> {
+        self.registry.transitions(name, limit)
     }
 
     pub fn registration(&self, name: &PluginName, version: &Version) -> Result<Option<Registration>, Error> {

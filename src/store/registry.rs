@@ -17,7 +17,8 @@ use super::time::{system_time, unix_ns};
 
 const SCHEMA: Schema = Schema {
     durable: true,
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE registrations (
             name TEXT NOT NULL,
             version TEXT NOT NULL,
@@ -33,10 +34,30 @@ const SCHEMA: Schema = Schema {
             value TEXT NOT NULL,
             revision INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
-    "],
+    ",
+        "
+        ALTER TABLE registrations ADD COLUMN held_back INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE registrations ADD COLUMN origin TEXT;
+        CREATE TABLE transitions (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL,
+            version TEXT NOT NULL,
+            at_ns INTEGER NOT NULL,
+            from_state TEXT NOT NULL,
+            to_state TEXT NOT NULL,
+            cause TEXT,
+            actor TEXT NOT NULL,
+            reason TEXT
+        ) STRICT;
+        CREATE INDEX transitions_by_name ON transitions (name, seq);
+    ",
+    ],
 };
 
-const COLUMNS: &str = "name, version, digest, manifest, registered_at_ns, enabled, revision";
+const COLUMNS: &str =
+    "name, version, digest, manifest, registered_at_ns, enabled, revision, held_back, origin";
+/// Older transitions of a plugin are forgotten.
+const TRANSITIONS_PER_PLUGIN_MAX: i64 = 1_000;
 
 /// One registered version.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,16 +69,45 @@ pub struct Registration {
     pub manifest: String,
     pub registered_at: SystemTime,
     pub enabled: bool,
+    /// Rolled back: it gets only the calls that name it.
+    pub held_back: bool,
+    /// The folder or zip in which it was found; `None` for one that somebody handed over.
+    pub origin: Option<String>,
     /// 1 when registered, one more with each change.
     pub revision: u64,
+}
+
+/// A version to be registered, whose package was put before.
+#[derive(Clone, Debug)]
+pub struct Registering<'a> {
+    pub name: &'a PluginName,
+    pub version: &'a Version,
+    pub digest: &'a Digest,
+    pub manifest: &'a str,
+    /// Where it was found. Other content under the same version is then what is there now, provided that
+    /// the registered one was found there too; without an origin it is [`Error::Conflict`].
+    pub origin: Option<&'a str>,
 }
 
 /// What [`super::Store::register`] did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
     pub registration: Registration,
-    /// False: the same content was there already. It is enabled now either way.
+    /// False: the same content was there already.
     pub created: bool,
+}
+
+/// One step in the life of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    pub name: PluginName,
+    pub version: Version,
+    pub at: SystemTime,
+    pub from: String,
+    pub to: String,
+    pub cause: Option<String>,
+    pub actor: String,
+    pub reason: Option<String>,
 }
 
 /// A small JSON text under a key: what must outlive the process and is no registration, such as a rollback.
@@ -88,43 +138,97 @@ impl Registry {
         Ok(Registry { path: path.to_path_buf(), connection: Mutex::new(connection) })
     }
 
-    /// Registers and enables a version. With the digest that is there already it only enables, and takes
-    /// the new manifest text; another digest is a conflict.
-    pub fn register(
-        &self,
-        name: &PluginName,
-        version: &Version,
-        digest: &Digest,
-        manifest: &str,
-    ) -> Result<Registered, Error> {
+    /// Registers a version. Handed over by somebody it is enabled and no longer held back, also if it was
+    /// there before; found in a folder, one that is there stays as it is.
+    pub fn register(&self, new: &Registering<'_>) -> Result<Registered, Error> {
+        let Registering { name, version, digest, manifest, origin } = *new;
         self.write(|transaction| {
             let stored = find(transaction, name, version)?.map(|row| self.read(row)).transpose()?;
+            let same = stored.as_ref().is_some_and(|stored| stored.digest == *digest);
             if let Some(stored) = &stored
-                && stored.digest != *digest
+                && !stored.may_become(digest, origin)
             {
-                return Err(Error::Conflict {
-                    name: name.to_string(),
-                    version: version.to_string(),
-                    stored: stored.digest.to_string(),
-                    offered: digest.to_string(),
-                });
+                return Err(stored.conflict(digest));
             }
             let now = unix_ns(SystemTime::now());
             transaction
                 .prepare_cached(
-                    "INSERT INTO registrations (name, version, digest, manifest, registered_at_ns, enabled, revision)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 1, 1)
+                    "INSERT INTO registrations
+                         (name, version, digest, manifest, registered_at_ns, enabled, revision, origin)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 1, 1, ?6)
                      ON CONFLICT (name, version) DO UPDATE
-                     SET enabled = 1, manifest = excluded.manifest, revision = revision + 1
-                     WHERE NOT enabled OR manifest <> excluded.manifest",
+                     SET digest = excluded.digest, manifest = excluded.manifest,
+                         enabled = enabled OR ?6 IS NULL, held_back = held_back AND ?6 IS NOT NULL,
+                         registered_at_ns = IIF(digest = excluded.digest, registered_at_ns, ?5),
+                         revision = revision + 1
+                     WHERE digest <> excluded.digest OR manifest <> excluded.manifest
+                         OR (?6 IS NULL AND (held_back OR NOT enabled))",
                 )
                 .and_then(|mut insert| {
-                    insert.execute(params![name.as_str(), version.to_string(), digest.as_str(), manifest, now])
+                    let (name, version) = (name.as_str(), version.to_string());
+                    insert.execute(params![name, version, digest.as_str(), manifest, now, origin])
                 })
                 .map_err(self.engine())?;
             let registration = self.get_in(transaction, name, version)?;
-            Ok(Registered { registration, created: stored.is_none() })
+            Ok(Registered { registration, created: !same })
         })
+    }
+
+    /// Holds a version back, or lets it go again.
+    pub fn set_held_back(&self, name: &PluginName, version: &Version, held_back: bool) -> Result<(), Error> {
+        self.write(|transaction| {
+            self.get_in(transaction, name, version)?;
+            transaction
+                .execute(
+                    "UPDATE registrations SET held_back = ?3, revision = revision + 1
+                     WHERE name = ?1 AND version = ?2 AND held_back <> ?3",
+                    params![name.as_str(), version.to_string(), held_back],
+                )
+                .map(drop)
+                .map_err(self.engine())
+        })
+    }
+
+    /// Writes down what happened to versions, in its order.
+    pub fn record(&self, transitions: &[Transition]) -> Result<(), Error> {
+        self.write(|transaction| {
+            transitions.iter().try_for_each(|one| insert_transition(transaction, one)).map_err(self.engine())
+        })
+    }
+
+    /// The last `limit` transitions of a plugin, newest first.
+    pub fn transitions(&self, name: &PluginName, limit: u32) -> Result<Vec<Transition>, Error> {
+        let connection = self.lock();
+        let read = || {
+            let mut select = connection.prepare_cached(
+                "SELECT version, at_ns, from_state, to_state, cause, actor, reason FROM transitions
+                 WHERE name = ?1 ORDER BY seq DESC LIMIT ?2",
+            )?;
+            let rows = select.query_map(params![name.as_str(), limit], |row| {
+                let version: String = row.get(0)?;
+                Ok(Version::parse(&version).ok().zip(Some((
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                    row.get(6)?,
+                ))))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let rows = read().map_err(self.engine())?;
+        let transition = |(version, (at_ns, from, to, cause, actor, reason))| Transition {
+            name: name.clone(),
+            version,
+            at: system_time(at_ns),
+            from,
+            to,
+            cause,
+            actor,
+            reason,
+        };
+        Ok(rows.into_iter().flatten().map(transition).collect())
     }
 
     pub fn get(&self, name: &PluginName, version: &Version) -> Result<Option<Registration>, Error> {
@@ -282,6 +386,8 @@ impl Registry {
             digest: Digest::parse(&row.digest).map_err(|_| damaged("bad digest"))?,
             registered_at: system_time(row.registered_at_ns),
             enabled: row.enabled,
+            held_back: row.held_back,
+            origin: row.origin,
             revision: row.revision,
             manifest: row.manifest,
         })
@@ -306,6 +412,24 @@ struct StoredRow {
     registered_at_ns: i64,
     enabled: bool,
     revision: u64,
+    held_back: bool,
+    origin: Option<String>,
+}
+
+impl Registration {
+    /// Whether this version may have that content from now on.
+    pub fn may_become(&self, digest: &Digest, origin: Option<&str>) -> bool {
+        self.digest == *digest || (origin.is_some() && self.origin.as_deref() == origin)
+    }
+
+    pub fn conflict(&self, offered: &Digest) -> Error {
+        Error::Conflict {
+            name: self.name.to_string(),
+            version: self.version.to_string(),
+            stored: self.digest.to_string(),
+            offered: offered.to_string(),
+        }
+    }
 }
 
 impl StoredRow {
@@ -318,6 +442,8 @@ impl StoredRow {
             registered_at_ns: row.get(4)?,
             enabled: row.get(5)?,
             revision: revision(row, 6)?,
+            held_back: row.get(7)?,
+            origin: row.get(8)?,
         })
     }
 }
@@ -334,6 +460,31 @@ fn find(connection: &Connection, name: &PluginName, version: &Version) -> Result
             select.query_row(params![name.as_str(), version.to_string()], StoredRow::read).optional()
         })
         .map_err(Error::engine(Path::new(connection.path().unwrap_or_default())))
+}
+
+fn insert_transition(transaction: &Transaction<'_>, one: &Transition) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO transitions (name, version, at_ns, from_state, to_state, cause, actor, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            one.name.as_str(),
+            one.version.to_string(),
+            unix_ns(one.at),
+            one.from,
+            one.to,
+            one.cause,
+            one.actor,
+            one.reason,
+        ])?;
+    transaction
+        .prepare_cached(
+            "DELETE FROM transitions WHERE name = ?1 AND seq <=
+                 (SELECT seq FROM transitions WHERE name = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+        )?
+        .execute(params![one.name.as_str(), TRANSITIONS_PER_PLUGIN_MAX])
+        .map(drop)
 }
 
 fn document(connection: &Connection, key: &str) -> rusqlite::Result<Option<Document>> {
@@ -361,16 +512,29 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn put(registry: &Registry, number: &str, byte: u8, origin: Option<&str>) -> Result<Registered, Error> {
+        let (name, version, digest) = (PluginName::parse("echo").unwrap(), version(number), digest(byte));
+        registry.register(&Registering {
+            name: &name,
+            version: &version,
+            digest: &digest,
+            manifest: "{}",
+            origin,
+        })
+    }
+
     #[test]
     fn the_same_version_with_other_bytes_is_a_conflict() {
         let (_temp, registry) = registry();
         let name = PluginName::parse("echo").unwrap();
-        assert!(registry.register(&name, &version("1.0.0"), &digest(1), "{}").unwrap().created);
-        let again = registry.register(&name, &version("1.0.0"), &digest(1), "{}").unwrap();
+        assert!(put(&registry, "1.0.0", 1, None).unwrap().created);
+        let again = put(&registry, "1.0.0", 1, None).unwrap();
         assert!(!again.created);
         assert_eq!(again.registration.revision, 1, "nothing changed");
-        let other = registry.register(&name, &version("1.0.0"), &digest(2), "{}").unwrap_err();
-        assert!(matches!(other, Error::Conflict { .. }), "{other}");
+        for origin in [None, Some("/plugins/echo")] {
+            let other = put(&registry, "1.0.0", 2, origin).unwrap_err();
+            assert!(matches!(other, Error::Conflict { .. }), "{other}");
+        }
         assert_eq!(registry.get(&name, &version("1.0.0")).unwrap().unwrap().digest, digest(1));
     }
 
@@ -378,7 +542,10 @@ mod tests {
     fn the_list_follows_the_precedence_of_versions() {
         let (_temp, registry) = registry();
         for (name, number) in [("b", "1.0.0"), ("a", "1.10.0"), ("a", "1.9.0"), ("a", "1.10.0-rc.1")] {
-            registry.register(&PluginName::parse(name).unwrap(), &version(number), &digest(1), "{}").unwrap();
+            let (name, version, digest) = (PluginName::parse(name).unwrap(), version(number), digest(1));
+            let new =
+                Registering { name: &name, version: &version, digest: &digest, manifest: "{}", origin: None };
+            registry.register(&new).unwrap();
         }
         let list: Vec<_> =
             registry.list().unwrap().iter().map(|r| format!("{} {}", r.name, r.version)).collect();
@@ -390,14 +557,54 @@ mod tests {
         let (_temp, registry) = registry();
         let (name, number) = (PluginName::parse("echo").unwrap(), version("1.0.0"));
         assert!(matches!(registry.set_enabled(&name, &number, false, None), Err(Error::NotFound { .. })));
-        registry.register(&name, &number, &digest(1), "{}").unwrap();
+        put(&registry, "1.0.0", 1, None).unwrap();
         let disabled = registry.set_enabled(&name, &number, false, Some(1)).unwrap();
         assert_eq!((disabled.enabled, disabled.revision), (false, 2));
         assert!(matches!(registry.remove(&name, &number, Some(1)), Err(Error::Changed { .. })));
-        let enabled = registry.register(&name, &number, &digest(1), "{}").unwrap().registration;
+        let enabled = put(&registry, "1.0.0", 1, None).unwrap().registration;
         assert_eq!((enabled.enabled, enabled.revision), (true, 3));
         registry.remove(&name, &number, Some(3)).unwrap();
         assert!(registry.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_found_follows_its_folder_and_changes_no_decision() {
+        let (_temp, registry) = registry();
+        let (name, number) = (PluginName::parse("echo").unwrap(), version("1.0.0"));
+        let here = Some("/plugins/echo");
+        put(&registry, "1.0.0", 1, here).unwrap();
+        registry.set_enabled(&name, &number, false, None).unwrap();
+        registry.set_held_back(&name, &number, true).unwrap();
+        assert!(!put(&registry, "1.0.0", 1, here).unwrap().created);
+        let changed = put(&registry, "1.0.0", 2, here).unwrap();
+        assert!(changed.created && changed.registration.digest == digest(2));
+        assert!(!changed.registration.enabled && changed.registration.held_back);
+        let elsewhere = put(&registry, "1.0.0", 3, Some("/plugins/other")).unwrap_err();
+        assert!(matches!(elsewhere, Error::Conflict { .. }), "{elsewhere}");
+        let decided = put(&registry, "1.0.0", 2, None).unwrap();
+        assert!(!decided.created && decided.registration.enabled && !decided.registration.held_back);
+    }
+
+    #[test]
+    fn the_newest_transitions_are_kept() {
+        let (_temp, registry) = registry();
+        let name = PluginName::parse("echo").unwrap();
+        let transition = |number: i64| Transition {
+            name: name.clone(),
+            version: version("1.0.0"),
+            at: SystemTime::UNIX_EPOCH,
+            from: "registered".into(),
+            to: "running".into(),
+            cause: None,
+            actor: number.to_string(),
+            reason: Some("because".into()),
+        };
+        let all: Vec<_> = (0..TRANSITIONS_PER_PLUGIN_MAX + 5).map(transition).collect();
+        registry.record(&all).unwrap();
+        let kept = registry.transitions(&name, 2_000).unwrap();
+        assert_eq!(kept.len(), usize::try_from(TRANSITIONS_PER_PLUGIN_MAX).unwrap());
+        assert_eq!(kept[0], transition(TRANSITIONS_PER_PLUGIN_MAX + 4));
+        assert_eq!(kept.last().unwrap().actor, "5");
     }
 
     #[test]

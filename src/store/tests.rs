@@ -35,6 +35,15 @@ fn is_whole(package: &StoredPackage) -> bool {
         .all(|n| fs::read_to_string(package.folder.join("deep").join(n.to_string())).is_ok_and(|t| t == text))
 }
 
+fn registering<'a>(
+    name: &'a PluginName,
+    version: &'a Version,
+    digest: &'a Digest,
+    manifest: &'a str,
+) -> Registering<'a> {
+    Registering { name, version, digest, manifest, origin: None }
+}
+
 /// Registers one version after another and says each that was acknowledged.
 #[test]
 fn child_that_registers() {
@@ -45,7 +54,7 @@ fn child_that_registers() {
     for number in first.. {
         put(&store, number);
         let version = Version::new(0, 0, number as u64);
-        store.register(&name, &version, &digest_of(number), "{}").unwrap();
+        store.register(&registering(&name, &version, &digest_of(number), "{}")).unwrap();
         say(format_args!("{number}"));
         if number % 3 == 0 {
             store.set_enabled(&name, &version, false, None).unwrap();
@@ -105,11 +114,11 @@ fn a_registration_needs_its_package_and_keeps_it() {
     let temp = tempfile::tempdir().unwrap();
     let store = Store::open(temp.path(), PATIENCE).unwrap();
     let (name, version) = (PluginName::parse("echo").unwrap(), Version::new(1, 0, 0));
-    let missing = store.register(&name, &version, &digest_of(1), "{}");
+    let missing = store.register(&registering(&name, &version, &digest_of(1), "{}"));
     assert!(matches!(missing, Err(Error::NotFound { .. })));
     put(&store, 1);
     put(&store, 2);
-    store.register(&name, &version, &digest_of(1), "{}").unwrap();
+    store.register(&registering(&name, &version, &digest_of(1), "{}")).unwrap();
     assert!(store.remove_unreferenced_packages(&[digest_of(2)], Duration::ZERO).unwrap().is_empty());
     assert_eq!(store.remove_unreferenced_packages(&[], Duration::ZERO).unwrap(), [digest_of(2)]);
     store.remove_registration(&name, &version, None).unwrap();
@@ -143,11 +152,11 @@ fn a_full_disk_refuses_a_registration_and_keeps_the_others() {
     let Some(disk) = super::testing::TinyDisk::mount(512) else { return };
     let store = Store::open(disk.path(), PATIENCE).unwrap();
     let (name, digest) = (PluginName::parse("echo").unwrap(), put(&store, 1).digest);
-    store.register(&name, &Version::new(0, 0, 0), &digest, "{}").unwrap();
+    store.register(&registering(&name, &Version::new(0, 0, 0), &digest, "{}")).unwrap();
     let manifest = format!("\"{}\"", "x".repeat(20_000));
     let mut registered = 0;
     let error = loop {
-        match store.register(&name, &Version::new(1, 0, registered), &digest, &manifest) {
+        match store.register(&registering(&name, &Version::new(1, 0, registered), &digest, &manifest)) {
             Ok(_) => registered += 1,
             Err(error) => break error,
         }

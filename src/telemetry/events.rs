@@ -57,6 +57,33 @@ pub struct LifecycleChanged<'a> {
     pub to: Lifecycle,
     /// Why it failed: stage and cause.
     pub cause: Option<&'a str>,
+    /// Who made it so, and why.
+    pub actor: Option<&'a str>,
+    pub reason: Option<&'a str>,
+}
+
+/// Calls go back to an earlier version.
+pub struct PluginRolledBack<'a> {
+    /// Of the version that gets the calls now.
+    pub series: &'a PluginSeries,
+    pub from: &'a str,
+    pub actor: &'a str,
+}
+
+/// A plugin was restarted with secrets that have changed.
+pub struct SecretsRefreshed<'a> {
+    pub plugin: &'a str,
+}
+
+/// A folder with plugins cannot be read; what came from it stays.
+pub struct FolderUnreadable<'a> {
+    pub path: &'a str,
+    pub message: &'a str,
+}
+
+/// `spanglass.lock` cannot be read; it is made anew by the next change.
+pub struct LockFileUnreadable<'a> {
+    pub message: &'a str,
 }
 
 pub struct InstanceStarted<'a> {
@@ -260,15 +287,66 @@ impl Event for LifecycleChanged<'_> {
             Some(cause) => format!("{name} {version} is {to}: {cause}"),
             None => format!("{name} {version} is {to}"),
         };
-        let entry = Entry::new(severity, body).of(self.series).with("to", to);
-        match self.from {
-            Some(from) => entry.with("from", from.as_str()).0,
-            None => entry.0,
+        let mut entry = Entry::new(severity, body).of(self.series).with("to", to);
+        let more =
+            [("from", self.from.map(Lifecycle::as_str)), ("actor", self.actor), ("reason", self.reason)];
+        for (key, value) in more.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            entry = entry.with(key, value.to_owned());
         }
+        entry.0
     }
 
     fn count(&self, _metrics: &Metrics) {
         self.series.lifecycle(self.to);
+    }
+}
+
+impl Event for PluginRolledBack<'_> {
+    fn name(&self) -> &'static str {
+        event::PLUGIN_ROLLED_BACK
+    }
+
+    fn log(&self) -> LogRecord {
+        let (name, to) = (self.series.name(), self.series.version());
+        Entry::new(Severity::Warn, format!("{name} was rolled back from {} to {to}", self.from))
+            .of(self.series)
+            .with("from", self.from.to_owned())
+            .with("actor", self.actor.to_owned())
+            .0
+    }
+}
+
+impl Event for SecretsRefreshed<'_> {
+    fn name(&self) -> &'static str {
+        event::SECRETS_REFRESHED
+    }
+
+    fn log(&self) -> LogRecord {
+        let mut log = Entry::new(Severity::Info, format!("{} has its changed secrets", self.plugin)).0;
+        log.plugin = Some(self.plugin.into());
+        log
+    }
+}
+
+impl Event for FolderUnreadable<'_> {
+    fn name(&self) -> &'static str {
+        event::FOLDER_UNREADABLE
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("the plugin folder {} cannot be read: {}", self.path, self.message);
+        Entry::new(Severity::Error, body).with("path", self.path.to_owned()).0
+    }
+}
+
+impl Event for LockFileUnreadable<'_> {
+    fn name(&self) -> &'static str {
+        event::LOCK_FILE_UNREADABLE
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("spanglass.lock cannot be read, dependencies are chosen anew: {}", self.message);
+        Entry::new(Severity::Error, body).0
     }
 }
 

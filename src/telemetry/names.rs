@@ -234,6 +234,10 @@ pub mod event {
     pub const PLUGIN_REGISTERED: &str = "plugin.registered";
     pub const PLUGIN_REGISTER_FAILED: &str = "plugin.register_failed";
     pub const PLUGIN_REMOVED: &str = "plugin.removed";
+    pub const PLUGIN_ROLLED_BACK: &str = "plugin.rolled_back";
+    pub const LOCK_FILE_UNREADABLE: &str = "lock_file.unreadable";
+    pub const SECRETS_REFRESHED: &str = "secrets.refreshed";
+    pub const FOLDER_UNREADABLE: &str = "folder.unreadable";
     pub const LIFECYCLE_CHANGED: &str = "lifecycle.changed";
     pub const INSTANCE_STARTED: &str = "instance.started";
     pub const INSTANCE_START_FAILED: &str = "instance.start_failed";

@@ -41,6 +41,13 @@ pub enum OperationKind {
     ShutDown,
     Register,
     Remove,
+    Enable,
+    Disable,
+    Rollback,
+    /// Moving dependencies to newer versions.
+    Update,
+    /// Taking over a changed configuration.
+    Reload,
     /// Preparing an instance or an environment outside a call.
     Prepare,
     Storage,
@@ -55,6 +62,11 @@ impl OperationKind {
             OperationKind::ShutDown => "shut_down",
             OperationKind::Register => "register",
             OperationKind::Remove => "remove",
+            OperationKind::Enable => "enable",
+            OperationKind::Disable => "disable",
+            OperationKind::Rollback => "rollback",
+            OperationKind::Update => "update",
+            OperationKind::Reload => "reload",
             OperationKind::Prepare => names::span::PREPARE,
             OperationKind::Storage => "storage",
             OperationKind::Hook => "hook",

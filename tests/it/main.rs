@@ -13,6 +13,7 @@ mod http;
 mod manifest;
 mod one_trace;
 mod pool;
+mod registry;
 mod services;
 mod supervision;
 mod support;

@@ -1,9 +1,12 @@
 //! The example plugins, carried in the binary.
 
+use std::sync::Arc;
+
 use rust_embed::RustEmbed;
 
 use crate::app::failure::Failure;
 use crate::host::Host;
+use crate::model::lifecycle::Actor;
 
 #[derive(RustEmbed)]
 #[folder = "plugins/"]
@@ -11,8 +14,8 @@ use crate::host::Host;
 #[exclude = "*.zip"]
 struct Files;
 
-/// Registers all of them as anybody would: from folders. Blocks on the disk.
-pub fn register(host: &Host) -> Result<(), Failure> {
+/// Registers all of them as anybody would: from folders.
+pub async fn register(host: &Arc<Host>) -> Result<(), Failure> {
     let cannot =
         |error: std::io::Error| Failure::internal(format!("the example plugins cannot be unpacked: {error}"));
     let folder = tempfile::tempdir().map_err(cannot)?;
@@ -27,7 +30,7 @@ pub fn register(host: &Host) -> Result<(), Failure> {
         std::fs::read_dir(folder.path()).map_err(cannot)?.flatten().map(|entry| entry.path()).collect();
     plugins.sort();
     for plugin in plugins {
-        host.register_path(&plugin)?;
+        host.register_path(&plugin, Actor::new("demo")).await?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::connect;
 use super::failure::Failure;
 use super::output::{self, Paint, Style};
 use super::serve::{Server, bind, stop_signal};
-use crate::config::{ListenAddress, Settings};
+use crate::config::{Flags, ListenAddress, Settings};
 use crate::host::Host;
 use crate::model::invocation::{Invocation, Origin};
 use crate::pipeline::Output;
@@ -37,20 +37,23 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// So many ports after the usual one are tried when it is taken.
 const PORTS_TRIED: u16 = 50;
 
-pub async fn command(global: &Global, demo: &Demo, mut settings: Settings) -> Result<(), Failure> {
+pub async fn command(
+    global: &Global,
+    demo: &Demo,
+    mut settings: Settings,
+    flags: Flags,
+) -> Result<(), Failure> {
     let quiet = global.json;
     let listener = listen(&mut settings, demo.listen.listen.is_some(), quiet).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
-    let server = Server::start(settings.clone(), listener, logs.clone()).await?;
+    let mut server = Server::start(settings.clone(), flags, listener, logs.clone()).await?;
     server.announce(global.json)?;
     let host = server.runner.host.clone();
     let (url, duration) = (server.url.clone(), demo.duration);
     let progress = Progress::new(quiet || (logs == LogTarget::Stdout && std::io::stdout().is_terminal()));
 
     progress.say("registering the example plugins");
-    let registering = host.clone();
-    let registered = tokio::task::spawn_blocking(move || examples::register(&registering)).await;
-    registered.map_err(|_| Failure::internal("registering the example plugins panicked"))??;
+    examples::register(&host).await?;
     server.deploy().await?;
     let upstream = upstream::start().await?;
 

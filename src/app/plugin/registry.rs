@@ -1,46 +1,22 @@
-//! Registered plugins: register, list, show, remove, against a server or in this process.
+//! Registered plugins: list and show, against a server or in this process.
 
-use std::io::Cursor;
-use std::path::Path;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::files;
 use crate::app::cli::Global;
 use crate::app::connect::{Need, connect};
 use crate::app::failure::Failure;
 use crate::app::invoke::escaped;
 use crate::app::output::{self, Bounds, Cell, Column, Line, Paint, Style, Table, printable};
-use crate::app::target::Target;
 use crate::config::Settings;
-use crate::package::Package;
 
 const DESCRIPTION_CHARACTERS_MAX: usize = 200;
 /// What one list holds at most.
 const LIST_MAX: usize = 1000;
+/// So many steps of a plugin's history are shown to people.
+const HISTORY_SHOWN: usize = 10;
 const SCHEMA_BOUNDS: Bounds = Bounds { lines: 60, characters: 200 };
-
-pub async fn register(global: &Global, path: &Path, settings: &Settings) -> Result<(), Failure> {
-    // Here first: mistakes are then shown with their source.
-    let package = Package::load(path)?;
-    let mut zip = Cursor::new(Vec::new());
-    package.write_zip(&mut zip)?;
-    if !global.json {
-        files::remarks(&package);
-    }
-    let target = connect(global, settings, Need::Host)?;
-    let registered = async {
-        let answer = target.send(Method::POST, "/v1/plugins", Some(Bytes::from(zip.into_inner()))).await?;
-        let document = answer.json().await?;
-        if global.json { output::print_json(&document) } else { output::print(&registered_text(&document)) }
-    }
-    .await;
-    target.finish().await;
-    registered
-}
 
 pub async fn list(global: &Global, settings: &Settings) -> Result<(), Failure> {
     let target = connect(global, settings, Need::Host)?;
@@ -50,6 +26,11 @@ pub async fn list(global: &Global, settings: &Settings) -> Result<(), Failure> {
             return output::print_json(&document);
         }
         let items = document["items"].as_array().map_or(&[][..], Vec::as_slice);
+        for refused in document["refused"].as_array().into_iter().flatten() {
+            let path = text(refused, "path");
+            let message = output::printable_lines(refused["message"].as_str().unwrap_or_default());
+            output::note(&format!("not registered: {path}: {}", message.replace('\n', "\n    ")));
+        }
         if items.is_empty() {
             output::note("no plugins yet; spanglass plugin register PATH makes one callable");
             return Ok(());
@@ -76,59 +57,12 @@ pub async fn show(global: &Global, target_text: &str, settings: &Settings) -> Re
     shown
 }
 
-pub async fn remove(global: &Global, target_text: &str, settings: &Settings) -> Result<(), Failure> {
-    let target = connect(global, settings, Need::Host)?;
-    let removed = async {
-        let (name, version) = match target_text.split_once('@') {
-            Some((name, version)) => (name, version.to_owned()),
-            None => (target_text, only_version(&target, target_text).await?),
-        };
-        target.send(Method::DELETE, &path_of(&format!("{name}@{version}")), None).await?.json().await?;
-        if global.json {
-            return output::print_json(&json!({"name": name, "version": version, "removed": true}));
-        }
-        output::print(&format!("removed {} {}\n", printable(name), printable(&version)))
-    }
-    .await;
-    target.finish().await;
-    removed
-}
-
-/// The version to remove when none is named: there must be no doubt.
-async fn only_version(target: &Target, name: &str) -> Result<String, Failure> {
-    let document = target.get(&path_of(name)).await?;
-    let versions: Vec<&str> =
-        document["versions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match versions.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        several => {
-            let message =
-                format!("{} has several versions: {}", printable(name), printable(&several.join(", ")));
-            Err(Failure::usage(message)
-                .help(format!("name one: spanglass plugin remove {}@VERSION", printable(name))))
-        }
-    }
-}
-
 /// The route of `NAME` or `NAME@VERSION`.
-fn path_of(target: &str) -> String {
+pub(super) fn path_of(target: &str) -> String {
     match target.split_once('@') {
         Some((name, version)) => format!("/v1/plugins/{}/versions/{}", escaped(name), escaped(version)),
         None => format!("/v1/plugins/{}", escaped(target)),
     }
-}
-
-fn registered_text(document: &Value) -> String {
-    let style = Style::stdout();
-    let (name, version) = (text(document, "name"), text(document, "version"));
-    let word = if document["created"] == false { "already registered" } else { "registered" };
-    let mut out =
-        format!("{} {name} {version}  {}\n", style.paint(Paint::Good, word), text(document, "digest"));
-    if let Some(cause) = document["cause"].as_str() {
-        let line = format!("it cannot be called yet: {}", printable(cause));
-        out += &format!("{} {line}\n", style.paint(Paint::Warning, style.glyph("!", "!")));
-    }
-    out
 }
 
 fn table(items: &[Value]) -> Table {
@@ -197,6 +131,8 @@ fn details(document: &Value, style: &Style) -> String {
                 output::brief(limits, style, DESCRIPTION_CHARACTERS_MAX)
             },
         ),
+        ("needs", dependencies(document)),
+        ("found in", text(document, "origin")),
         ("digest", text(document, "digest")),
         ("registered", format!("{registered} ({})", output::ago(&registered, SystemTime::now()))),
     ];
@@ -217,6 +153,7 @@ fn details(document: &Value, style: &Style) -> String {
             );
         }
     }
+    out += &history(document, style);
     if let Some(example) = document["examples"].as_array().and_then(|examples| examples.first()) {
         let call = format!(
             "spanglass invoke {} --input {}",
@@ -228,17 +165,57 @@ fn details(document: &Value, style: &Style) -> String {
     out
 }
 
+fn dependencies(document: &Value) -> String {
+    let dependency = |one: &Value| {
+        let optional = if one["required"] == false { " (optional)" } else { "" };
+        format!("{} {}{optional}", text(one, "name"), text(one, "version"))
+    };
+    document["dependencies"].as_array().into_iter().flatten().map(dependency).collect::<Vec<_>>().join(", ")
+}
+
+/// What happened last, newest first.
+fn history(document: &Value, style: &Style) -> String {
+    let Some(history) = document["history"].as_array().filter(|history| !history.is_empty()) else {
+        return String::new();
+    };
+    let columns = vec![
+        Column::left("WHEN"),
+        Column::left("VERSION"),
+        Column::left("STEP"),
+        Column::left("BY"),
+        Column::elastic("WHY"),
+    ];
+    let mut table = Table::new(columns);
+    for step in history.iter().take(HISTORY_SHOWN) {
+        let (from, to) = (text(step, "from"), text(step, "to"));
+        let what = if from == to { to } else { format!("{from} {} {to}", style.glyph("→", "->")) };
+        let why = [text(step, "cause"), text(step, "reason")];
+        let why: Vec<_> = why.into_iter().filter(|why| !why.is_empty()).collect();
+        let when = output::ago(&text(step, "at"), SystemTime::now());
+        table.push(vec![
+            when.into(),
+            text(step, "version").into(),
+            what.into(),
+            text(step, "by").into(),
+            why.join("; ").into(),
+        ]);
+    }
+    format!("{}\n{}", style.paint(Paint::Strong, "history"), table.render(style))
+}
+
 /// A document as one word of a shell.
 fn shell_quoted(value: &Value) -> String {
     format!("'{}'", printable(&value.to_string()).replace('\'', "'\\''"))
 }
 
-fn text(document: &Value, member: &str) -> String {
+pub(super) fn text(document: &Value, member: &str) -> String {
     printable(document[member].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,6 @@
 //! `ctx.services.call`: one plugin calls another. The call goes through the front door like any other, with
 //! an id and a row in the ledger of its own; its root span stands under a span of the caller's trace.
 
-use semver::VersionReq;
 use serde_json::Map;
 
 use crate::model::guest::{GuestAnswer, GuestCallError, PluginCall};
@@ -15,16 +14,14 @@ use crate::pipeline::GuestContext;
 use crate::runtimes::BoxFuture;
 use crate::telemetry::names::{attribute, span};
 
-/// Which versions of `dependency` a plugin's calls may go to; `None`: it has not declared it.
-pub fn dependency_range<'m>(manifest: &'m Manifest, dependency: &str) -> Option<&'m VersionReq> {
-    let declared = manifest.dependencies.iter().find(|declared| declared.name.as_str() == dependency);
-    declared.map(|declared| &declared.version)
-}
-
 pub(super) fn answer(call: PluginCall, context: GuestContext) -> BoxFuture<'static, GuestAnswer> {
     Box::pin(async move {
-        let range = dependency_range(&context.plugin.manifest, &call.plugin).cloned();
-        let range = range.ok_or_else(|| undeclared(&context.plugin.manifest, &call.plugin))?;
+        let caller = &context.plugin.manifest;
+        if !caller.dependencies.iter().any(|declared| declared.name.as_str() == call.plugin) {
+            return Err(undeclared(caller, &call.plugin));
+        }
+        let range = context.door.dependency_range(caller, &call.plugin);
+        let range = range.ok_or_else(|| absent(caller, &call.plugin))?;
         let lineage = context.lineage.descend();
         let lineage = lineage.map_err(|error| GuestCallError::new("refused", error.to_string()))?;
         let parent_id = call.parent_id.unwrap_or(context.execute_id);
@@ -77,4 +74,10 @@ fn undeclared(caller: &Manifest, asked: &str) -> GuestCallError {
          dependencies in its manifest"
     );
     GuestCallError::new(ErrorKind::Forbidden.as_str(), message)
+}
+
+fn absent(caller: &Manifest, asked: &str) -> GuestCallError {
+    let (name, version) = (&caller.name, &caller.version);
+    let message = format!("{name} {version} has no version of {asked} to call: none fits what it declares");
+    GuestCallError::new(ErrorKind::NotFound.as_str(), message)
 }

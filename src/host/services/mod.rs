@@ -19,7 +19,6 @@ mod http;
 mod key_value;
 mod stub;
 
-pub use call::dependency_range;
 pub use stub::StubServices;
 
 use http::Http;
