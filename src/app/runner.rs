@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use crate::api::Looking;
 use crate::config;
-use crate::host::services::HttpServices;
+use crate::host::services::LiveServices;
 use crate::host::{Host, Parts};
 use crate::pipeline::GuestServices;
 use crate::runtimes::python::{PythonRuntime, PythonSettings};
@@ -38,12 +38,13 @@ pub enum Keep {
 pub struct Options {
     pub keep: Keep,
     pub logs: LogTarget,
-    pub services: Arc<dyn GuestServices>,
+    /// In place of those of a serving host.
+    pub services: Option<Arc<dyn GuestServices>>,
 }
 
 impl Options {
     pub fn new(keep: Keep, logs: LogTarget) -> Options {
-        Options { keep, logs, services: Arc::new(HttpServices::default()) }
+        Options { keep, logs, services: None }
     }
 }
 
@@ -72,12 +73,14 @@ impl Runner {
         };
         let telemetry = start_telemetry(options.logs, ledger.as_deref())?;
         let python = python(data_dir, &telemetry)?;
+        let live = || Arc::new(LiveServices::new(store.clone()));
+        let services = options.services.unwrap_or_else(|| live());
         let host = Host::new(Parts {
             telemetry,
             store,
             ledger: ledger.clone(),
             runtimes: vec![Arc::new(python)],
-            services: options.services,
+            services,
             settings: settings.host.clone(),
         });
         Ok(Runner { host: Arc::new(host), ledger, data_dir: data_dir.clone() })

@@ -39,7 +39,7 @@ impl Trial {
         package.unpack_into(&unpacked)?;
         let stubs = Arc::new(StubServices::default());
         let logs = super::connect::logs(settings, LogTarget::Off);
-        let options = Options { services: stubs.clone(), ..Options::new(Keep::Ledger, logs) };
+        let options = Options { services: Some(stubs.clone()), ..Options::new(Keep::Ledger, logs) };
         let runner = Runner::start(settings, options)?;
         let plugin = package.manifest.name.shared();
         runner.host.deploy_transient(package.manifest.clone(), unpacked, Convention::Plugin)?;

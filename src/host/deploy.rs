@@ -14,6 +14,7 @@ use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::CalledPlugin;
+use crate::pipeline::circuit::Circuits;
 use crate::pipeline::mask::Mask;
 use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
@@ -182,6 +183,7 @@ impl Host {
             input_schema: compile(manifest.input_schema.as_ref())?,
             output_schema: compile(manifest.output_schema.as_ref())?,
             capture_bytes_max: if capture.mode == CaptureMode::None { 0 } else { capture.bytes_max },
+            circuits: Circuits::new(manifest.breaker.clone()),
             manifest: manifest.clone(),
             mask,
         });

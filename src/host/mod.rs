@@ -1,6 +1,6 @@
 //! The front door. Every call, wherever it comes from, enters by [`Host::begin`] and ends in [`Begun::run`];
 //! every version comes in by `register.rs`. `stack.rs` orders the policies, `deploy.rs` builds a
-//! deployment, `services.rs` answers guests.
+//! deployment, `services/` answers guests.
 //!
 //! This room must never know how a call arrived (HTTP is `api`) nor how a runtime talks to its workers.
 
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
@@ -21,11 +22,12 @@ use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
 use crate::model::kind::ErrorKind;
 use crate::model::limits::Limits;
 use crate::model::trace_context::TraceContext;
+use crate::package::manifest::Manifest;
 use crate::pipeline::deadline::Deadline;
-use crate::pipeline::{Call, GuestServices, Output, Reply};
+use crate::pipeline::{Call, Door, GuestServices, Output, Reply};
 use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry};
-use crate::runtimes::Runtime;
+use crate::runtimes::{BoxFuture, Runtime};
 use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
@@ -235,6 +237,17 @@ impl Host {
     }
 }
 
+impl Door for Host {
+    fn dependency_range(&self, caller: &Manifest, dependency: &str) -> Option<VersionReq> {
+        Host::dependency_range(self, caller, dependency)
+    }
+
+    fn enter(self: Arc<Self>, invocation: Invocation) -> (InvocationId, BoxFuture<'static, Completed>) {
+        let begun = self.begin(invocation);
+        (begun.invocation_id(), Box::pin(begun.run(Output::whole())))
+    }
+}
+
 /// A call that has its ids and has not run yet.
 pub struct Begun {
     host: Arc<Host>,
@@ -277,6 +290,7 @@ impl Begun {
             recording,
             output,
             services: host.services.clone(),
+            door: host.clone(),
             attempt: None,
             usage: Usage::default(),
             kept_chunks: Default::default(),

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::ids::SpanId;
+use super::ids::{InvocationId, SpanId};
 
 /// Where a log line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,9 +126,11 @@ pub struct GuestMetric {
 }
 
 /// Something a plugin asks of the host during a call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum GuestCall {
     Http(HttpRequest),
+    KeyValue(KeyValueRequest),
+    Plugin(PluginCall),
 }
 
 /// `ctx.services.http`: the host makes the request, so that its span, retries and limits are the host's.
@@ -142,12 +145,65 @@ pub struct HttpRequest {
     pub parent_id: Option<SpanId>,
 }
 
-/// The host's answer to a [`GuestCall`] and the spans it cost.
+/// `ctx.services.kv`: one operation on what the plugin keeps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GuestAnswer {
-    pub output: Result<Value, GuestCallError>,
-    pub spans: Vec<GuestSpan>,
+pub struct KeyValueRequest {
+    pub operation: KeyValueOperation,
+    pub parent_id: Option<SpanId>,
 }
+
+/// Values are JSON texts. `if_revision`: only if the key is still at that revision, 0 if it is not there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyValueOperation {
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: String,
+        time_to_live: Option<Duration>,
+        if_revision: Option<u64>,
+    },
+    Delete {
+        key: String,
+        if_revision: Option<u64>,
+    },
+    /// A page of the keys that begin with `prefix` and come after `after`, in the order of their bytes.
+    Keys {
+        prefix: String,
+        after: Option<String>,
+    },
+    /// Adds to an integer; a key that is not there counts as 0.
+    Increment {
+        key: String,
+        by: i64,
+    },
+}
+
+impl KeyValueOperation {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            KeyValueOperation::Get { .. } => "get",
+            KeyValueOperation::Set { .. } => "set",
+            KeyValueOperation::Delete { .. } => "delete",
+            KeyValueOperation::Keys { .. } => "keys",
+            KeyValueOperation::Increment { .. } => "increment",
+        }
+    }
+}
+
+/// `ctx.services.call`: one plugin calls another.
+#[derive(Clone, Debug)]
+pub struct PluginCall {
+    pub plugin: String,
+    pub action: Option<String>,
+    pub input: Arc<RawValue>,
+    pub timeout: Option<Duration>,
+    pub parent_id: Option<SpanId>,
+}
+
+/// The host's answer to a [`GuestCall`]: any JSON.
+pub type GuestAnswer = Result<Arc<RawValue>, GuestCallError>;
 
 /// What the plugin sees as an exception: `kind` is a short word such as `timeout`, `connect`, `refused`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -155,6 +211,14 @@ pub struct GuestAnswer {
 pub struct GuestCallError {
     pub kind: &'static str,
     pub message: String,
+    /// The invocation that failed, if it was one.
+    pub invocation_id: Option<InvocationId>,
+}
+
+impl GuestCallError {
+    pub fn new(kind: &'static str, message: impl Into<String>) -> GuestCallError {
+        GuestCallError { kind, message: message.into(), invocation_id: None }
+    }
 }
 
 /// A secret's value: prints as `***` wherever it might slip out.

@@ -1,6 +1,7 @@
 //! What a caller asks for and what he gets back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use semver::VersionReq;
@@ -25,6 +26,7 @@ pub struct Invocation {
     pub timeout: Option<Duration>,
     pub parent: Option<TraceContext>,
     pub origin: Origin,
+    pub lineage: Lineage,
 }
 
 impl Invocation {
@@ -38,8 +40,43 @@ impl Invocation {
             timeout: None,
             parent: None,
             origin,
+            lineage: Lineage::default(),
         }
     }
+}
+
+/// Where a call stands among those that plugins make of each other: how many stand above it, and how many
+/// all of them together have made, whatever became of them.
+#[derive(Clone, Debug, Default)]
+pub struct Lineage {
+    depth: u32,
+    calls: Arc<AtomicU32>,
+}
+
+impl Lineage {
+    /// Calls of one plugin by another that may stand above each other.
+    pub const DEPTH_MAX: u32 = 8;
+    /// Calls that one caller's call may lead to, in all, retries included.
+    pub const CALLS_MAX: u32 = 256;
+
+    /// The place of one more call, made from within this one.
+    pub fn descend(&self) -> Result<Lineage, TooManyCalls> {
+        if self.depth >= Lineage::DEPTH_MAX {
+            return Err(TooManyCalls::Deep);
+        }
+        let one_more = |calls: u32| (calls < Lineage::CALLS_MAX).then_some(calls + 1);
+        let counted = self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.map_err(|_| TooManyCalls::Wide)?;
+        Ok(Lineage { depth: self.depth + 1, calls: self.calls.clone() })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooManyCalls {
+    #[error("plugins call each other {} deep, which is the most there may be", Lineage::DEPTH_MAX)]
+    Deep,
+    #[error("one call has led to {} calls of plugins, which is the most there may be", Lineage::CALLS_MAX)]
+    Wide,
 }
 
 /// Whether a call came over the network (its root span is of kind SERVER) or from inside.
@@ -82,4 +119,24 @@ pub struct Meta {
 pub struct Completed {
     pub meta: Meta,
     pub result: Result<Option<Arc<RawValue>>, InvokeError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_leads_to_so_many_others_and_no_more() {
+        let mut deepest = Lineage::default();
+        for _ in 0..Lineage::DEPTH_MAX {
+            deepest = deepest.descend().unwrap();
+        }
+        assert_eq!(deepest.descend().unwrap_err(), TooManyCalls::Deep);
+        let first = Lineage::default();
+        let child = first.descend().unwrap();
+        for _ in 1..Lineage::CALLS_MAX {
+            child.descend().unwrap();
+        }
+        assert_eq!(first.descend().unwrap_err(), TooManyCalls::Wide, "all of them count together");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::service_spans::ServiceSpans;
 use super::{BoxFuture, Call, GuestContext, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan};
@@ -60,7 +61,9 @@ impl Policy for Execute {
             let mut lease = self.instance(call).await?;
             let span = call.recording.open(span::EXECUTE, call.attempt_span());
             let request = request_for(call, span);
-            let ended = lease.call(request, &mut CallGuest { call, span }).await;
+            let mut guest = CallGuest { call, span, service_spans: ServiceSpans::default() };
+            let ended = lease.call(request, &mut guest).await;
+            drop(guest);
             let ended = ended.map_err(|error| call.plugin.mask.error(error));
             match &ended {
                 Ok(_) => call.recording.close(span),
@@ -92,6 +95,23 @@ fn request_for(call: &Call, execute: SpanRef) -> CallRequest {
 struct CallGuest<'c> {
     call: &'c mut Call,
     span: SpanRef,
+    service_spans: ServiceSpans,
+}
+
+impl CallGuest<'_> {
+    fn adopt_service_spans(&mut self) {
+        for span in self.service_spans.take() {
+            let span = self.call.plugin.mask.span(span);
+            self.call.recording.service_span(self.span, span);
+        }
+    }
+}
+
+/// The questions that were open have been given up before: whoever asks them borrows the guest.
+impl Drop for CallGuest<'_> {
+    fn drop(&mut self) {
+        self.adopt_service_spans();
+    }
 }
 
 impl Guest for CallGuest<'_> {
@@ -114,14 +134,19 @@ impl Guest for CallGuest<'_> {
     }
 
     fn ask(&mut self, question: GuestCall) -> BoxFuture<'static, GuestAnswer> {
+        self.adopt_service_spans();
         let parent = self.call.invocation.parent.as_ref();
         let context = GuestContext {
+            plugin: self.call.plugin.clone(),
             trace_id: self.call.recording.trace_id(),
-            parent_id: self.execute_span(),
+            execute_id: self.execute_span(),
             trace_flags: self.call.recording.flags(),
             tracestate: parent.and_then(|parent| parent.tracestate.clone()),
             baggage: parent.and_then(|parent| parent.baggage.clone()),
             left: self.call.time_left(),
+            lineage: self.call.invocation.lineage.clone(),
+            door: self.call.door.clone(),
+            spans: self.service_spans.clone(),
         };
         self.call.services.answer(question, context)
     }

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall};
-use crate::model::ids::{SpanId, TraceId};
-use crate::model::invocation::{Invocation, Usage};
+use crate::model::ids::{InvocationId, SpanId, TraceId};
+use crate::model::invocation::{Completed, Invocation, Lineage, Usage};
 use crate::model::kind::ErrorKind;
 use crate::package::manifest::Manifest;
 use crate::package::schema::Schema;
@@ -24,15 +25,19 @@ use crate::telemetry::{Recording, SpanRef};
 pub mod admission;
 pub mod attempt;
 pub mod breaker;
+pub mod circuit;
 pub mod concurrency;
 pub mod deadline;
 pub mod execute;
 pub mod mask;
 pub mod retry;
+pub mod service_spans;
 pub mod validate;
 
+use circuit::Circuits;
 use deadline::{Deadline, Paused};
 use mask::Mask;
+use service_spans::ServiceSpans;
 use validate::KeptChunks;
 
 /// One invocation on its way through the stack.
@@ -43,6 +48,7 @@ pub struct Call {
     pub deadline: Arc<Deadline>,
     pub output: Output,
     pub services: Arc<dyn GuestServices>,
+    pub door: Arc<dyn Door>,
     /// The running attempt: its number, from 1, and its span. `None` before the first.
     pub attempt: Option<Attempt>,
     pub usage: Usage,
@@ -95,6 +101,8 @@ pub struct CalledPlugin {
     pub capture_bytes_max: usize,
     /// The values of the plugin's secrets, to be taken out of what it says.
     pub mask: Mask,
+    /// Of the hosts that it calls over HTTP.
+    pub circuits: Circuits,
 }
 
 /// Where the output goes.
@@ -154,22 +162,37 @@ pub enum Reply {
     Streamed,
 }
 
-/// Answers what a plugin asks of the host while it runs; `host/services.rs` in earnest, stubs in examples.
+/// Answers what a plugin asks of the host while it runs; `host/services/` in earnest, stubs in examples.
 pub trait GuestServices: Send + Sync {
-    /// The answer's spans are finished when the future is. Must be bounded in time by `context.left`.
+    /// Must be bounded in time by `context.left`. May be dropped at any await: the call is over.
     fn answer(&self, call: GuestCall, context: GuestContext) -> BoxFuture<'static, GuestAnswer>;
 }
 
+/// The front door, for calls that a plugin makes while it runs.
+pub trait Door: Send + Sync {
+    /// Which versions of a declared dependency a plugin's calls go to; `None`: there is none that it could use.
+    fn dependency_range(&self, caller: &Manifest, dependency: &str) -> Option<VersionReq>;
+
+    /// Called once for each such call. Dropping the future is how the caller leaves.
+    fn enter(self: Arc<Self>, invocation: Invocation) -> (InvocationId, BoxFuture<'static, Completed>);
+}
+
 /// On whose behalf the host acts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GuestContext {
+    pub plugin: Arc<CalledPlugin>,
     pub trace_id: TraceId,
-    pub parent_id: SpanId,
+    /// The caller's `execute` span.
+    pub execute_id: SpanId,
     pub trace_flags: u8,
     pub tracestate: Option<Arc<str>>,
     pub baggage: Option<Arc<str>>,
     /// What is left of the call's time.
     pub left: Duration,
+    pub lineage: Lineage,
+    pub door: Arc<dyn Door>,
+    /// Takes the spans that the answer costs.
+    pub spans: ServiceSpans,
 }
 
 /// One concern around a call.

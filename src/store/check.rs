@@ -19,6 +19,7 @@ const LEDGER_TIME_MAX: Duration = Duration::from_secs(120);
 pub struct Check {
     pub registry: FileCheck,
     pub ledger: FileCheck,
+    pub kv: FileCheck,
     /// `None`: there is no ledger, or it can't be read.
     pub ledger_counts: Option<LedgerCounts>,
     pub registrations: usize,
@@ -55,6 +56,8 @@ pub fn check(folder: &DataFolder) -> Check {
         .unwrap_or_default();
     let mut ledger = FileCheck::of(&folder.ledger());
     let ledger_counts = ledger.run(|| Reader::new(folder).time_max(LEDGER_TIME_MAX).check());
+    let mut kv = FileCheck::of(&folder.kv());
+    kv.run(|| Ok((super::kv::check(&folder.kv())?, ())));
     let packages = Packages::list_in(&folder.packages()).unwrap_or_default();
     let kept = |digest: &Digest| packages.iter().any(|package| package.digest == *digest);
     let named = |digest: &Digest| registrations.iter().any(|registration| registration.digest == *digest);
@@ -69,6 +72,7 @@ pub fn check(folder: &DataFolder) -> Check {
         packages: packages.len(),
         registry,
         ledger,
+        kv,
         ledger_counts,
         available_bytes: folder.available_bytes().ok(),
         write_problem: folder.probe_write().err().map(|error| error.to_string()),

@@ -91,6 +91,14 @@ pub(super) fn schema_version_of(path: &Path) -> Option<i64> {
     schema_version(&connection).ok()
 }
 
+/// A new one that no file keeps; `name` stands for it in errors.
+pub(super) fn open_in_memory(name: &Path, schema: &Schema) -> Result<Connection, Error> {
+    let engine = Error::engine(name);
+    let mut connection = Connection::open_in_memory().map_err(&engine)?;
+    migrate(&mut connection, schema).map_err(&engine)?;
+    Ok(connection)
+}
+
 pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }

@@ -34,6 +34,10 @@ impl DataFolder {
         self.path.join("ledger.db")
     }
 
+    pub fn kv(&self) -> PathBuf {
+        self.path.join("kv.db")
+    }
+
     pub fn packages(&self) -> PathBuf {
         self.path.join("packages")
     }

@@ -18,6 +18,7 @@ mod check;
 mod database;
 mod error;
 mod folder;
+mod kv;
 mod ledger;
 mod lock_file;
 mod packages;
@@ -28,6 +29,7 @@ pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};
 pub use check::{Check, FileCheck, check};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
+pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
 pub use ledger::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
     LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
@@ -43,6 +45,7 @@ use registry::Registry;
 pub struct Store {
     registry: Registry,
     packages: Packages,
+    kv: KeyValueStore,
     /// Last: the folder is given up after its files are closed.
     lock: Arc<Lock>,
 }
@@ -55,11 +58,17 @@ impl Store {
         backup::finish(lock.folder())?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
-        Ok(Store { registry, packages, lock: Arc::new(lock) })
+        let kv = KeyValueStore::open(&lock.folder().kv())?;
+        Ok(Store { registry, packages, kv, lock: Arc::new(lock) })
     }
 
     pub fn folder(&self) -> &DataFolder {
         self.lock.folder()
+    }
+
+    /// What plugins keep.
+    pub fn kv(&self) -> &KeyValueStore {
+        &self.kv
     }
 
     /// Keeps a package: `unpack` fills the folder that it is given. Durable when it returns; with a digest

@@ -137,6 +137,17 @@ fn a_damaged_registry_is_said_and_not_replaced() {
 }
 
 #[test]
+fn damaged_values_are_said_and_not_replaced() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(Store::open(temp.path(), PATIENCE).unwrap());
+    let folder = DataFolder::new(temp.path());
+    assert!(check(&folder).kv.problems.is_empty());
+    fs::write(folder.kv(), vec![0x5a; 16384]).unwrap();
+    assert!(matches!(Store::open(temp.path(), PATIENCE), Err(Error::Corrupt { .. })));
+    assert_eq!(check(&folder).kv.problems.len(), 1);
+}
+
+#[test]
 fn a_full_disk_refuses_a_registration_and_keeps_the_others() {
     let Some(disk) = super::testing::TinyDisk::mount(512) else { return };
     let store = Store::open(disk.path(), PATIENCE).unwrap();

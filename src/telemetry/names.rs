@@ -132,6 +132,8 @@ pub mod span {
     pub const VALIDATE_OUTPUT: &str = "validate_output";
     /// `call {plugin}`: one plugin calls another.
     pub const CALL_PREFIX: &str = "call ";
+    /// `kv {operation}`: a plugin reads or changes what it keeps.
+    pub const KEY_VALUE_PREFIX: &str = "kv ";
 }
 
 /// Keys of attributes, on spans and log records alike.
@@ -165,6 +167,18 @@ pub mod attribute {
     pub const EXCEPTION_TYPE: &str = "exception.type";
     pub const EXCEPTION_MESSAGE: &str = "exception.message";
     pub const EXCEPTION_STACKTRACE: &str = "exception.stacktrace";
+    /// Of a `call {plugin}` span: whom it called. The ids of the span itself are the caller's.
+    pub const CALLEE_NAME: &str = "spanglass.callee.plugin.name";
+    pub const CALLEE_VERSION: &str = "spanglass.callee.plugin.version";
+    pub const CALLEE_ACTION: &str = "spanglass.callee.action";
+    pub const CALLEE_INVOCATION_ID: &str = "spanglass.callee.invocation.id";
+    /// Semantic conventions for databases: system, namespace (the plugin), operation, keys of an answer.
+    pub const DB_SYSTEM: &str = "db.system.name";
+    pub const DB_NAMESPACE: &str = "db.namespace";
+    pub const DB_OPERATION: &str = "db.operation.name";
+    pub const DB_RETURNED_ROWS: &str = "db.response.returned_rows";
+    /// Share of failed tries at which a circuit opened.
+    pub const FAILURE_RATIO: &str = "failure_ratio";
     /// What a plugin may not set: it would speak in the host's name.
     pub const RESERVED_PREFIXES: &[&str] = &["spanglass.", "sampling."];
 }

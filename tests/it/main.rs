@@ -19,6 +19,7 @@ mod pool;
 mod registry;
 mod reload;
 mod rewrite;
+mod services;
 mod supervision;
 mod support;
 mod worker;

@@ -89,7 +89,7 @@ pub async fn store(settings: &Settings) -> Check {
     let Some(found) = blocking(STORE_MAX, move || store::check(&folder)).await else {
         return too_slow(NAME, STORE_MAX);
     };
-    let files = [("registry", &found.registry), ("ledger", &found.ledger)];
+    let files = [("registry", &found.registry), ("ledger", &found.ledger), ("key-value store", &found.kv)];
     let problem = files.into_iter().find_map(|(what, file)| Some((what, &file.path, file.problems.first()?)));
     if let Some((what, path, problem)) = problem {
         // Of another version of this program: the file itself is sound.
@@ -99,7 +99,9 @@ pub async fn store(settings: &Settings) -> Check {
             );
         }
         let help = match what {
-            "ledger" => format!("stop the server, then move it away: mv {path} {path}.damaged"),
+            "ledger" | "key-value store" => {
+                format!("stop the server, then move it away: mv {path} {path}.damaged")
+            }
             _ => format!("restore {shown} from a backup, or register the plugins anew in another --data-dir"),
         };
         return Check::failed(NAME, format!("the {what} is damaged: {problem}")).help(help);
@@ -113,7 +115,7 @@ pub async fn store(settings: &Settings) -> Check {
             .help("register it again: spanglass plugin register PATH");
     }
     let calls = found.ledger_counts.as_ref().map_or(0, |counts| counts.invocations);
-    let size = output::bytes(found.ledger.bytes + found.registry.bytes);
+    let size = output::bytes(found.ledger.bytes + found.registry.bytes + found.kv.bytes);
     let calls = output::count(usize::try_from(calls).unwrap_or(usize::MAX));
     let schema =
         |file: &store::FileCheck| file.schema.map_or_else(|| "-".to_owned(), |schema| schema.to_string());

@@ -106,7 +106,7 @@ class Channel:
         queue = SimpleQueue()
         with self._lock:
             if len(self._waiters) - (None in self._waiters) >= ASKS_MAX:
-                raise RuntimeError("more than %d questions to the host at once" % ASKS_MAX)
+                raise _service_error("refused", "more than %d questions to the host at once" % ASKS_MAX)
             self._seq += 1
             seq = frame["seq"] = self._seq
             self._waiters[seq] = queue
@@ -118,7 +118,7 @@ class Channel:
                 with self._lock:
                     self._waiters.pop(seq, None)
         if not sent:
-            raise ValueError("the request is larger than %d bytes" % self.frame_bytes_max)
+            raise _service_error("refused", "the question is larger than %d bytes" % self.frame_bytes_max)
         return self._wait(seq, queue)
 
     def abandon_asks(self):
@@ -256,6 +256,12 @@ class ServiceError(Exception):
     """A service of the host failed. `kind` is a short word such as `timeout`, `connect` or `refused`."""
 
     kind = "failed"
+    # The invocation that failed, when another plugin was called.
+    invocation_id = None
+
+    @property
+    def message(self):
+        return str(self)
 
 
 class ServiceTimeout(ServiceError, TimeoutError):
@@ -266,7 +272,18 @@ class ServiceUnreachable(ServiceError, ConnectionError):
     pass
 
 
-_SERVICE_ERRORS = {"timeout": ServiceTimeout, "connect": ServiceUnreachable}
+class ServiceConflict(ServiceError):
+    """A key of `ctx.services.kv` is not at the revision that was expected."""
+
+
+_SERVICE_ERRORS = {"timeout": ServiceTimeout, "connect": ServiceUnreachable, "conflict": ServiceConflict}
+
+
+def _service_error(kind, message, invocation_id=None):
+    error = _SERVICE_ERRORS.get(kind, ServiceError)(message)
+    error.kind = kind
+    error.invocation_id = invocation_id
+    return error
 
 
 class Errors:
@@ -503,12 +520,7 @@ class Http:
         return self.request("HEAD", url, **options)
 
     async def arequest(self, method, url, **options):
-        import asyncio
-        import functools
-        from contextvars import copy_context
-
-        request = functools.partial(copy_context().run, self.request, method, url, **options)
-        return await asyncio.get_running_loop().run_in_executor(None, request)
+        return await _in_thread(self.request, method, url, **options)
 
     async def aget(self, url, **options):
         return await self.arequest("GET", url, **options)
@@ -526,6 +538,92 @@ class Http:
         return await self.arequest("DELETE", url, **options)
 
 
+class KeyValues:
+    """What the plugin keeps: JSON values under keys, on the disk when a method returns. All versions of the
+    plugin share it, and no other plugin sees it. The methods with an `a` in front are for `await`."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call):
+        self._call = call
+
+    def get(self, key, default=None):
+        entry = self._ask("get", {"key": key})
+        return default if entry is None else entry["value"]
+
+    def get_with_revision(self, key, default=None):
+        """The value and its revision, for `if_revision`; 0 for a key that is not there."""
+        entry = self._ask("get", {"key": key})
+        return (default, 0) if entry is None else (entry["value"], entry["revision"])
+
+    def set(self, key, value, ttl=None, *, if_revision=None):
+        """Returns the new revision. `ttl`: seconds until it is forgotten. `if_revision`: only if the key is
+        still at that revision, else `Conflict`; 0: only if it is not there."""
+        args = {"key": key, "value": value}
+        if ttl is not None:
+            ttl = float(ttl)
+            if not 0 < ttl < float("inf"):
+                raise ValueError("ttl is a number of seconds above 0, not %r" % ttl)
+            args["ttl_ms"] = max(1, int(ttl * 1000))
+        if if_revision is not None:
+            args["if_revision"] = if_revision
+        return self._ask("set", args)["revision"]
+
+    def delete(self, key, *, if_revision=None):
+        """Whether there was something."""
+        args = {"key": key}
+        if if_revision is not None:
+            args["if_revision"] = if_revision
+        return self._ask("delete", args)["deleted"]
+
+    def keys(self, prefix=""):
+        """All keys that begin with `prefix`, sorted."""
+        keys, after = [], None
+        while True:
+            args = {"prefix": prefix}
+            if after is not None:
+                args["after"] = after
+            page = self._ask("keys", args)
+            keys += page["keys"]
+            after = page.get("next")
+            if after is None:
+                return keys
+
+    def increment(self, key, by=1):
+        """Adds to an integer and returns the sum; a key that is not there counts as 0."""
+        return self._ask("increment", {"key": key, "by": by})["value"]
+
+    async def aget(self, key, default=None):
+        return await _in_thread(self.get, key, default)
+
+    async def aget_with_revision(self, key, default=None):
+        return await _in_thread(self.get_with_revision, key, default)
+
+    async def aset(self, key, value, ttl=None, *, if_revision=None):
+        return await _in_thread(self.set, key, value, ttl, if_revision=if_revision)
+
+    async def adelete(self, key, *, if_revision=None):
+        return await _in_thread(self.delete, key, if_revision=if_revision)
+
+    async def akeys(self, prefix=""):
+        return await _in_thread(self.keys, prefix)
+
+    async def aincrement(self, key, by=1):
+        return await _in_thread(self.increment, key, by)
+
+    def _ask(self, op, args):
+        return _ask(self._call, "kv", op, args)
+
+
+async def _in_thread(function, *args, **options):
+    import asyncio
+    import functools
+    from contextvars import copy_context
+
+    work = functools.partial(copy_context().run, function, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
 def _ask(call, service, op, args):
     if call.id is None or call.ended:
         raise ServiceError("services of the host can only be used during a call")
@@ -539,17 +637,31 @@ def _ask(call, service, op, args):
     failure = reply.get("error")
     if failure is None:
         return reply.get("output")
-    error = _SERVICE_ERRORS.get(failure.get("kind"), ServiceError)(failure.get("message"))
-    error.kind = failure.get("kind")
-    raise error
+    raise _service_error(failure.get("kind"), failure.get("message"), failure.get("invocation_id"))
 
 
 class Services:
-    __slots__ = ("http",)
+    __slots__ = ("http", "kv", "_call")
     Error = ServiceError
+    Conflict = ServiceConflict
 
     def __init__(self, call):
+        self._call = call
         self.http = Http(call)
+        self.kv = KeyValues(call)
+
+    def call(self, plugin, input=None, *, action=None, timeout=None):
+        """Calls another plugin, which must be among the manifest's dependencies, and returns its output; of
+        one that streams, the list of its parts. `timeout`: seconds, never more than this call has left."""
+        args = {"plugin": plugin, "input": {} if input is None else input}
+        if action is not None:
+            args["action"] = action
+        if timeout is not None:
+            args["timeout_ms"] = max(1, int(float(timeout) * 1000))
+        return _ask(self._call, "plugin", "call", args)
+
+    async def acall(self, plugin, input=None, *, action=None, timeout=None):
+        return await _in_thread(self.call, plugin, input, action=action, timeout=timeout)
 
 
 class Context:

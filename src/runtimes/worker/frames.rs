@@ -2,16 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::model::guest::{
-    CodeLocation, GuestCall, GuestEvent, GuestLog, GuestMetric, GuestSpan, HttpRequest, LogStream, Severity,
-};
+use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::ids::SpanId;
 use crate::model::text::truncate;
 
@@ -65,7 +62,7 @@ pub enum ToWorker<'a> {
     Reply {
         seq: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        output: Option<&'a Value>,
+        output: Option<&'a RawValue>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<ReplyError<'a>>,
     },
@@ -78,6 +75,9 @@ pub enum ToWorker<'a> {
 pub struct ReplyError<'a> {
     pub kind: &'a str,
     pub message: &'a str,
+    /// The invocation that failed, when another plugin was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocation_id: Option<String>,
 }
 
 /// Appends `frame` with its length.
@@ -298,45 +298,6 @@ impl MetricFrame {
             name: truncated(self.name, NAME_BYTES_MAX),
             value: self.value,
             attributes: bounded(self.attributes),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-pub struct AskFrame {
-    pub service: String,
-    #[serde(default)]
-    pub op: String,
-    parent_id: Option<String>,
-    #[serde(default)]
-    args: Value,
-}
-
-#[derive(Deserialize)]
-struct HttpArgs {
-    method: String,
-    url: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    body: Option<String>,
-    timeout_ms: Option<u64>,
-}
-
-impl AskFrame {
-    pub fn into_call(self) -> Result<GuestCall, String> {
-        match (self.service.as_str(), self.op.as_str()) {
-            ("http", "request") => {
-                let args: HttpArgs = serde_json::from_value(self.args).map_err(|error| error.to_string())?;
-                Ok(GuestCall::Http(HttpRequest {
-                    method: args.method,
-                    url: args.url,
-                    headers: args.headers,
-                    body: args.body,
-                    timeout: args.timeout_ms.map(Duration::from_millis),
-                    parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
-                }))
-            }
-            (service, op) => Err(format!("there is no service {service}.{op}")),
         }
     }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use super::ask::AskFrame;
 use super::capture::Capture;
 use super::dropped;
 use super::frames::{
-    self, AskFrame, FailureFrame, Frame, LogFrame, MetricFrame, ReplyError, SpanFrame, ToWorker, UsageFrame,
+    self, FailureFrame, Frame, LogFrame, MetricFrame, ReplyError, SpanFrame, ToWorker, UsageFrame,
 };
 use super::link::{Broken, Event, Link, OUTPUT_BYTES};
 use crate::model::error::{GuestException, InvokeError};
@@ -127,7 +128,7 @@ impl WorkerInstance {
                     return Err(self.crashed(call.spent(), CLOSED, guest).await);
                 }
                 Next::Exited => return self.died(&mut call, guest).await,
-                Next::Answer(seq, answer) => self.answer(seq, answer, guest),
+                Next::Answer(seq, answer) => self.answer(seq, answer),
             }
         }
     }
@@ -314,19 +315,17 @@ impl WorkerInstance {
             Ok(asked) => return call.asks.push((seq, guest.ask(asked))),
             Err(message) => message,
         };
-        let error = ReplyError { kind: "refused", message: &refusal };
+        let error = ReplyError { kind: "refused", message: &refusal, invocation_id: None };
         frames::encode(self.link.outbox(), &ToWorker::Reply { seq, output: None, error: Some(error) });
         self.link.push();
     }
 
-    fn answer(&mut self, seq: u64, answer: GuestAnswer, guest: &mut dyn Guest) {
-        for span in answer.spans {
-            guest.span(span);
-        }
-        let reply = match &answer.output {
+    fn answer(&mut self, seq: u64, answer: GuestAnswer) {
+        let reply = match &answer {
             Ok(output) => ToWorker::Reply { seq, output: Some(output), error: None },
             Err(error) => {
-                let error = ReplyError { kind: error.kind, message: &error.message };
+                let invocation_id = error.invocation_id.map(|id| id.to_string());
+                let error = ReplyError { kind: error.kind, message: &error.message, invocation_id };
                 ToWorker::Reply { seq, output: None, error: Some(error) }
             }
         };

@@ -2,6 +2,7 @@
 //! Start with `instance.rs`, which runs a call; `link.rs` moves bytes, `frames.rs` gives them meaning,
 //! `capture.rs` makes log lines of what is printed, `start.rs` gets a worker ready.
 
+mod ask;
 mod capture;
 mod frames;
 mod instance;

@@ -31,6 +31,16 @@ impl Recording {
     /// Adopts a span that the plugin closed. It stands under its parent if that is a span of this call, else
     /// under `under`. Its times are clamped into the invocation.
     pub fn guest_span(&mut self, under: SpanRef, span: GuestSpan) {
+        self.adopt(under, span, attribute::RESERVED_PREFIXES);
+    }
+
+    /// Adopts a span that the host made on the plugin's behalf: within the same bounds, since the plugin
+    /// decides how many there are, but its attributes may say what is the host's to say.
+    pub fn service_span(&mut self, under: SpanRef, span: GuestSpan) {
+        self.adopt(under, span, &[]);
+    }
+
+    fn adopt(&mut self, under: SpanRef, span: GuestSpan, refused: &[&str]) {
         let now = self.anchor.offset_ns();
         let host = self.span_id(under);
         let data = self.data.as_mut().expect(ALIVE);
@@ -52,7 +62,7 @@ impl Recording {
         record.error = span.error.as_deref().map(owned);
         let events_kept = span.events.len().min(EVENTS_MAX);
         record.dropped_events = (span.events.len() - events_kept) as u32;
-        let (attributes, cut) = guest_fields(span.attributes, attribute::RESERVED_PREFIXES);
+        let (attributes, cut) = guest_fields(span.attributes, refused);
         record.dropped_attributes = cut;
         let events: Vec<_> = span
             .events
@@ -65,7 +75,7 @@ impl Recording {
             data.push_field(index, key, value);
         }
         for (name, at_ns, attributes) in events {
-            let (attributes, cut) = guest_fields(attributes, attribute::RESERVED_PREFIXES);
+            let (attributes, cut) = guest_fields(attributes, refused);
             data.spans[index].dropped_attributes += cut;
             data.push_event(index, owned(truncate(&name, GUEST_NAME_BYTES_MAX)), at_ns, attributes);
         }

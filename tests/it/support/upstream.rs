@@ -1,17 +1,23 @@
 //! An HTTP server of somebody else, which plugins call.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 
-type Seen = Arc<Mutex<Vec<HeaderMap>>>;
+#[derive(Default)]
+struct Seen {
+    headers: Mutex<Vec<HeaderMap>>,
+    /// 0: 200.
+    status: AtomicU16,
+}
 
-/// Answers everything with 200 and keeps the headers of each request.
+/// Answers everything with 200, unless told otherwise, and keeps the headers of each request.
 pub struct Upstream {
     address: SocketAddr,
-    seen: Seen,
+    seen: Arc<Seen>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -19,7 +25,7 @@ impl Upstream {
     pub async fn start() -> Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Seen::default();
+        let seen = Arc::<Seen>::default();
         let router = axum::Router::new().fallback(answer).with_state(seen.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Upstream { address, seen, serving }
@@ -31,7 +37,11 @@ impl Upstream {
 
     /// The headers of the requests since the last time.
     pub fn take(&self) -> Vec<HeaderMap> {
-        std::mem::take(&mut *self.seen.lock().unwrap())
+        std::mem::take(&mut *self.seen.headers.lock().unwrap())
+    }
+
+    pub fn answer_with(&self, status: u16) {
+        self.seen.status.store(status, Ordering::SeqCst);
     }
 }
 
@@ -41,7 +51,7 @@ impl Drop for Upstream {
     }
 }
 
-async fn answer(State(seen): State<Seen>, headers: HeaderMap) -> (StatusCode, &'static str) {
-    seen.lock().unwrap().push(headers);
-    (StatusCode::OK, "hello")
+async fn answer(State(seen): State<Arc<Seen>>, headers: HeaderMap) -> (StatusCode, &'static str) {
+    seen.headers.lock().unwrap().push(headers);
+    (StatusCode::from_u16(seen.status.load(Ordering::SeqCst)).unwrap_or(StatusCode::OK), "hello")
 }

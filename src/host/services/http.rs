@@ -1,22 +1,27 @@
-//! What guests may ask of the host. Today: HTTP requests. The host makes them, so that each try is a span of
-//! the caller's trace, the trace goes on at the other side, and time, size and repetition are bounded.
+//! `ctx.services.http`: the host makes the requests, so that each try is a span of the caller's trace, the
+//! trace goes on at the other side, and time, size and repetition are bounded. A host that keeps failing is
+//! left alone for a while: each has a circuit, with the settings of the plugin's own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use reqwest::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Response, Url};
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Map, json};
 
-use crate::model::guest::{GuestAnswer, GuestCall, GuestCallError, GuestSpan, HttpRequest};
+use crate::model::guest::{GuestAnswer, GuestCallError, HttpRequest};
+use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
 use crate::model::trace_context::format_traceparent;
-use crate::package::manifest::HttpStub;
-use crate::pipeline::{GuestContext, GuestServices};
+use crate::model::units::format_duration;
+use crate::pipeline::GuestContext;
+use crate::pipeline::circuit::{Change, Circuit, Ending, Passage};
+use crate::pipeline::service_spans::OpenSpan;
 use crate::runtimes::BoxFuture;
-use crate::telemetry::ids;
+use crate::telemetry::names::{attribute, event};
 
 /// One try may take so long unless the plugin says otherwise.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,22 +35,22 @@ const RESPONSE_BYTES_MAX: usize = 8 << 20;
 const URL_BYTES_MAX: usize = 8 << 10;
 const IDLE_PER_HOST_MAX: usize = 8;
 
-/// The services of a serving host.
+/// One client for all plugins.
 #[derive(Default)]
-pub struct HttpServices {
+pub(super) struct Http {
     /// Made at the first request: reading the system's certificates takes a while.
     client: OnceLock<Result<Client, String>>,
 }
 
-impl GuestServices for HttpServices {
-    fn answer(&self, call: GuestCall, context: GuestContext) -> BoxFuture<'static, GuestAnswer> {
-        let GuestCall::Http(request) = call;
+impl Http {
+    pub(super) fn answer(
+        &self,
+        request: HttpRequest,
+        context: GuestContext,
+    ) -> BoxFuture<'static, GuestAnswer> {
         let client = self.client.get_or_init(build_client).clone();
         Box::pin(async move {
-            let client = match client {
-                Ok(client) => client,
-                Err(message) => return refuse("tls", message),
-            };
+            let client = client.map_err(|message| GuestCallError::new("tls", message))?;
             request_with_retries(&client, request, &context).await
         })
     }
@@ -61,51 +66,78 @@ fn build_client() -> Result<Client, String> {
         .map_err(|error| format!("the HTTP client cannot be made: {error}"))
 }
 
-fn refuse(kind: &'static str, message: impl Into<String>) -> GuestAnswer {
-    GuestAnswer { output: Err(GuestCallError { kind, message: message.into() }), spans: Vec::new() }
-}
-
 async fn request_with_retries(client: &Client, request: HttpRequest, context: &GuestContext) -> GuestAnswer {
-    let checked = match Checked::new(&request) {
-        Ok(checked) => checked,
-        Err(message) => return refuse("invalid_request", message),
-    };
+    let checked = Checked::new(&request)?;
+    let circuit = context.plugin.circuits.of(&checked.upstream());
     let until = tokio::time::Instant::now() + context.left;
-    let mut spans = Vec::new();
     let mut wait = RETRY_WAIT;
-    for try_number in 0.. {
+    let mut try_number = 0;
+    loop {
         let left = until.saturating_duration_since(tokio::time::Instant::now());
-        let bound = request.timeout.unwrap_or(TRY_TIMEOUT).min(left);
-        let mut span = checked.begin_span(&request, context, try_number);
+        let asked = request.timeout.unwrap_or(TRY_TIMEOUT);
+        let mut span = checked.open_span(&request, context, try_number);
+        let passage = match circuit.enter(Instant::now()) {
+            Ok(passage) => passage,
+            Err(wait) => return Err(checked.refused(&circuit, wait, span)),
+        };
+        if passage.is_probe() {
+            span.event(event::CIRCUIT_HALF_OPENED, Map::new());
+        }
+        let bound = asked.min(left);
         let sent = tokio::time::timeout(bound, checked.send(client, &request, context, &span)).await;
         let tried = sent.unwrap_or_else(|_| Err(TryError::timeout(bound)));
-        end_span(&mut span, &tried);
-        spans.push(span);
-        let again = try_number < RETRIES && checked.may_repeat(&tried);
-        let asked = tried.as_ref().ok().and_then(|answer| answer.retry_after);
-        let pause = asked.unwrap_or(wait);
+        let opened = book(passage, &tried, bound < asked, &mut span);
+        end_span(span, &tried);
+        let again = try_number < RETRIES && !opened && checked.may_repeat(&tried);
+        let pause = tried.as_ref().ok().and_then(|answer| answer.retry_after).unwrap_or(wait);
         if !again
             || pause > RETRY_WAIT_MAX
             || pause >= until.saturating_duration_since(tokio::time::Instant::now())
         {
-            let output = tried.map(Answered::into_json).map_err(|error| error.seen_by_guest);
-            return GuestAnswer { output, spans };
+            return answer_of(tried);
         }
         tokio::time::sleep(pause).await;
         wait *= 2;
+        try_number += 1;
     }
-    unreachable!("the loop ends by returning")
+}
+
+/// Tells the circuit how a try ended. True: it has opened. `cut`: the call's end made the try's time short,
+/// which says nothing about the other side.
+fn book(passage: Passage, tried: &Result<Answered, TryError>, cut: bool, span: &mut OpenSpan) -> bool {
+    let ending = match tried {
+        Ok(answer) if answer.status >= 500 => Ending::Failed,
+        Ok(_) => Ending::Good,
+        Err(error) if error.blames_upstream && !cut => Ending::Failed,
+        Err(_) => Ending::Neither,
+    };
+    match passage.end(ending) {
+        Some(Change::Opened { failure_ratio }) => {
+            let ratio = (attribute::FAILURE_RATIO.to_owned(), failure_ratio.into());
+            span.event(event::CIRCUIT_OPENED, Map::from_iter([ratio]));
+            true
+        }
+        Some(Change::Closed) => {
+            span.event(event::CIRCUIT_CLOSED, Map::new());
+            false
+        }
+        None => false,
+    }
 }
 
 /// A request whose parts have been looked at.
-struct Checked {
+pub(super) struct Checked {
     method: Method,
     url: Url,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Checked {
-    fn new(request: &HttpRequest) -> Result<Checked, String> {
+    pub(super) fn new(request: &HttpRequest) -> Result<Checked, GuestCallError> {
+        Checked::parse(request).map_err(|message| GuestCallError::new("invalid_request", message))
+    }
+
+    fn parse(request: &HttpRequest) -> Result<Checked, String> {
         let method = Method::from_bytes(request.method.to_ascii_uppercase().as_bytes())
             .map_err(|_| format!("{:?} is no HTTP method", truncate(&request.method, 32)))?;
         if request.url.len() > URL_BYTES_MAX {
@@ -125,9 +157,20 @@ impl Checked {
         Ok(Checked { method, url, headers })
     }
 
+    /// Who is asked, as a circuit's name.
+    fn upstream(&self) -> String {
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        format!("{}:{port}", self.url.host_str().unwrap_or_default())
+    }
+
     /// Names follow OpenTelemetry's HTTP conventions; the URL goes without user, password and query, where
     /// secrets like to be.
-    fn begin_span(&self, request: &HttpRequest, context: &GuestContext, try_number: u32) -> GuestSpan {
+    pub(super) fn open_span(
+        &self,
+        request: &HttpRequest,
+        context: &GuestContext,
+        try_number: u32,
+    ) -> OpenSpan {
         let mut shown = self.url.clone();
         let _ = shown.set_username("");
         let _ = shown.set_password(None);
@@ -142,17 +185,21 @@ impl Checked {
         if try_number > 0 {
             attributes.insert("http.request.resend_count".into(), try_number.into());
         }
-        GuestSpan {
-            span_id: ids::span_id(),
-            parent_id: request.parent_id.or(Some(context.parent_id)),
-            name: self.method.to_string(),
-            client: true,
-            start_unix_ns: unix_ns(),
-            end_unix_ns: 0,
-            error: None,
-            attributes,
-            events: Vec::new(),
-        }
+        let parent_id = request.parent_id.unwrap_or(context.execute_id);
+        context.spans.open_client(self.method.as_str(), parent_id, attributes)
+    }
+
+    /// Nothing is sent: the circuit is open.
+    fn refused(&self, circuit: &Circuit, wait: Duration, span: OpenSpan) -> GuestCallError {
+        let (upstream, window) = (self.upstream(), format_duration(circuit.settings().window));
+        let wait = Duration::from_millis(wait.as_millis() as u64);
+        let message = format!(
+            "{upstream} failed too often within {window}; it is asked again in {}",
+            format_duration(wait)
+        );
+        let error = GuestCallError::new(ErrorKind::CircuitOpen.as_str(), message);
+        span.fail(error.kind, &error.message);
+        error
     }
 
     async fn send(
@@ -160,14 +207,14 @@ impl Checked {
         client: &Client,
         request: &HttpRequest,
         context: &GuestContext,
-        span: &GuestSpan,
+        span: &OpenSpan,
     ) -> Result<Answered, TryError> {
         let mut sending = client.request(self.method.clone(), self.url.clone());
         for (name, value) in &self.headers {
             sending = sending.header(name, value);
         }
         sending = sending
-            .header("traceparent", format_traceparent(context.trace_id, span.span_id, context.trace_flags));
+            .header("traceparent", format_traceparent(context.trace_id, span.id(), context.trace_flags));
         let carried = [("tracestate", &context.tracestate), ("baggage", &context.baggage)];
         for (name, value) in carried.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
             sending = sending.header(name, value);
@@ -189,11 +236,11 @@ impl Checked {
     }
 }
 
-struct Answered {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-    retry_after: Option<Duration>,
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Answered {
@@ -221,36 +268,39 @@ impl Answered {
         Ok(Answered { status, headers, body, retry_after })
     }
 
-    fn into_json(self) -> Value {
-        json!({
+    fn into_json(self) -> Arc<RawValue> {
+        super::json(&json!({
             "status": self.status,
             "headers": self.headers,
             "body": String::from_utf8_lossy(&self.body),
-        })
+        }))
     }
 }
 
 #[derive(Debug)]
-struct TryError {
+pub(super) struct TryError {
     seen_by_guest: GuestCallError,
     nothing_sent: bool,
     transient: bool,
+    /// Whether it counts for the circuit.
+    blames_upstream: bool,
 }
 
 impl TryError {
     fn timeout(bound: Duration) -> TryError {
-        let message = format!("no answer within {}", crate::model::units::format_duration(bound));
+        let message = format!("no answer within {}", format_duration(bound));
         TryError {
-            seen_by_guest: GuestCallError { kind: "timeout", message },
+            seen_by_guest: GuestCallError::new("timeout", message),
             nothing_sent: false,
             transient: true,
+            blames_upstream: true,
         }
     }
 
     fn too_large() -> TryError {
         let message = format!("the answer has more than {RESPONSE_BYTES_MAX} bytes");
-        let seen_by_guest = GuestCallError { kind: "response_too_large", message };
-        TryError { seen_by_guest, nothing_sent: false, transient: false }
+        let seen_by_guest = GuestCallError::new("response_too_large", message);
+        TryError { seen_by_guest, nothing_sent: false, transient: false, blames_upstream: false }
     }
 
     fn transport(error: &reqwest::Error) -> TryError {
@@ -266,88 +316,28 @@ impl TryError {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        let seen_by_guest = GuestCallError { kind, message: cause.to_string() };
-        TryError { seen_by_guest, nothing_sent, transient: !error.is_redirect() && !error.is_builder() }
+        let seen_by_guest = GuestCallError::new(kind, cause.to_string());
+        let transient = !error.is_redirect() && !error.is_builder();
+        TryError { seen_by_guest, nothing_sent, transient, blames_upstream: transient }
     }
 }
 
-fn end_span(span: &mut GuestSpan, tried: &Result<Answered, TryError>) {
-    span.end_unix_ns = unix_ns();
+pub(super) fn end_span(mut span: OpenSpan, tried: &Result<Answered, TryError>) {
     match tried {
         Ok(answer) => {
-            span.attributes.insert("http.response.status_code".into(), answer.status.into());
-            span.attributes.insert("http.response.body.size".into(), answer.body.len().into());
+            span.set("http.response.status_code", answer.status);
+            span.set("http.response.body.size", answer.body.len());
             if answer.status >= 400 {
-                span.attributes.insert("error.type".into(), answer.status.to_string().into());
-                span.error = Some(format!("status {}", answer.status));
+                let status = answer.status.to_string();
+                span.fail(&status, &format!("status {status}"));
+            } else {
+                span.end();
             }
         }
-        Err(error) => {
-            span.attributes.insert("error.type".into(), error.seen_by_guest.kind.into());
-            span.error = Some(error.seen_by_guest.message.clone());
-        }
+        Err(error) => span.fail(error.seen_by_guest.kind, &error.seen_by_guest.message),
     }
 }
 
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Answers from a manifest's examples, so that they need no network.
-#[derive(Default)]
-pub struct StubServices {
-    stubs: RwLock<Vec<HttpStub>>,
-}
-
-impl StubServices {
-    /// The stubs of the example that runs next.
-    pub fn set(&self, stubs: Vec<HttpStub>) {
-        *self.stubs.write().unwrap_or_else(PoisonError::into_inner) = stubs;
-    }
-
-    fn find(&self, request: &HttpRequest) -> Option<HttpStub> {
-        let stubs = self.stubs.read().unwrap_or_else(PoisonError::into_inner);
-        let fits = |stub: &&HttpStub| {
-            let method = stub.method.as_deref().unwrap_or(&request.method);
-            stub.url == request.url && method.eq_ignore_ascii_case(&request.method)
-        };
-        stubs.iter().find(fits).cloned()
-    }
-}
-
-impl GuestServices for StubServices {
-    fn answer(&self, call: GuestCall, context: GuestContext) -> BoxFuture<'static, GuestAnswer> {
-        let GuestCall::Http(request) = call;
-        let stub = self.find(&request);
-        Box::pin(async move {
-            let Some(stub) = stub else {
-                let message = format!("no stub answers {} {}", request.method, truncate(&request.url, 200));
-                return refuse("no_stub", message);
-            };
-            let checked = match Checked::new(&request) {
-                Ok(checked) => checked,
-                Err(message) => return refuse("invalid_request", message),
-            };
-            let mut span = checked.begin_span(&request, &context, 0);
-            tokio::time::sleep(stub.delay.unwrap_or_default().min(context.left)).await;
-            let answer = Answered {
-                status: stub.status,
-                headers: stub.headers,
-                body: stub.body.into_bytes(),
-                retry_after: None,
-            };
-            let tried = Ok(answer);
-            end_span(&mut span, &tried);
-            let output = tried.map(Answered::into_json).map_err(|error: TryError| error.seen_by_guest);
-            GuestAnswer { output, spans: vec![span] }
-        })
-    }
-}
-
-/// For hosts that need one and the same object in two roles.
-impl<T: GuestServices + ?Sized> GuestServices for Arc<T> {
-    fn answer(&self, call: GuestCall, context: GuestContext) -> BoxFuture<'static, GuestAnswer> {
-        (**self).answer(call, context)
-    }
+pub(super) fn answer_of(tried: Result<Answered, TryError>) -> GuestAnswer {
+    tried.map(Answered::into_json).map_err(|error| error.seen_by_guest)
 }
