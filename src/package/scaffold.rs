@@ -25,6 +25,7 @@ pub fn files(name: &PluginName, runtime: RuntimeKind) -> Vec<ScaffoldFile> {
             ScaffoldFile { path: "executor.py", content: PYTHON_EXECUTOR.to_owned() },
             ScaffoldFile { path: "README.md", content: PYTHON_README.replace("{name}", name.as_str()) },
         ],
+        RuntimeKind::Process => Vec::new(),
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher};
+use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher, StartListener};
 use crate::model::error::InvokeError;
-use crate::model::guest::GuestLog;
 use crate::model::kind::ErrorKind;
 use crate::telemetry::{ExitReason, InstanceState};
 
@@ -123,8 +122,8 @@ impl Pool {
     }
 
     /// An idle instance, the most recently used first, or a new one. Waits while `instances_max` are busy.
-    /// Lines that a new one prints before it is ready go to `log`.
-    pub async fn acquire(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Acquired, InvokeError> {
+    /// What a new one says before it is ready goes to `listener`.
+    pub async fn acquire(&self, listener: &mut StartListener<'_>) -> Result<Acquired, InvokeError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
         if let Some(instance) = self.take_idle() {
             self.observer.instances(InstanceState::Busy, 1);
@@ -132,7 +131,7 @@ impl Pool {
         }
         self.may_start()?;
         let started = Instant::now();
-        let instance = self.start(log).await?;
+        let instance = self.start(listener).await?;
         let took = started.elapsed();
         self.observer.started(instance.pid(), took);
         Ok(Acquired { lease: self.lease(instance, permit), cold_start: Some(took) })
@@ -172,10 +171,10 @@ impl Pool {
         }
     }
 
-    async fn start(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Box<dyn Instance>, InvokeError> {
+    async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
         let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
-        let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(log)).await;
+        let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
             Err(InvokeError::new(ErrorKind::Unavailable, message))

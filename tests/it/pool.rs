@@ -7,6 +7,7 @@ use serde_json::json;
 use spanglass::model::error::InvokeError;
 use spanglass::model::kind::ErrorKind;
 use spanglass::runtimes::pool::{Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::runtimes::StartNews;
 use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
@@ -197,9 +198,9 @@ async fn a_worker_that_never_gets_ready_is_given_up() {
     let plugin = Plugin::new("import time\nprint('still loading')\ntime.sleep(60)\n");
     let (pool, observed) = pool(&plugin, |settings| settings.start_timeout = Duration::from_secs(3));
     let mut logs = Vec::new();
-    let error = pool.acquire(&mut |log| logs.push(log.body)).await.err().unwrap();
+    let error = pool.acquire(&mut |news| logs.push(news)).await.err().unwrap();
     assert_eq!(error.message, "the worker was not ready within 3s");
-    assert_eq!(logs, ["still loading"]);
+    assert!(matches!(&logs[..], [StartNews::Log(log)] if log.body == "still loading"), "{logs:?}");
     assert_eq!(observed.now().exits, [ExitReason::StartFailed]);
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use spanglass::model::guest::{GuestAnswer, GuestCall, GuestCallError, GuestSpan, LogStream, Severity};
 use spanglass::model::ids::SpanId;
+use spanglass::package::manifest::RuntimeKind;
 use spanglass::runtimes::Convention;
 
 use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, alone, eventually, request, require};
@@ -96,6 +97,7 @@ instance = Callable()
     let entrypoints: Vec<_> = names.iter().map(|name| format!("executor.py:{name}")).collect();
     let actions: Vec<_> = names.iter().copied().zip(entrypoints.iter().map(String::as_str)).collect();
     let plugin = Plugin::from(PluginSource {
+        runtime: RuntimeKind::Python,
         files: &[("executor.py", source)],
         entrypoint: "executor.py:plain",
         actions: &actions,
@@ -523,6 +525,7 @@ async fn modules_are_found_beside_the_plugin_under_their_real_names() {
         return;
     }
     let plugin = Plugin::from(PluginSource {
+        runtime: RuntimeKind::Python,
         files: &[
             (
                 "string.py",
@@ -572,7 +575,7 @@ async fn a_worker_has_a_scratch_folder_and_leaves_nothing_behind() {
     // Set by cargo for this test, so also in the environment of the runner.
     assert_eq!(output[1].get("CARGO_MANIFEST_DIR"), None);
     assert!(output[1].get("PATH").is_some());
-    worker.instance.stop(PATIENCE).await;
+    worker.instance.stop(PATIENCE).await.unwrap();
     eventually("the scratch folder is removed", PATIENCE, || !cwd.exists()).await;
     let left: Vec<_> =
         std::fs::read_dir(&plugin.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -588,7 +591,7 @@ async fn a_worker_that_is_stopped_may_say_goodbye() {
     let mut worker = plugin.start().await;
     worker.output(json!({})).await;
     let pid = worker.pid();
-    worker.instance.stop(PATIENCE).await;
+    worker.instance.stop(PATIENCE).await.unwrap();
     assert!(plugin.stray.lock().unwrap().iter().any(|log| log.body == "bye"));
     eventually("it has ended", PATIENCE, || !crate::support::alive(pid)).await;
 }
