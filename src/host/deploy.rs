@@ -143,7 +143,7 @@ impl Host {
             convention: source.convention,
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
-        let observer = Observer::new(self.telemetry.clone(), series.clone());
+        let observer = Observer::new(self.telemetry.clone(), series.clone(), mask.clone());
         let limits = &manifest.limits;
         let pool =
             Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);

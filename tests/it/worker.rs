@@ -669,3 +669,33 @@ fn children() -> usize {
     let lists = lists.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists.map(|list| list.split_whitespace().count()).sum()
 }
+
+#[tokio::test]
+async fn on_start_is_a_step_of_the_start() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
+    plugin.start().await;
+    let steps = |plugin: &Plugin| {
+        let spans = plugin.start_spans.lock().unwrap();
+        spans.iter().map(|span| (span.name.clone(), span.error.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), None)]);
+
+    std::fs::write(plugin.folder.join("executor.py"), "def on_start(): raise OSError('cold')\ndef invoke(data): return 1\n")
+        .unwrap();
+    let error = plugin.try_start().await.err().unwrap();
+    assert!(error.message.starts_with("OSError: cold"), "{error}");
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);
+
+    std::fs::write(plugin.folder.join("executor.py"), "import os\ndef on_start(): os._exit(33)\ndef invoke(data): return 1\n")
+        .unwrap();
+    let error = plugin.try_start().await.err().unwrap();
+    assert_eq!(error.message, "the worker was not ready yet and ended with exit code 33");
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);
+
+    std::fs::write(plugin.folder.join("executor.py"), "def invoke(data): return 1\n").unwrap();
+    plugin.start().await;
+    assert_eq!(steps(&plugin), []);
+}

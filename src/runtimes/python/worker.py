@@ -1162,6 +1162,7 @@ class Worker:
         self.channel = Channel()
         self.current = self.idle = Call(None)
         self.functions = {}
+        self.actions = []
         self.modules = []
         self.config_json = "{}"
         self.secrets = {}
@@ -1192,6 +1193,8 @@ class Worker:
                 self._call(command)
             elif kind == "hello":
                 self._hello(command)
+            elif kind == "health":
+                self._health(command)
             elif kind == "shutdown":
                 self._leave()
 
@@ -1214,6 +1217,11 @@ class Worker:
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
         try:
             self._load(folder, hello["entrypoints"], hello.get("convention"))
+            # Any function may be what `spanglass run` is asked for, one called `health` too.
+            hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
+            ready["hooks"] = [name for name in hooks if self._hooks(name)]
+            if self._hooks("on_start"):
+                self.channel.send({"t": "on_start"})
             self._hook("on_start")
         except BaseException as error:
             message = str(error) if isinstance(error, LoadError) else _describe(error)
@@ -1238,19 +1246,41 @@ class Worker:
             module = _load_module(folder, path)
             if module not in self.modules:
                 self.modules.append(module)
-            self.functions[action] = wrap(_resolve(module, path, function or None, convention))
+            target = _resolve(module, path, function or None, convention)
+            self.actions.append(target)
+            self.functions[action] = wrap(target)
 
-    def _hook(self, name):
-        """Runs `on_start` or `on_stop` of each module that has it."""
+    def _hooks(self, name):
+        """The functions of that name which are hooks: a module's own, unless they are actions."""
+        found = []
         for module in self.modules:
             hook = getattr(module, name, None)
-            if not callable(hook) or getattr(hook, "__module__", None) != module.__name__:
-                continue
+            if callable(hook) and getattr(hook, "__module__", None) == module.__name__ and hook not in self.actions:
+                found.append(hook)
+        return found
+
+    def _hook(self, name):
+        """Runs a hook of each module that has it; returns what they return."""
+        results = []
+        for hook in self._hooks(name):
             ctx = Context(self.idle, name, None, None, None, None, 0, None)
             code = getattr(hook, "__code__", None)
             result = hook() if code is not None and code.co_argcount == 0 else hook(ctx)
             if hasattr(type(result), "__await__"):
-                self._event_loop().run_until_complete(_awaiting(result))
+                result = self._event_loop().run_until_complete(_awaiting(result))
+            results.append(result)
+        return results
+
+    def _health(self, command):
+        answer = {"t": "healthy", "id": command.get("id"), "ok": True}
+        try:
+            # `is`: a hook that returns nothing has found nothing wrong.
+            answer["ok"] = not any(result is False for result in self._hook("health"))
+        except BaseException as error:
+            answer["ok"] = False
+            answer["message"] = "health raised %s: %s" % (_type_name(type(error)), _text(error))
+        self._flush()
+        self.channel.send(answer)
 
     def _leave(self):
         code = 0
