@@ -13,6 +13,7 @@ mod http;
 mod manifest;
 mod one_trace;
 mod pool;
+mod process;
 mod supervision;
 mod support;
 mod worker;

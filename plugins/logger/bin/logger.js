@@ -19,7 +19,7 @@ async function invoke({ level = 'info', message, fields = {} }, ctx) {
 
 async function format(entry, ctx) {
   try {
-    return (await ctx.services.call('core-utils', entry, 'format')).line;
+    return (await ctx.services.call('core-utils', entry, { action: 'format' })).line;
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     // Where core-utils cannot be called a line is better plain than lost.

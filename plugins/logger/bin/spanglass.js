@@ -21,7 +21,12 @@ const ASKS_MAX = 16;
 /** Throw it when the caller gave something that cannot work: the call fails as `invalid_input`. */
 class InvalidInput extends Error {}
 /** Throw it when something the plugin needs is away for now: the call fails as `unavailable`. */
-class Unavailable extends Error {}
+class Unavailable extends Error {
+  constructor(message, retry_after_ms) {
+    super(message);
+    this.retry_after_ms = retry_after_ms;
+  }
+}
 /** A service of the host failed; `kind` is a short word such as `timeout` or `refused`. */
 class ServiceError extends Error {
   constructor(kind, message) {
@@ -99,13 +104,16 @@ class Context {
     const ask = (service, op, args) => this._ask(service, op, args);
     this.services = {
       http: { request: (request) => ask('http', 'request', request) },
+      /** What the plugin keeps. `set` takes `{ ttl_ms, if_revision }`, `delete` takes `{ if_revision }`. */
       kv: {
-        get: (key) => ask('kv', 'get', { key }),
-        set: (key, value, options = {}) => ask('kv', 'set', { key, value, ...options }),
-        delete: (key) => ask('kv', 'delete', { key }),
+        get: async (key, otherwise = null) => ((await ask('kv', 'get', { key })) || { value: otherwise }).value,
+        get_with_revision: async (key) => (await ask('kv', 'get', { key })) || { value: null, revision: 0 },
+        set: async (key, value, options) => (await ask('kv', 'set', { ...options, key, value })).revision,
+        delete: async (key, options) => (await ask('kv', 'delete', { ...options, key })).deleted,
+        increment: async (key, by = 1) => (await ask('kv', 'increment', { key, by })).value,
       },
-      /** Calls an action of a plugin that the manifest names under `dependencies`. */
-      call: (plugin, input = {}, action = 'invoke') => ask('call', 'invoke', { plugin, action, input }),
+      /** Calls a plugin that the manifest names under `dependencies`; `options`: `{ action, timeout_ms }`. */
+      call: (plugin, input = {}, options) => ask('plugin', 'call', { ...options, plugin, input }),
     };
   }
 
@@ -300,6 +308,7 @@ function failure(error) {
     type: known ? error.constructor.name : typeof error,
     message: text(known ? error.message : error),
     traceback: known && !(error instanceof OutputError) ? text(error.stack) : '',
+    retry_after_ms: known ? error.retry_after_ms : undefined,
   };
 }
 

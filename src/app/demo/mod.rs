@@ -50,7 +50,10 @@ pub async fn command(global: &Global, demo: &Demo, mut settings: Settings) -> Re
     progress.say("registering the example plugins");
     let registering = host.clone();
     let registered = tokio::task::spawn_blocking(move || examples::register(&registering)).await;
-    registered.map_err(|_| Failure::internal("registering the example plugins panicked"))??;
+    let skipped = registered.map_err(|_| Failure::internal("registering the example plugins panicked"))??;
+    for skipped in skipped.iter().filter(|_| !quiet) {
+        output::note(&format!("skipped the example {}: {}", skipped.plugin, skipped.why));
+    }
     server.deploy().await?;
     let upstream = upstream::start().await?;
 
@@ -70,6 +73,7 @@ pub async fn command(global: &Global, demo: &Demo, mut settings: Settings) -> Re
     }));
     let calls = async {
         let mut traffic = Traffic::new(demo.seed, upstream);
+        traffic.leave_out(|plugin| skipped.iter().any(|skipped| skipped.plugin == plugin));
         burst(&host, &mut traffic, &progress).await;
         progress.end();
         if !quiet {

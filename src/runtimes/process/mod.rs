@@ -3,6 +3,7 @@
 
 mod program;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::worker::{DeploymentWorkers, Workers};
@@ -20,6 +21,11 @@ struct ProcessLauncher {
 impl ProcessRuntime {
     pub fn new(workers: Arc<Workers>) -> ProcessRuntime {
         ProcessRuntime { workers }
+    }
+
+    /// Whether `entrypoint`, a path in the plugin's folder, could be executed on this machine.
+    pub fn check(folder: &Path, entrypoint: &str) -> Result<(), InvokeError> {
+        program::command(folder, entrypoint).map(drop)
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::interpreter::Interpreter;
 use super::{Shared, assets};
 use crate::model::error::InvokeError;
+use crate::model::kind::ErrorKind;
 use crate::runtimes::worker::{DeploymentWorkers, StartError, path_text, unwritable};
-use crate::runtimes::{BoxFuture, DeploymentSpec, Instance, Launcher, StartListener};
+use crate::runtimes::{BoxFuture, Convention, DeploymentSpec, Instance, Launcher, StartListener};
 
 const REQUIREMENTS: &str = "requirements.txt";
 
@@ -39,8 +40,14 @@ impl PythonLauncher {
 }
 
 fn with_help(error: StartError, spec: &DeploymentSpec) -> InvokeError {
-    let missing = matches!(&error, StartError::Refused(failure) if failure.missing_module.is_some());
-    let error = InvokeError::from(error);
+    let (missing, misnamed) = match &error {
+        StartError::Refused(failure) => (failure.missing_module.is_some(), failure.kind == "invalid_input"),
+        StartError::Failed(_) => (false, false),
+    };
+    let mut error = InvokeError::from(error);
+    if misnamed && spec.convention == Convention::Function {
+        error.kind = ErrorKind::InvalidInput;
+    }
     if !missing || !has_requirements(&spec.folder) {
         return error;
     }

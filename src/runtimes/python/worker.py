@@ -687,6 +687,10 @@ class LoggingHook:
 class LoadError(Exception):
     """The plugin cannot be used; the message says why."""
 
+    def __init__(self, message, help=None):
+        super().__init__(message)
+        self.help = help
+
 
 def _load_module(folder, path):
     """Imports `path` (relative to `folder`) under its real name, so that pickling finds it again."""
@@ -751,8 +755,16 @@ def _resolve(module, path, function, convention):
         target = getattr(target, part, None)
     if not callable(target):
         listed = "it defines " + ", ".join(found) if found else "it defines no function"
-        raise LoadError("%s has no function `%s`; %s" % (path, function or "invoke", listed))
+        raise LoadError("%s has no function `%s`; %s" % (path, function or "invoke", listed), _nearest(function, found))
     return target
+
+
+def _nearest(name, names):
+    """Help for whoever misspelt a name; None: nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name or "", names, 1)
+    return "did you mean `%s`?" % near[0] if near else None
 
 
 def _wants_context(function):
@@ -1230,6 +1242,12 @@ class Worker:
                 message = "%s (%s)" % (message, place)
             ready["error"] = {"type": _type_name(type(error)), "message": _text(message),
                               "traceback": "" if isinstance(error, LoadError) else _traceback(error)}
+            if isinstance(error, LoadError):
+                # Who asks for a function by name has it wrong himself; an entry point is the plugin's own matter.
+                if hello.get("convention") == "function":
+                    ready["error"]["kind"] = "invalid_input"
+                if error.help is not None:
+                    ready["error"]["help"] = error.help
             if isinstance(error, ModuleNotFoundError) and error.name:
                 ready["error"]["missing_module"] = error.name
         self._flush()

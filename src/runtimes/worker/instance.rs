@@ -598,9 +598,11 @@ impl Instance for WorkerInstance {
     fn health(&mut self, within: Duration) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let mut guard = KillUnlessDone { instance: self, done: false };
+            guard.instance.spent = true;
             let answer = tokio::time::timeout(within, guard.instance.ask_health()).await;
             let verdict = answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
             guard.done = verdict.is_ok();
+            guard.instance.spent = !guard.done;
             verdict
         })
     }
