@@ -198,7 +198,8 @@ impl Pool {
     async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
         let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
-        let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
+        let launched =
+            tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
             Err(InvokeError::new(ErrorKind::Unavailable, message))
@@ -282,7 +283,7 @@ impl Pool {
         async move {
             let ended = stop.await;
             if let Some(told) = told {
-                told(ended.as_ref().map(|()| ()).map_err(String::as_str));
+                told(ended.as_ref().copied().map_err(String::as_str));
             }
         }
     }

@@ -33,7 +33,8 @@ impl RunningHook {
 
     /// The hook as a step of the start.
     pub fn end(self, error: Option<String>) -> GuestSpan {
-        let start_unix_ns = nanoseconds(self.begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let start_unix_ns =
+            nanoseconds(self.begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
         GuestSpan {
             span_id: span_id(),
             parent_id: None,

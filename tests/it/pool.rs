@@ -7,8 +7,8 @@ use serde_json::json;
 use spanglass::model::error::InvokeError;
 use spanglass::model::hook::Hook;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::pool::{HookEnd, Lease, Pool, PoolObserver, PoolSettings};
 use spanglass::runtimes::StartNews;
+use spanglass::runtimes::pool::{HookEnd, Lease, Pool, PoolObserver, PoolSettings};
 use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
@@ -321,7 +321,10 @@ async fn an_idle_instance_that_is_not_well_is_replaced() {
         assert_eq!(now.hooks.last(), Some(&(Hook::Health, Err(why.to_owned()))));
         // A new one that is not well either has not started.
         let error = pool.acquire(&mut |_| {}).await.err().unwrap();
-        assert_eq!((error.kind, error.message), (ErrorKind::Unavailable, format!("the new instance is not well: {why}")));
+        assert_eq!(
+            (error.kind, error.message),
+            (ErrorKind::Unavailable, format!("the new instance is not well: {why}"))
+        );
         assert_eq!(pool.start_trouble().unwrap().failures, 1);
         assert_eq!(observed.now().exits, [ExitReason::Unhealthy, ExitReason::StartFailed]);
     }

@@ -18,7 +18,8 @@ use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::PythonRuntime;
 use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{
-    BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime, StartNews,
+    BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
+    StartNews,
 };
 
 pub mod metrics;

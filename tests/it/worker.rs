@@ -683,14 +683,20 @@ async fn on_start_is_a_step_of_the_start() {
     };
     assert_eq!(steps(&plugin), [("on_start".to_owned(), None)]);
 
-    std::fs::write(plugin.folder.join("executor.py"), "def on_start(): raise OSError('cold')\ndef invoke(data): return 1\n")
-        .unwrap();
+    std::fs::write(
+        plugin.folder.join("executor.py"),
+        "def on_start(): raise OSError('cold')\ndef invoke(data): return 1\n",
+    )
+    .unwrap();
     let error = plugin.try_start().await.err().unwrap();
     assert!(error.message.starts_with("OSError: cold"), "{error}");
     assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);
 
-    std::fs::write(plugin.folder.join("executor.py"), "import os\ndef on_start(): os._exit(33)\ndef invoke(data): return 1\n")
-        .unwrap();
+    std::fs::write(
+        plugin.folder.join("executor.py"),
+        "import os\ndef on_start(): os._exit(33)\ndef invoke(data): return 1\n",
+    )
+    .unwrap();
     let error = plugin.try_start().await.err().unwrap();
     assert_eq!(error.message, "the worker was not ready yet and ended with exit code 33");
     assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);

@@ -74,7 +74,8 @@ fn meant(text: &str) -> Option<RuntimeKind> {
     if lower.starts_with("py") {
         return Some(RuntimeKind::Python);
     }
-    if lower.starts_with("node") || matches!(&*lower, "javascript" | "js" | "shell" | "sh" | "go" | "binary") {
+    if lower.starts_with("node") || matches!(&*lower, "javascript" | "js" | "shell" | "sh" | "go" | "binary")
+    {
         return Some(RuntimeKind::Process);
     }
     let near = nearest(&lower, RuntimeKind::ALL.iter().map(|kind| kind.as_str()))?;

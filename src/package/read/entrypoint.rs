@@ -24,7 +24,8 @@ pub fn process_action(reader: &mut Reader<'_>, action: &Section<'_>, own: Option
     if path == own {
         return Some(path);
     }
-    let message = format!("an action of a process plugin cannot have an executable of its own, {}", quote(&path));
+    let message =
+        format!("an action of a process plugin cannot have an executable of its own, {}", quote(&path));
     let help = format!("leave it out: {} gets the name of the action with each call", quote(own));
     reader.error(codes::CONTRADICTION, &field, message, help);
     None
@@ -67,7 +68,11 @@ fn instead_of(path: &str, names: &[String]) -> String {
 }
 
 /// The entry point of a Python plugin that names none.
-pub fn default_python(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&Files<'_>>) -> Option<String> {
+pub fn default_python(
+    reader: &mut Reader<'_>,
+    top: &Section<'_>,
+    files: Option<&Files<'_>>,
+) -> Option<String> {
     let file = "executor.py";
     if let Some(Files { names, .. }) = files
         && !names.iter().any(|name| name == file)

@@ -130,7 +130,10 @@ mod tests {
             assert_eq!(backoff.check(), Ok(()));
         }
         assert_eq!(said, [3, 6, 12, 24]);
-        assert_eq!(backoff.trouble(), Some(StartTrouble { failures: 25, retry_in: None, error: error.clone() }));
+        assert_eq!(
+            backoff.trouble(),
+            Some(StartTrouble { failures: 25, retry_in: None, error: error.clone() })
+        );
         backoff.succeeded();
         assert_eq!(backoff.trouble(), None);
         let again: Vec<_> = (0..2).filter_map(|_| backoff.failed(&error, 1.0).crash_loop).collect();

@@ -69,8 +69,8 @@ impl Pool {
         let old = state.idle.iter().take(beyond_min);
         let count = old.take_while(|idle| now - idle.since >= self.settings.idle_timeout).count();
         due.expired = state.idle.drain(..count).map(|idle| idle.instance).collect();
-        let expires =
-            (count < beyond_min).then(|| state.idle.first().map(|idle| idle.since + self.settings.idle_timeout));
+        let expires = (count < beyond_min)
+            .then(|| state.idle.first().map(|idle| idle.since + self.settings.idle_timeout));
         let check_at = state.idle.iter().filter_map(|idle| idle.check_at).min();
         if check_at.is_some_and(|at| at <= now) {
             // Whoever finds no idle instance may start one: so the checked one must keep a place.
@@ -110,7 +110,7 @@ impl Pool {
     pub(super) async fn ask_health(&self, instance: &mut dyn Instance) -> Result<(), String> {
         let told = self.observer.hook(Hook::Health);
         let verdict = instance.health(self.settings.health_timeout).await;
-        told(verdict.as_ref().map(|_| ()).map_err(String::as_str));
+        told(verdict.as_ref().copied().map_err(String::as_str));
         verdict
     }
 }

@@ -28,7 +28,8 @@ pub fn command(folder: &Path, entrypoint: &str) -> Result<Vec<String>, InvokeErr
         })?;
         return Ok(vec![path_text(&node)?, path_text(&file)?]);
     }
-    let mode = file.metadata().map_err(|error| unavailable(format!("{entrypoint} cannot be read: {error}")))?;
+    let mode =
+        file.metadata().map_err(|error| unavailable(format!("{entrypoint} cannot be read: {error}")))?;
     if mode.permissions().mode() & EXECUTABLE == 0 {
         let help = "a script begins with a line such as `#!/bin/sh`; packages keep such files executable";
         return Err(unavailable(format!("{entrypoint} is not executable")).help(help));

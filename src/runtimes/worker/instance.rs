@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::capture::Capture;
 use super::dropped;
 use super::frames::{
-    self, AskFrame, FailureFrame, Frame, HealthyFrame, LogFrame, MetricFrame, ReplyError, SpanFrame, ToWorker, UsageFrame,
+    self, AskFrame, FailureFrame, Frame, HealthyFrame, LogFrame, MetricFrame, ReplyError, SpanFrame,
+    ToWorker, UsageFrame,
 };
 use super::link::{Broken, Event, Link, OUTPUT_BYTES};
 use crate::model::error::{GuestException, InvokeError};
@@ -600,7 +601,8 @@ impl Instance for WorkerInstance {
             let mut guard = KillUnlessDone { instance: self, done: false };
             guard.instance.spent = true;
             let answer = tokio::time::timeout(within, guard.instance.ask_health()).await;
-            let verdict = answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
+            let verdict =
+                answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
             guard.done = verdict.is_ok();
             guard.instance.spent = !guard.done;
             verdict

@@ -126,10 +126,7 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
 
 impl WorkerInstance {
     /// Waits for `ready`; `Some`: the worker says what is wrong with the plugin.
-    async fn ready(
-        &mut self,
-        listener: &mut StartListener<'_>,
-    ) -> Result<Option<FailureFrame>, InvokeError> {
+    async fn ready(&mut self, listener: &mut StartListener<'_>) -> Result<Option<FailureFrame>, InvokeError> {
         let mut on_start = None;
         let said = self.hear_ready(&mut on_start, listener).await;
         let on_start = on_start.map(|(hook, _)| hook);
