@@ -12,7 +12,7 @@ use spanglass::runtimes::Convention;
 
 use crate::support::packages::zip_files;
 use crate::support::server::Home;
-use crate::support::{Plugin, PluginSource, TestGuest, require};
+use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, require};
 
 const HELPER: &str = include_str!("../../plugins/logger/bin/spanglass.js");
 
@@ -305,4 +305,51 @@ async fn a_new_process_plugin_and_the_examples_pass_their_tests() {
         assert_eq!(tested.code, 0, "{tested:#?}");
         assert!(tested.json()["passed"].as_u64().unwrap() >= 1, "{tested:#?}");
     }
+}
+
+// === What a server says of hooks and crash loops ===
+
+#[tokio::test]
+async fn hooks_and_crash_loops_are_seen_in_telemetry() {
+    if !require("python3") {
+        return;
+    }
+    let hooked = "def on_start(): pass\ndef health(): pass\ndef on_stop(): raise OSError('I stay')\n\
+                  def invoke(input_data): return {}\n";
+    let home = Home::new().plugin("hooked", "", hooked).plugin(
+        "looping",
+        "circuit_breaker: {min_calls: 1000}",
+        "import no_such_module\n",
+    );
+    let mut server = home.serve().await;
+
+    let reply = server.client.invoke("hooked", json!({})).await;
+    let trace_id = reply.json()["meta"]["trace_id"].as_str().unwrap().to_owned();
+    let trace = server.client.trace(&trace_id).await;
+    let spans = trace["spans"].as_array().unwrap();
+    let span =
+        |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{trace:#}"));
+    for hook in ["on_start", "health"] {
+        assert_eq!(span(hook)["parent_span_id"], span("prepare")["span_id"], "{trace:#}");
+    }
+
+    let start = std::time::Instant::now();
+    let said = |server: &crate::support::server::Server, event: &str| {
+        server.log_lines().into_iter().find(|line| line["event_name"] == event)
+    };
+    while said(&server, "instance.crash_looping").is_none() {
+        assert!(start.elapsed() < PATIENCE, "{:#?}", server.log_lines());
+        server.client.invoke("looping", json!({})).await;
+    }
+    let line = said(&server, "instance.crash_looping").unwrap();
+    assert_eq!((&line["plugin.name"], &line["failures"]), (&json!("looping"), &json!(3)));
+    assert!(line["body"].as_str().unwrap().contains("no_such_module"), "{line:#}");
+
+    server.stop().await;
+    let line = said(&server, "hook.failed").unwrap();
+    assert_eq!(
+        (&line["plugin.name"], &line["spanglass.hook"], &line["severity_text"]),
+        (&json!("hooked"), &json!("on_stop"), &json!("WARN"))
+    );
+    assert!(line["duration_ms"].is_number(), "{line:#}");
 }
