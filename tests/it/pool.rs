@@ -24,6 +24,7 @@ struct Counts {
     exits: Vec<ExitReason>,
     cold_starts: u32,
     crash_loops: Vec<u32>,
+    hooks_begun: u32,
     /// Hooks outside of starts, and how they ended.
     hooks: Vec<(Hook, Result<(), String>)>,
 }
@@ -62,6 +63,7 @@ impl PoolObserver for Observed {
 
     fn hook(&self, hook: Hook) -> HookEnd {
         let counts = self.0.clone();
+        counts.lock().unwrap().hooks_begun += 1;
         Box::new(move |ended| counts.lock().unwrap().hooks.push((hook, ended.map_err(str::to_owned))))
     }
 }
@@ -275,6 +277,9 @@ def health():
     word = open(os.path.join(os.path.dirname(__file__), "health.txt")).read()
     if word == "raise": raise OSError("the disk is on fire")
     if word == "sleep": time.sleep(60)
+    if word == "slow":
+        time.sleep(0.1)
+        return True
     return word == "well"
 
 def on_stop(ctx):
@@ -337,16 +342,20 @@ async fn the_check_of_an_instance_takes_no_place_from_the_others() {
     }
     let plugin = checked();
     let (pool, observed) = pool(&plugin, |settings| settings.health_every = Duration::from_millis(1));
+    std::fs::write(plugin.folder.join("health.txt"), "slow").unwrap();
+    let busy = pool.acquire(&mut |_| {}).await.unwrap();
     let first = pool.acquire(&mut |_| {}).await.unwrap();
-    drop(pool.acquire(&mut |_| {}).await.unwrap());
-    for _ in 0..200 {
-        let mut lease = pool.acquire(&mut |_| {}).await.unwrap().lease;
-        output(&mut lease, json!({})).await;
-    }
-    assert_eq!(observed.now().cold_starts, 2, "whoever finds the other one being asked waits for it");
+    let pid = first.lease.pid();
     drop(first);
-    eventually("the rest is asked as well", PATIENCE, || observed.now().hooks.len() > 3).await;
-    assert_eq!(observed.now().exits, []);
+    for round in 1..=3 {
+        eventually("the idle one is being asked", PATIENCE, || observed.now().hooks_begun >= round).await;
+        // Both places are taken: whoever comes now waits, and starts no third.
+        let next = pool.acquire(&mut |_| {}).await.unwrap();
+        assert_eq!((next.cold_start, next.lease.pid()), (None, pid));
+    }
+    drop(busy);
+    eventually("the other one is asked as well", PATIENCE, || observed.now().hooks.len() > 4).await;
+    assert_eq!((observed.now().cold_starts, observed.now().exits), (2, vec![]));
 }
 
 #[tokio::test]
