@@ -15,7 +15,8 @@ use spanglass::package::Package;
 use spanglass::package::manifest::Manifest;
 use spanglass::pipeline::Output;
 use spanglass::registry::Body;
-use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
+use spanglass::runtimes::python::PythonRuntime;
+use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{Convention, Runtime};
 use spanglass::store::{Ledger, LedgerSettings, LedgerStats, Store};
 use spanglass::telemetry::settings::Sampler;
@@ -146,12 +147,12 @@ impl Rig {
 }
 
 pub fn python(data_dir: &Path) -> PythonRuntime {
-    PythonRuntime::new(PythonSettings {
+    let workers = Workers::new(WorkerSettings {
         data_dir: data_dir.to_owned(),
         supervisor: std::env::current_exe().expect("the path of this program"),
-        interpreter: None,
         stray_logs: Arc::new(|_, _| {}),
-    })
+    });
+    PythonRuntime::new(workers, None)
 }
 
 pub fn write_echo(folder: &Path) {

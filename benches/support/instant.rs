@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spanglass::model::error::InvokeError;
-use spanglass::model::guest::GuestLog;
 use spanglass::model::invocation::Usage;
 use spanglass::runtimes::{
-    BoxFuture, CallEnd, CallRequest, DeploymentSpec, Guest, Instance, Launcher, Runtime,
+    BoxFuture, CallEnd, CallRequest, DeploymentSpec, Guest, Instance, Launcher, Runtime, StartListener,
 };
 
 pub struct InstantRuntime;
@@ -28,7 +27,7 @@ struct InstantLauncher;
 impl Launcher for InstantLauncher {
     fn launch<'a>(
         &'a self,
-        _log: &'a mut (dyn FnMut(GuestLog) + Send),
+        _listener: &'a mut StartListener<'_>,
     ) -> BoxFuture<'a, Result<Box<dyn Instance>, InvokeError>> {
         Box::pin(std::future::ready(Ok(Box::new(InstantInstance) as Box<dyn Instance>)))
     }
@@ -64,7 +63,7 @@ impl Instance for InstantInstance {
         None
     }
 
-    fn stop(self: Box<Self>, _grace: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+    fn stop(self: Box<Self>, _grace: Duration) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }

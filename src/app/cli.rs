@@ -160,6 +160,7 @@ pub enum Plugin {
     /// Write a new plugin into a folder of its name
     New {
         name: String,
+        /// python, or process: any executable, to begin with JavaScript
         #[arg(long, default_value = "python")]
         runtime: String,
     },

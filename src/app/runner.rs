@@ -10,7 +10,10 @@ use crate::config;
 use crate::host::services::LiveServices;
 use crate::host::{Host, Parts};
 use crate::pipeline::GuestServices;
-use crate::runtimes::python::{PythonRuntime, PythonSettings};
+use crate::runtimes::Runtime;
+use crate::runtimes::process::ProcessRuntime;
+use crate::runtimes::python::PythonRuntime;
+use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, Telemetry};
 
@@ -72,14 +75,14 @@ impl Runner {
             },
         };
         let telemetry = start_telemetry(options.logs, ledger.as_deref())?;
-        let python = python(data_dir, &telemetry)?;
+        let runtimes = runtimes(data_dir, &telemetry)?;
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());
         let host = Host::new(Parts {
             telemetry,
             store,
             ledger: ledger.clone(),
-            runtimes: vec![Arc::new(python)],
+            runtimes,
             services,
             settings: settings.host.clone(),
         });
@@ -128,14 +131,13 @@ fn start_telemetry(logs: LogTarget, ledger: Option<&Ledger>) -> Result<Telemetry
     Ok(telemetry)
 }
 
-fn python(data_dir: &Path, telemetry: &Telemetry) -> Result<PythonRuntime, Failure> {
+fn runtimes(data_dir: &Path, telemetry: &Telemetry) -> Result<Vec<Arc<dyn Runtime>>, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(format!("the path of this program is not known: {error}")))?;
     let telemetry = telemetry.clone();
-    Ok(PythonRuntime::new(PythonSettings {
+    let workers = Workers::new(WorkerSettings {
         data_dir: absolute(data_dir)?,
         supervisor: program,
-        interpreter: None,
         stray_logs: Arc::new(move |spec, log| {
             let manifest = &spec.manifest;
             let actions: Vec<&str> = manifest.action_names().collect();
@@ -144,7 +146,8 @@ fn python(data_dir: &Path, telemetry: &Telemetry) -> Result<PythonRuntime, Failu
                 telemetry.plugin(manifest.name.as_str(), &version, manifest.runtime.as_str(), &actions);
             telemetry.guest_log(&series, log);
         }),
-    }))
+    });
+    Ok(vec![Arc::new(PythonRuntime::new(workers.clone(), None)), Arc::new(ProcessRuntime::new(workers))])
 }
 
 /// Workers have another working folder.

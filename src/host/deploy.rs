@@ -18,7 +18,7 @@ use crate::pipeline::circuit::Circuits;
 use crate::pipeline::mask::Mask;
 use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
-use crate::runtimes::{Convention, DeploymentSpec};
+use crate::runtimes::{Convention, DeploymentSpec, StartNews};
 use crate::store::Digest;
 use crate::telemetry::{Operation, OperationKind, PluginSeries};
 
@@ -115,7 +115,14 @@ impl Host {
         let mut prepare =
             Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
         let (series, mask) = (&deployment.series, &running.plugin.mask);
-        let first = running.pool.acquire(&mut |log| self.telemetry.guest_log(series, mask.log(log))).await;
+        let listener = &mut |news| match news {
+            StartNews::Log(log) => self.telemetry.guest_log(series, mask.log(log)),
+            StartNews::Span(step) => {
+                let took_ms = step.end_unix_ns.saturating_sub(step.start_unix_ns) as f64 / 1e6;
+                prepare.set(format!("spanglass.hook.{}.duration_ms", step.name), took_ms);
+            }
+        };
+        let first = running.pool.acquire(listener).await;
         if let Err(error) = first {
             let error = mask.error(error);
             prepare.fail(error.kind, &error.message);
@@ -175,7 +182,7 @@ impl Host {
             convention: source.convention,
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
-        let observer = Observer::new(self.telemetry.clone(), series.clone());
+        let observer = Observer::new(self.telemetry.clone(), series.clone(), mask.clone());
         let limits = &manifest.limits;
         let pool =
             Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);

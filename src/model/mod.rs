@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod guest;
+pub mod hook;
 pub mod ids;
 pub mod invocation;
 pub mod kind;

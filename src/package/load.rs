@@ -11,7 +11,7 @@ use super::archive::Contents;
 use super::diagnostic::{Diagnostics, quote};
 use super::error::PackageError;
 use super::manifest::Manifest;
-use super::read::{self, MANIFEST_NAMES};
+use super::read::{self, Files, MANIFEST_NAMES};
 use super::yaml;
 
 /// One version of a plugin, from a folder or a zip, with nothing wrong about it.
@@ -66,9 +66,9 @@ impl Package {
     ) -> Result<Package, PackageError> {
         let manifest_name = find_manifest(&contents, what)?;
         let text = contents.read(manifest_name, yaml::INPUT_BYTES_MAX + 1)?.unwrap_or_default();
-        let files: Vec<String> = contents.names().map(str::to_owned).collect();
+        let names: Vec<String> = contents.names().map(str::to_owned).collect();
+        let files = Files { names: &names, is_program: &|name| contents.is_program(name) };
         let (manifest, diagnostics) = read::read(&shown(manifest_name), &text, Some(&files));
-        drop(files);
         let Some(manifest) = manifest else { return Err(PackageError::Manifest(Box::new(diagnostics))) };
         // `plugin package` writes into the current folder, which may be the plugin's own.
         contents.leave_out(|name| is_own_package(&manifest, name));

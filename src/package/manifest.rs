@@ -21,7 +21,8 @@ pub struct Manifest {
     pub description: Option<String>,
     pub owner: Option<String>,
     pub runtime: RuntimeKind,
-    /// As the runtime understands it, `executor.py:invoke` for Python. Action `invoke`.
+    /// As the runtime understands it: `executor.py:invoke` for Python, `bin/greet` for a process. Action
+    /// `invoke`.
     pub entrypoint: String,
     /// Further actions and their entry points; does not hold `invoke`.
     pub actions: BTreeMap<String, Action>,
@@ -86,16 +87,25 @@ impl Manifest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuntimeKind {
     Python,
+    /// An executable that speaks the worker protocol by itself.
+    Process,
 }
 
 impl RuntimeKind {
-    pub const ALL: &'static [RuntimeKind] = &[RuntimeKind::Python];
+    pub const ALL: &'static [RuntimeKind] = &[RuntimeKind::Python, RuntimeKind::Process];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             RuntimeKind::Python => "python",
+            RuntimeKind::Process => "process",
         }
     }
+}
+
+/// Whether an entry point is JavaScript, which is not executed itself but by `node`.
+pub fn runs_under_node(entrypoint: &str) -> bool {
+    let suffix = entrypoint.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+    matches!(suffix, "js" | "mjs" | "cjs")
 }
 
 /// How far a plugin is kept from the host, weakest first.

@@ -28,6 +28,12 @@ pub fn files(name: &PluginName, runtime: RuntimeKind) -> Vec<ScaffoldFile> {
             ScaffoldFile { path: ".gitignore", content: GIT_IGNORE.to_owned() },
             ScaffoldFile { path: "README.md", content: PYTHON_README.replace("{name}", name.as_str()) },
         ],
+        RuntimeKind::Process => vec![
+            ScaffoldFile { path: "manifest.yaml", content: NODE_MANIFEST.replace("{name}", name.as_str()) },
+            ScaffoldFile { path: "main.js", content: NODE_MAIN.to_owned() },
+            ScaffoldFile { path: "spanglass.js", content: NODE_HELPER.to_owned() },
+            ScaffoldFile { path: "README.md", content: NODE_README.replace("{name}", name.as_str()) },
+        ],
     }
 }
 
@@ -149,6 +155,63 @@ const PYTHON_README: &str = "\
 - `spanglass plugin register .`, then `spanglass invoke {name} -f who=Ada`.
 ";
 
+const NODE_MANIFEST: &str = "\
+name: {name}
+version: 0.1.0
+description: Greets people
+runtime: process
+# JavaScript runs under node; any other executable of the package may stand here, too.
+entrypoint: ./main.js
+
+# Field -> type. `?` makes a field optional, `[]` a list.
+input: {who: string, times: integer?}
+output: {greeting: string}
+
+limits: {timeout: 10s}
+
+# `spanglass plugin test` runs these.
+examples:
+  - name: one
+    input: {who: Ada}
+    expect: {output: {greeting: Hello Ada!}}
+  - name: three
+    input: {who: Grace, times: 3}
+    expect: {output: {greeting: Hello Grace! Hello Grace! Hello Grace!}}
+  - name: nobody
+    input: {}
+    expect: {error: {kind: invalid_input}}
+";
+
+const NODE_MAIN: &str = "\
+'use strict';
+
+const { serve } = require('./spanglass.js');
+
+// Gets the input, which fits `input` of manifest.yaml; returns the output.
+function invoke({ who, times }, ctx) {
+  ctx.log.info('greeting', { who, times: times || 1 });
+  return { greeting: Array(times || 1).fill(`Hello ${who}!`).join(' ') };
+}
+
+serve({ invoke });
+";
+
+const NODE_HELPER: &str = include_str!("../../plugins/logger/bin/spanglass.js");
+
+const NODE_README: &str = "\
+# {name}
+
+```
+spanglass plugin validate .
+spanglass plugin test .
+spanglass plugin register .
+spanglass invoke {name} -f who=Ada
+```
+
+`main.js` holds the code, `manifest.yaml` what goes in and comes out, limits and examples. `spanglass.js` speaks the
+worker protocol. In another language name another executable: it has to speak that protocol itself.
+";
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -166,10 +229,17 @@ mod tests {
 
     #[test]
     fn a_new_plugin_is_valid_and_says_nothing_odd() {
+        for runtime in RuntimeKind::ALL {
+            valid_and_nothing_odd(*runtime);
+        }
+    }
+
+    fn valid_and_nothing_odd(runtime: RuntimeKind) {
         let parent = TempDir::new().unwrap();
-        let (folder, files) = write(parent.path(), &greet(), RuntimeKind::Python).unwrap();
-        assert_eq!(files.len(), 6);
+        let (folder, files) = write(parent.path(), &greet(), runtime).unwrap();
+        assert!(files.len() >= 4);
         let package = Package::load(&folder).unwrap();
+        assert_eq!(package.manifest.runtime, runtime);
         assert_eq!(package.manifest.name, greet());
         assert!(package.diagnostics.is_empty(), "{:?}", package.diagnostics);
         let output = Schema::compile(Arc::clone(package.manifest.output_schema.as_ref().unwrap())).unwrap();

@@ -12,7 +12,7 @@ use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSp
 use crate::model::ids::SpanId;
 use crate::model::invocation::Usage;
 use crate::runtimes::pool::{Lease, Pool};
-use crate::runtimes::{CallRequest, Guest};
+use crate::runtimes::{CallRequest, Guest, StartNews};
 use crate::telemetry::SpanRef;
 use crate::telemetry::names::span;
 
@@ -33,7 +33,11 @@ impl Execute {
         let span = call.recording.open(span::PREPARE, call.attempt_span());
         let _paused = call.pause();
         let (recording, mask) = (&mut call.recording, &call.plugin.mask);
-        let acquired = self.pool.acquire(&mut |log| recording.guest_log(span, mask.log(log))).await;
+        let mut listener = |news| match news {
+            StartNews::Log(log) => recording.guest_log(span, mask.log(log)),
+            StartNews::Span(step) => recording.guest_span(span, mask.span(step)),
+        };
+        let acquired = self.pool.acquire(&mut listener).await;
         match acquired {
             Ok(acquired) => {
                 call.recording.close(span);

@@ -14,7 +14,7 @@ const MASKED: &str = "***";
 const VALUE_BYTES_MIN: usize = 6;
 
 /// The values to look for. Empty for most plugins, and then free.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Mask {
     /// The longest first, so that a secret within another does not leave the rest of it.
     values: Vec<Secret>,

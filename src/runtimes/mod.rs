@@ -12,13 +12,18 @@ use serde_json::{Map, Value};
 
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan, Secret};
+use crate::model::hook::Hook;
 use crate::model::ids::{InvocationId, SpanId};
 use crate::model::invocation::Usage;
 use crate::package::manifest::Manifest;
 
 pub mod pool;
+pub mod process;
 pub mod python;
+mod start_news;
 pub mod worker;
+
+pub use start_news::{RunningHook, StartListener, StartNews};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -54,11 +59,11 @@ pub trait Runtime: Send + Sync {
 
 /// Starts instances of one deployment.
 pub trait Launcher: Send + Sync {
-    /// Starts one instance and waits until it is ready. Lines that it prints before go to `log`. Dropping
+    /// Starts one instance and waits until it is ready. What it says before goes to `listener`. Dropping
     /// the future ends what was started.
     fn launch<'a>(
         &'a self,
-        log: &'a mut (dyn FnMut(GuestLog) + Send),
+        listener: &'a mut StartListener<'_>,
     ) -> BoxFuture<'a, Result<Box<dyn Instance>, InvokeError>>;
 
     /// Ends everything that belongs to the deployment. Idempotent.
@@ -83,11 +88,23 @@ pub trait Instance: Send {
         false
     }
 
+    /// Whether the plugin has this hook. `on_start` has run by then.
+    fn has(&self, _hook: Hook) -> bool {
+        false
+    }
+
+    /// Asks the plugin's `health` hook; the error says why it is not well. Only between calls. After an error,
+    /// and if the future is dropped, the instance must be dropped.
+    fn health(&mut self, _within: Duration) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Process id, for people.
     fn pid(&self) -> Option<u32>;
 
-    /// Asks the worker to end in good order within `grace`, then kills it.
-    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, ()>;
+    /// Asks the worker to end in good order within `grace`, then kills it. The error says why it did not; it
+    /// counts where there is an `on_stop` hook.
+    fn stop(self: Box<Self>, grace: Duration) -> BoxFuture<'static, Result<(), String>>;
 }
 
 /// One attempt, as an instance sees it.

@@ -7,19 +7,25 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher};
+use self::backoff::Backoff;
+pub use self::backoff::StartTrouble;
+use super::{
+    BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher, RunningHook, StartListener, StartNews,
+};
 use crate::model::error::InvokeError;
-use crate::model::guest::GuestLog;
+use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::telemetry::{ExitReason, InstanceState};
+
+mod backoff;
+mod keeper;
 
 /// Defaults of [`PoolSettings`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(2);
-/// How long starting pauses after failures in a row: doubled each time, with full jitter in the upper half.
-const BACKOFF_BASE: Duration = Duration::from_millis(100);
-const BACKOFF_CAP: Duration = Duration::from_secs(30);
+const HEALTH_EVERY: Duration = Duration::from_secs(10);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
@@ -29,8 +35,12 @@ pub struct PoolSettings {
     pub idle_timeout: Duration,
     /// A worker that is not ready after this long counts as failed.
     pub start_timeout: Duration,
-    /// What an idle instance gets to end in good order.
+    /// What an idle instance gets to end in good order, `on_stop` included.
     pub stop_grace: Duration,
+    /// How often an idle instance with a `health` hook is asked, at least.
+    pub health_every: Duration,
+    /// One that does not answer within this is not well.
+    pub health_timeout: Duration,
 }
 
 impl PoolSettings {
@@ -41,6 +51,8 @@ impl PoolSettings {
             idle_timeout: IDLE_TIMEOUT,
             start_timeout: START_TIMEOUT,
             stop_grace: STOP_GRACE,
+            health_every: HEALTH_EVERY,
+            health_timeout: HEALTH_TIMEOUT,
         }
     }
 }
@@ -55,7 +67,16 @@ pub trait PoolObserver: Send + Sync {
     fn started(&self, pid: Option<u32>, took: Duration);
     /// An instance did not become ready.
     fn start_failed(&self, error: &InvokeError, took: Duration);
+    /// So many starts failed in a row. Not after each: when it begins to be a loop, and at each doubling.
+    fn crash_looping(&self, _failures: u32, _error: &InvokeError, _retry_in: Duration) {}
+    /// A hook begins outside of a start. What is returned is called when it has ended.
+    fn hook(&self, _hook: Hook) -> HookEnd {
+        Box::new(|_| {})
+    }
 }
+
+/// How a hook ended, or why it failed. Dropped without a call: nobody knows.
+pub type HookEnd = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
 pub struct Pool {
     launcher: Arc<dyn Launcher>,
@@ -72,22 +93,17 @@ pub struct Pool {
 struct State {
     /// The most recently used stands last.
     idle: Vec<Idle>,
-    failures: u32,
-    blocked: Option<Blocked>,
+    backoff: Backoff,
     stopped: bool,
-    /// A task stops idle instances; it ends with the last that it has to stop.
-    reaping: bool,
+    /// The keeper runs; it ends with the last idle instance that needs it.
+    kept: bool,
 }
 
 struct Idle {
     instance: Box<dyn Instance>,
     since: Instant,
-}
-
-/// Starts failed: until then there are no more.
-struct Blocked {
-    until: Instant,
-    error: InvokeError,
+    /// When its health is to be asked for; `None`: it has no such hook.
+    check_at: Option<Instant>,
 }
 
 /// An instance for one caller.
@@ -117,30 +133,42 @@ impl Pool {
     /// An idle instance if there is one at this moment, the most recently used first.
     pub fn acquire_idle(&self) -> Option<Lease> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
-        let instance = self.take_idle()?;
+        let (instance, check_at) = self.take_idle()?;
         self.observer.instances(InstanceState::Busy, 1);
-        Some(self.lease(instance, permit))
+        Some(self.lease(instance, check_at, permit))
     }
 
     /// An idle instance, the most recently used first, or a new one. Waits while `instances_max` are busy.
-    /// Lines that a new one prints before it is ready go to `log`.
-    pub async fn acquire(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Acquired, InvokeError> {
+    /// What a new one says before it is ready goes to `listener`.
+    pub async fn acquire(&self, listener: &mut StartListener<'_>) -> Result<Acquired, InvokeError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
-        if let Some(instance) = self.take_idle() {
+        if let Some((instance, check_at)) = self.take_idle() {
             self.observer.instances(InstanceState::Busy, 1);
-            return Ok(Acquired { lease: self.lease(instance, permit), cold_start: None });
+            return Ok(Acquired { lease: self.lease(instance, check_at, permit), cold_start: None });
         }
         self.may_start()?;
         let started = Instant::now();
-        let instance = self.start(log).await?;
+        let instance = self.start(listener).await?;
         let took = started.elapsed();
         self.observer.started(instance.pid(), took);
-        Ok(Acquired { lease: self.lease(instance, permit), cold_start: Some(took) })
+        let check_at = keeper::next_check(&*instance, &self.settings);
+        Ok(Acquired { lease: self.lease(instance, check_at, permit), cold_start: Some(took) })
     }
 
-    fn lease(&self, instance: Box<dyn Instance>, permit: OwnedSemaphorePermit) -> Lease {
+    /// Why instances do not start; `None`: the last start succeeded, or there was none.
+    pub fn start_trouble(&self) -> Option<StartTrouble> {
+        self.state().backoff.trouble()
+    }
+
+    fn lease(
+        &self,
+        instance: Box<dyn Instance>,
+        check_at: Option<Instant>,
+        permit: OwnedSemaphorePermit,
+    ) -> Lease {
         Lease {
             instance: Some(instance),
+            check_at,
             pool: self.own.clone(),
             observer: self.observer.clone(),
             running: None,
@@ -148,12 +176,12 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self) -> Option<Box<dyn Instance>> {
+    fn take_idle(&self) -> Option<(Box<dyn Instance>, Option<Instant>)> {
         loop {
             let mut idle = self.state().idle.pop()?;
             self.observer.instances(InstanceState::Idle, -1);
             if idle.instance.reusable() {
-                return Some(idle.instance);
+                return Some((idle.instance, idle.check_at));
             }
             self.observer.exited(ExitReason::Crashed);
         }
@@ -164,28 +192,25 @@ impl Pool {
         if state.stopped {
             return Err(stopped());
         }
-        match &state.blocked {
-            Some(blocked) if blocked.until > Instant::now() => {
-                Err(blocked.error.clone().retry_after(blocked.until - Instant::now()))
-            }
-            _ => Ok(()),
-        }
+        state.backoff.check()
     }
 
-    async fn start(&self, log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Box<dyn Instance>, InvokeError> {
+    async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
         let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
-        let launched = tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(log)).await;
+        let launched =
+            tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
             Err(InvokeError::new(ErrorKind::Unavailable, message))
         });
+        let launched = match launched {
+            Ok(mut instance) => self.first_check(&mut *instance, listener).await.map(|()| instance),
+            Err(error) => Err(error),
+        };
         match launched {
             Ok(instance) => {
-                let mut state = self.state();
-                state.failures = 0;
-                state.blocked = None;
-                drop(state);
+                self.state().backoff.succeeded();
                 starting.end(None);
                 self.observer.instances(InstanceState::Busy, 1);
                 Ok(instance)
@@ -193,24 +218,38 @@ impl Pool {
             Err(error) => {
                 self.observer.start_failed(&error, begun.elapsed());
                 starting.end(Some(ExitReason::StartFailed));
-                Err(self.back_off(error))
+                let setback = self.state().backoff.failed(&error, fastrand::f64());
+                if let Some(failures) = setback.crash_loop {
+                    self.observer.crash_looping(failures, &error, setback.retry_in);
+                }
+                Err(error.retry_after(setback.retry_in))
             }
         }
     }
 
-    fn back_off(&self, error: InvokeError) -> InvokeError {
-        let mut state = self.state();
-        let now = Instant::now();
-        // Starts that fail side by side count as one.
-        if state.blocked.as_ref().is_none_or(|blocked| blocked.until <= now) {
-            state.failures = state.failures.saturating_add(1);
+    /// A new instance that is not well is as good as one that did not start.
+    async fn first_check(
+        &self,
+        instance: &mut dyn Instance,
+        listener: &mut StartListener<'_>,
+    ) -> Result<(), InvokeError> {
+        if !instance.has(Hook::Health) {
+            return Ok(());
         }
-        let wait = backoff(state.failures, fastrand::f64());
-        state.blocked = Some(Blocked { until: now + wait, error: error.clone() });
-        error.retry_after(wait)
+        let hook = RunningHook::begin(Hook::Health);
+        let verdict = instance.health(self.settings.health_timeout).await;
+        listener(StartNews::Span(hook.end(verdict.as_ref().err().cloned())));
+        verdict.map_err(|why| {
+            InvokeError::new(ErrorKind::Unavailable, format!("the new instance is not well: {why}"))
+        })
     }
 
-    fn give_back(self: Arc<Pool>, mut instance: Box<dyn Instance>, reason: ExitReason) {
+    fn give_back(
+        self: Arc<Pool>,
+        mut instance: Box<dyn Instance>,
+        check_at: Option<Instant>,
+        reason: ExitReason,
+    ) {
         if !instance.reusable() {
             let reason = if instance.retired() { ExitReason::Recycled } else { reason };
             return self.observer.exited(reason);
@@ -221,34 +260,32 @@ impl Pool {
             self.observer.exited(ExitReason::Stopped);
             return;
         }
-        state.idle.push(Idle { instance, since: Instant::now() });
-        let beyond_min = state.idle.len() > self.settings.instances_min as usize;
+        state.idle.push(Idle { instance, since: Instant::now(), check_at });
+        let needed = !state.kept && self.needs_keeper(&state.idle);
         // Without a runtime the program is ending, and everything with it.
-        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| beyond_min && !state.reaping);
-        state.reaping |= runtime.is_some();
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| needed);
+        state.kept |= runtime.is_some();
         drop(state);
         self.observer.instances(InstanceState::Idle, 1);
         if let Some(runtime) = runtime {
-            runtime.spawn(reap_idle(Arc::downgrade(&self)));
+            runtime.spawn(keeper::keep(Arc::downgrade(&self)));
         }
     }
 
-    /// Takes out what has been idle for too long. Returns when to look again, if ever.
-    fn expire(&self) -> (Vec<Box<dyn Instance>>, Option<Instant>) {
-        let mut state = self.state();
-        let beyond_min = state.idle.len().saturating_sub(self.settings.instances_min as usize);
-        let now = Instant::now();
-        // The longest idle stand first: they are pushed and popped at the other end.
-        let old = state.idle.iter().take(beyond_min);
-        let count = old.take_while(|idle| now - idle.since >= self.settings.idle_timeout).count();
-        let expired: Vec<_> = state.idle.drain(..count).map(|idle| idle.instance).collect();
-        let next = if count < beyond_min {
-            state.idle.first().map(|idle| idle.since + self.settings.idle_timeout)
-        } else {
-            state.reaping = false;
-            None
-        };
-        (expired, next)
+    /// Ends an instance in good order, and tells how its `on_stop` went.
+    fn stop_instance(
+        &self,
+        instance: Box<dyn Instance>,
+        grace: Duration,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let told = instance.has(Hook::OnStop).then(|| self.observer.hook(Hook::OnStop));
+        let stop = instance.stop(grace);
+        async move {
+            let ended = stop.await;
+            if let Some(told) = told {
+                told(ended.as_ref().copied().map_err(String::as_str));
+            }
+        }
     }
 
     /// Stops idle instances in good order within `grace`, and the others when they come back. Idempotent.
@@ -262,7 +299,7 @@ impl Pool {
         let stops = idle.into_iter().map(|idle| {
             self.observer.instances(InstanceState::Idle, -1);
             self.observer.exited(ExitReason::Stopped);
-            idle.instance.stop(grace)
+            self.stop_instance(idle.instance, grace)
         });
         futures_util::future::join_all(stops).await;
         self.launcher.stop().await;
@@ -275,30 +312,6 @@ impl Pool {
 
 fn stopped() -> InvokeError {
     InvokeError::new(ErrorKind::Unavailable, "the plugin is being stopped")
-}
-
-/// The wait after so many failed starts in a row. `random` is in 0..1.
-fn backoff(failures: u32, random: f64) -> Duration {
-    let doublings = failures.saturating_sub(1);
-    let whole = BACKOFF_BASE.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_CAP);
-    whole.mul_f64(0.5 + random / 2.0)
-}
-
-async fn reap_idle(pool: Weak<Pool>) {
-    loop {
-        let Some(strong) = pool.upgrade() else { return };
-        let (expired, next) = strong.expire();
-        for instance in expired {
-            strong.observer.instances(InstanceState::Idle, -1);
-            strong.observer.exited(ExitReason::Idle);
-            tokio::spawn(instance.stop(strong.settings.stop_grace));
-        }
-        drop(strong);
-        match next {
-            Some(next) => tokio::time::sleep_until(next).await,
-            None => return,
-        }
-    }
 }
 
 /// Counts an instance as starting for as long as it is, also if its caller leaves.
@@ -333,6 +346,7 @@ impl Drop for Starting {
 /// An instance in use. Dropping it gives the instance back, or ends it if it cannot be used again.
 pub struct Lease {
     instance: Option<Box<dyn Instance>>,
+    check_at: Option<Instant>,
     pool: Weak<Pool>,
     observer: Arc<dyn PoolObserver>,
     /// When the call that runs, or was dropped while it ran, has to be over.
@@ -373,23 +387,8 @@ impl Drop for Lease {
             Some(_) => ExitReason::Killed,
         };
         match self.pool.upgrade() {
-            Some(pool) => pool.give_back(instance, reason),
+            Some(pool) => pool.give_back(instance, self.check_at, reason),
             None => self.observer.exited(ExitReason::Stopped),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backoff_doubles_up_to_its_cap_and_jitters_below() {
-        assert_eq!(backoff(1, 1.0), BACKOFF_BASE);
-        assert_eq!(backoff(1, 0.0), BACKOFF_BASE / 2);
-        assert_eq!(backoff(3, 1.0), BACKOFF_BASE * 4);
-        for failures in [20, 1000, u32::MAX] {
-            assert_eq!(backoff(failures, 1.0), BACKOFF_CAP);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::model::guest::{LogStream, Severity};
+use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::model::text::{Text, truncate};
 
@@ -101,6 +102,23 @@ pub struct InstanceExited<'a> {
     pub series: &'a PluginSeries,
     pub pid: Option<u32>,
     pub reason: ExitReason,
+}
+
+/// Instances fail to start again and again.
+pub struct InstanceCrashLooping<'a> {
+    pub series: &'a PluginSeries,
+    /// Failed starts in a row.
+    pub failures: u32,
+    pub retry_in: Duration,
+    pub message: &'a str,
+}
+
+/// `on_stop` or `health` of an instance failed, or took too long.
+pub struct HookFailed<'a> {
+    pub series: &'a PluginSeries,
+    pub hook: Hook,
+    pub took: Duration,
+    pub message: &'a str,
 }
 
 /// An attempt failed and another one follows.
@@ -391,6 +409,7 @@ impl Event for InstanceExited<'_> {
             | ExitReason::Timeout
             | ExitReason::Crashed
             | ExitReason::MemoryExceeded
+            | ExitReason::Unhealthy
             | ExitReason::StartFailed => Severity::Warn,
         };
         let body = format!("an instance of {} ended: {}", self.series.name(), self.reason.as_str());
@@ -399,6 +418,37 @@ impl Event for InstanceExited<'_> {
 
     fn count(&self, _metrics: &Metrics) {
         self.series.instance_exited(self.reason);
+    }
+}
+
+impl Event for InstanceCrashLooping<'_> {
+    fn name(&self) -> &'static str {
+        event::INSTANCE_CRASH_LOOPING
+    }
+
+    fn log(&self) -> LogRecord {
+        let (name, failures) = (self.series.name(), self.failures);
+        let body = format!("{failures} starts of {name} failed in a row: {}", self.message);
+        Entry::new(Severity::Error, body)
+            .of(self.series)
+            .with("failures", failures)
+            .with("retry_in_ms", milliseconds(self.retry_in))
+            .0
+    }
+}
+
+impl Event for HookFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::HOOK_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("{} of {} failed: {}", self.hook.as_str(), self.series.name(), self.message);
+        Entry::new(Severity::Warn, body)
+            .of(self.series)
+            .with(attribute::HOOK, self.hook.as_str())
+            .with(names::log::DURATION_MS, milliseconds(self.took))
+            .0
     }
 }
 

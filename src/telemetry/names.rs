@@ -159,6 +159,8 @@ pub mod attribute {
     /// `spanglass.dropped.{what}`: how many messages of the plugin a limit cut off.
     pub const DROPPED_PREFIX: &str = "spanglass.dropped.";
     pub const INSTANCE_PID: &str = "process.pid";
+    /// Which hook of a plugin a span is about.
+    pub const HOOK: &str = "spanglass.hook";
     pub const METRIC_NAME: &str = "metric.name";
     pub const METRIC_VALUE: &str = "metric.value";
     pub const CODE_FILE: &str = "code.file.path";
@@ -242,6 +244,8 @@ pub mod event {
     pub const INSTANCE_STARTED: &str = "instance.started";
     pub const INSTANCE_START_FAILED: &str = "instance.start_failed";
     pub const INSTANCE_EXITED: &str = "instance.exited";
+    pub const INSTANCE_CRASH_LOOPING: &str = "instance.crash_looping";
+    pub const HOOK_FAILED: &str = "hook.failed";
     pub const CIRCUIT_OPENED: &str = "circuit.opened";
     pub const CIRCUIT_HALF_OPENED: &str = "circuit.half_opened";
     pub const CIRCUIT_CLOSED: &str = "circuit.closed";

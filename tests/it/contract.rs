@@ -366,38 +366,132 @@ def invoke(input_data):
     return {}
 "#;
 
-fn home(sink: &Sink) -> Home {
-    let mut home = Home::new()
-        .plugin("echo", "actions: {other: {entrypoint: 'executor.py:other'}}", ECHO)
-        .plugin(
+/// Runs `executor.py`'s functions without the program's own worker: the protocol written by hand, as in any other
+/// language.
+const SPEAKER: &str = r#"
+import json as _json, os as _os, resource as _resource, struct as _struct, sys as _sys
+
+def _send(**frame):
+    body = _json.dumps(frame, allow_nan=False).encode()
+    _os.write(4, _struct.pack("<I", len(body)) + body)
+
+def _read(count):
+    data = b""
+    while len(data) < count:
+        part = _os.read(3, count - len(data))
+        if not part:
+            _os._exit(0)
+        data += part
+    return data
+
+def _call(id, action, input, **rest):
+    used = _resource.getrusage(_resource.RUSAGE_SELF)
+    usage = {"cpu_us": int(used.ru_utime * 1e6), "rss_peak_kib": used.ru_maxrss}
+    try:
+        output = globals()[action](input)
+        if not hasattr(output, "__next__"):
+            return _send(t="end", id=id, output=output, usage=usage)
+        count = 0
+        for part in output:
+            _send(t="chunk", id=id, seq=count, data=part)
+            count += 1
+        _send(t="end", id=id, chunks=count, usage=usage)
+    except Exception as error:
+        kind = "invalid_output" if "JSON" in str(error) else "plugin_error"
+        _send(t="error", id=id, kind=kind, type=type(error).__name__, message=str(error), usage=usage)
+
+while True:
+    _frame = _json.loads(_read(_struct.unpack("<I", _read(4))[0]))
+    _kind = _frame.pop("t")
+    if _kind == "hello":
+        _send(t="ready", v=1, language="python by hand")
+    elif _kind == "call":
+        _call(**_frame)
+    elif _kind == "shutdown":
+        _sys.exit(0)
+"#;
+
+/// A runtime for which the contract holds, and how the plugins of these tests are written for it.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Python,
+    Process,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Python => "python",
+            Kind::Process => "process",
+        }
+    }
+
+    /// `rest` is YAML below name and version, without actions; `source` has a function for each action.
+    fn plugin(self, home: Home, name: &str, rest: &str, actions: &[&str], source: &str) -> Home {
+        let action = |action: &&str| match self {
+            Kind::Python => format!("{action}: {{entrypoint: 'executor.py:{action}'}}"),
+            Kind::Process => format!("{action}: {{description: of the same executable}}"),
+        };
+        let actions: Vec<String> = actions.iter().map(action).collect();
+        let rest = format!("actions: {{{}}}\n{rest}", actions.join(", "));
+        if self == Kind::Python {
+            return home.plugin(name, &rest, source);
+        }
+        let manifest = format!("name: {name}\nversion: 1.0.0\nentrypoint: ./bin/main\n{rest}\n");
+        home.write(&format!("plugins/{name}/manifest.yaml"), manifest);
+        home.write(&format!("plugins/{name}/bin/main"), format!("#!/usr/bin/env python3\n{source}{SPEAKER}"));
+        home
+    }
+}
+
+fn home(kind: Kind, sink: &Sink) -> Home {
+    let plugins: [(&str, &str, &[&str], &str); 7] = [
+        ("echo", "", &["other"], ECHO),
+        (
             "typed",
             "input: {n: integer, how: string?}\noutput: {n: integer}\nlimits: {max_input: 64, max_output: 1Ki}\ncircuit_breaker: {min_calls: 1000}",
+            &[],
             TYPED,
-        )
-        .plugin(
+        ),
+        (
             "stubborn",
             "retry: {max_attempts: 3, backoff: none, retry_on: [plugin_error]}",
+            &[],
             "def invoke(input_data):\n    raise RuntimeError('again')\n",
-        )
-        .plugin("broken", "", "import no_such_module\n")
-        .plugin("secretive", "secrets: [API_TOKEN]", ECHO)
-        .plugin(
+        ),
+        ("broken", "", &[], "import no_such_module\n"),
+        ("secretive", "secrets: [API_TOKEN]", &[], ECHO),
+        (
             "fuse",
             "circuit_breaker: {min_calls: 1, failure_ratio: 0.1, open_for: 10m}",
+            &[],
             "def invoke(input_data):\n    raise RuntimeError('blown')\n",
-        )
-        .plugin("single", "limits: {concurrency: 1, queue: 0}", WAITING);
+        ),
+        ("single", "limits: {concurrency: 1, queue: 0}", &[], WAITING),
+    ];
+    let mut home = plugins.into_iter().fold(Home::new(), |home, (name, rest, actions, source)| {
+        kind.plugin(home, name, rest, actions, source)
+    });
     home.env.extend(sink.variables());
     home
 }
 
 #[tokio::test]
-async fn every_ending_leaves_what_the_contract_says() {
+async fn every_ending_of_a_python_plugin_leaves_what_the_contract_says() {
+    every_ending_leaves_what_the_contract_says(Kind::Python).await;
+}
+
+#[tokio::test]
+async fn every_ending_of_a_process_plugin_leaves_what_the_contract_says() {
+    every_ending_leaves_what_the_contract_says(Kind::Process).await;
+}
+
+async fn every_ending_leaves_what_the_contract_says(kind: Kind) {
     if !require("python3") {
         return;
     }
     let sink = Sink::start(Transport::Http);
-    let server = home(&sink).serve().await;
+    let server = home(kind, &sink).serve().await;
     for ending in ENDINGS {
         println!("{}", ending.name);
         let occupant = arrange(&server, ending).await;
@@ -411,9 +505,9 @@ async fn every_ending_leaves_what_the_contract_says() {
         check_counters(ending, &before, &after);
         check_ledger(&server.client, ending, &invocation_id, &trace_id).await;
         let trace = server.client.trace(&trace_id).await;
-        check_spans(ending, &spans_of_ledger(&trace), Some("server"));
+        check_spans(kind, ending, &spans_of_ledger(&trace), Some("server"));
         let received = sink.spans_of(&trace_id, trace["spans"].as_array().unwrap().len()).await;
-        check_spans(ending, &spans_of_sink(&received), Some("server"));
+        check_spans(kind, ending, &spans_of_sink(&received), Some("server"));
         check_log_line(&server, ending, &invocation_id, &trace_id).await;
 
         check_command(&server, ending).await;
@@ -658,8 +752,11 @@ fn spans_of_sink(spans: &[SeenSpan]) -> Vec<Span> {
     spans.iter().map(span).collect()
 }
 
-fn check_spans(ending: &Ending, spans: &[Span], root_kind: Option<&str>) {
+fn check_spans(kind: Kind, ending: &Ending, spans: &[Span], root_kind: Option<&str>) {
     let root = check_root(spans, ending, root_kind);
+    if ending.counted_as[1] != "_other" {
+        assert_eq!(root.attributes["spanglass.plugin.runtime"], kind.name());
+    }
     let name_of = |id: &str| match spans.iter().find(|span| span.id == id) {
         Some(parent) if parent.id == root.id => "root".to_owned(),
         Some(parent) => parent.name.clone(),
@@ -705,7 +802,6 @@ fn check_root<'a>(spans: &'a [Span], ending: &Ending, kind: Option<&str>) -> &'a
     }
     if ending.counted_as[1] != "_other" {
         assert_eq!(attribute("spanglass.plugin.version"), "1.0.0");
-        assert_eq!(attribute("spanglass.plugin.runtime"), "python");
     }
     if ending.attempts > 0 {
         assert!(attribute("spanglass.usage.cpu_seconds").is_number(), "{root:#?}");
@@ -749,8 +845,13 @@ async fn a_caller_who_leaves_ends_the_call_as_dropped_and_its_worker() {
     if !require("python3") {
         return;
     }
-    let home =
-        Home::new().plugin("patient", "actions: {chunks: {entrypoint: 'executor.py:chunks'}}", PATIENT);
+    for kind in [Kind::Python, Kind::Process] {
+        a_caller_leaves(kind).await;
+    }
+}
+
+async fn a_caller_leaves(kind: Kind) {
+    let home = kind.plugin(Home::new(), "patient", "", &["chunks"], PATIENT);
     let server = home.serve().await;
     for (action, mode) in [("invoke", "sync"), ("chunks", "stream"), ("chunks", "sync")] {
         println!("{action} {mode}");

@@ -144,8 +144,12 @@ async fn the_function_is_found_or_the_candidates_are_named() {
         ("def a(): pass\n", Some("c"), "executor.py has no function `c`; it defines a"),
     ] {
         let plugin = Plugin::function(source, function);
-        assert_eq!(plugin.try_start().await.err().unwrap().message, message);
+        let error = plugin.try_start().await.err().unwrap();
+        // Who names the function has it wrong, not the plugin.
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidInput, message));
     }
+    let misspelt = Plugin::function("def area(w, h): return w * h\n", Some("aera"));
+    assert_eq!(misspelt.try_start().await.err().unwrap().help.unwrap(), "did you mean `area`?");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod http;
 mod manifest;
 mod one_trace;
 mod pool;
+mod process;
 mod registry;
 mod reload;
 mod rewrite;

@@ -1,7 +1,8 @@
 //! Every folder of `tests/cases/manifest` holds a manifest and what must be said about it, for programs
 //! (`expect.json`) and for people (`expect.txt`). `SPANGLASS_BLESS=1` writes the expectations anew.
 //!
-//! A file `files.txt` lists the other files of the package; without it nothing is looked up.
+//! A file `files.txt` lists the other files of the package; without it nothing is looked up. All of them are
+//! programs, but for those in `.txt`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use spanglass::package::diagnostic::{Diagnostics, Style};
 use spanglass::package::manifest_schema;
-use spanglass::package::read::{self, MANIFEST_NAMES};
+use spanglass::package::read::{self, Files, MANIFEST_NAMES};
 use spanglass::package::schema::Schema;
 use spanglass::package::yaml;
 
@@ -44,7 +45,9 @@ impl Case {
     }
 
     fn diagnostics(&self) -> Diagnostics {
-        let (manifest, diagnostics) = read::read(self.name, &self.bytes, self.files.as_deref());
+        let is_program = |name: &str| !name.ends_with(".txt");
+        let files = self.files.as_ref().map(|names| Files { names, is_program: &is_program });
+        let (manifest, diagnostics) = read::read(self.name, &self.bytes, files.as_ref());
         assert_eq!(manifest.is_some(), diagnostics.valid(), "{}", self.folder.display());
         diagnostics
     }
@@ -121,7 +124,7 @@ proptest! {
     #[test]
     fn no_text_makes_reader_or_picture_panic(text in "(name: |version: |input:|limits:|\\PC|[-{}\\[\\],:#&*!|>'\"%@`\n\r\t ~?\u{1b}\u{202e}é]){0,80}") {
         for name in ["manifest.yaml", "plugin.json"] {
-            let (manifest, diagnostics) = read::read(name, text.as_bytes(), Some(&[]));
+            let (manifest, diagnostics) = read::read(name, text.as_bytes(), Some(&Files { names: &[], is_program: &|_| false }));
             prop_assert_eq!(manifest.is_some(), diagnostics.valid());
             for color in [false, true] {
                 diagnostics.render(Style { color, width: 60 });

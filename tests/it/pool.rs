@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use serde_json::json;
 use spanglass::model::error::InvokeError;
+use spanglass::model::hook::Hook;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::pool::{Lease, Pool, PoolObserver, PoolSettings};
+use spanglass::runtimes::StartNews;
+use spanglass::runtimes::pool::{HookEnd, Lease, Pool, PoolObserver, PoolSettings};
 use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, request, require};
 
 #[derive(Default)]
-struct Observed(Mutex<Counts>);
+struct Observed(Arc<Mutex<Counts>>);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Counts {
@@ -21,6 +23,10 @@ struct Counts {
     busy: i64,
     exits: Vec<ExitReason>,
     cold_starts: u32,
+    crash_loops: Vec<u32>,
+    hooks_begun: u32,
+    /// Hooks outside of starts, and how they ended.
+    hooks: Vec<(Hook, Result<(), String>)>,
 }
 
 impl Observed {
@@ -49,6 +55,17 @@ impl PoolObserver for Observed {
     }
 
     fn start_failed(&self, _: &InvokeError, _: Duration) {}
+
+    fn crash_looping(&self, failures: u32, error: &InvokeError, retry_in: Duration) {
+        assert!(!error.message.is_empty() && !retry_in.is_zero());
+        self.0.lock().unwrap().crash_loops.push(failures);
+    }
+
+    fn hook(&self, hook: Hook) -> HookEnd {
+        let counts = self.0.clone();
+        counts.lock().unwrap().hooks_begun += 1;
+        Box::new(move |ended| counts.lock().unwrap().hooks.push((hook, ended.map_err(str::to_owned))))
+    }
 }
 
 fn pool(plugin: &Plugin, change: impl FnOnce(&mut PoolSettings)) -> (Arc<Pool>, Arc<Observed>) {
@@ -182,11 +199,18 @@ async fn a_crash_loop_backs_off_and_says_why() {
         waits.push(wait);
         tokio::time::sleep(wait).await;
     }
-    assert_eq!(observed.now(), Counts { exits: vec![ExitReason::StartFailed; 3], ..Counts::default() });
+    assert_eq!(
+        observed.now(),
+        Counts { exits: vec![ExitReason::StartFailed; 3], crash_loops: vec![3], ..Counts::default() }
+    );
+    let trouble = pool.start_trouble().unwrap();
+    assert_eq!((trouble.failures, trouble.retry_in), (3, None));
+    assert!(trouble.error.message.contains("the disk is on fire"), "{trouble:?}");
     assert!(waits[0] >= Duration::from_millis(50) && waits[2] >= Duration::from_millis(200), "{waits:?}");
     // Once it works again, it is forgotten.
     std::fs::write(plugin.folder.join("executor.py"), "def invoke(data): pass\n").unwrap();
     pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!(pool.start_trouble(), None);
 }
 
 #[tokio::test]
@@ -197,9 +221,9 @@ async fn a_worker_that_never_gets_ready_is_given_up() {
     let plugin = Plugin::new("import time\nprint('still loading')\ntime.sleep(60)\n");
     let (pool, observed) = pool(&plugin, |settings| settings.start_timeout = Duration::from_secs(3));
     let mut logs = Vec::new();
-    let error = pool.acquire(&mut |log| logs.push(log.body)).await.err().unwrap();
+    let error = pool.acquire(&mut |news| logs.push(news)).await.err().unwrap();
     assert_eq!(error.message, "the worker was not ready within 3s");
-    assert_eq!(logs, ["still loading"]);
+    assert!(matches!(&logs[..], [StartNews::Log(log)] if log.body == "still loading"), "{logs:?}");
     assert_eq!(observed.now().exits, [ExitReason::StartFailed]);
 }
 
@@ -242,4 +266,112 @@ async fn a_caller_who_leaves_during_a_start_blocks_nobody() {
     assert_eq!(observed.now(), Counts { exits: vec![ExitReason::Killed], ..Counts::default() });
     let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
     assert_eq!(output(&mut acquired.lease, json!({})).await, "1");
+}
+
+const CHECKED: &str = r#"
+import os, time
+
+def invoke(data): return os.getpid()
+
+def health():
+    word = open(os.path.join(os.path.dirname(__file__), "health.txt")).read()
+    if word == "raise": raise OSError("the disk is on fire")
+    if word == "sleep": time.sleep(60)
+    if word == "slow":
+        time.sleep(0.1)
+        return True
+    return word == "well"
+
+def on_stop(ctx):
+    if os.path.exists(os.path.join(os.path.dirname(__file__), "stubborn")): raise RuntimeError("I stay")
+"#;
+
+fn checked() -> Plugin {
+    let plugin = Plugin::new(CHECKED);
+    std::fs::write(plugin.folder.join("health.txt"), "well").unwrap();
+    plugin
+}
+
+#[tokio::test]
+async fn an_idle_instance_that_is_not_well_is_replaced() {
+    if !require("python3") {
+        return;
+    }
+    for (word, why) in [
+        ("sick", "health said no"),
+        ("raise", "health raised OSError: the disk is on fire"),
+        ("sleep", "health was not answered within 300ms"),
+    ] {
+        let plugin = checked();
+        let (pool, observed) = pool(&plugin, |settings| {
+            settings.instances_max = 1;
+            settings.health_every = Duration::from_millis(20);
+            settings.health_timeout = Duration::from_millis(300);
+        });
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let pid: u32 = output(&mut acquired.lease, json!({})).await.parse().unwrap();
+        drop(acquired);
+        let well = (Hook::Health, Ok(()));
+        eventually("it is asked again and again", PATIENCE, || observed.now().hooks.len() >= 3).await;
+        assert!(observed.now().hooks.iter().all(|hook| *hook == well), "{:?}", observed.now());
+        // It is still the same one, and it serves.
+        let mut again = pool.acquire(&mut |_| {}).await.unwrap();
+        assert_eq!((again.cold_start, output(&mut again.lease, json!({})).await), (None, pid.to_string()));
+        drop(again);
+
+        std::fs::write(plugin.folder.join("health.txt"), word).unwrap();
+        eventually("it is gone", PATIENCE, || !alive(pid) && observed.now().idle == 0).await;
+        let now = observed.now();
+        assert_eq!((now.exits, now.busy), (vec![ExitReason::Unhealthy], 0));
+        assert_eq!(now.hooks.last(), Some(&(Hook::Health, Err(why.to_owned()))));
+        // A new one that is not well either has not started.
+        let error = pool.acquire(&mut |_| {}).await.err().unwrap();
+        assert_eq!(
+            (error.kind, error.message),
+            (ErrorKind::Unavailable, format!("the new instance is not well: {why}"))
+        );
+        assert_eq!(pool.start_trouble().unwrap().failures, 1);
+        assert_eq!(observed.now().exits, [ExitReason::Unhealthy, ExitReason::StartFailed]);
+    }
+}
+
+#[tokio::test]
+async fn the_check_of_an_instance_takes_no_place_from_the_others() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = checked();
+    let (pool, observed) = pool(&plugin, |settings| settings.health_every = Duration::from_millis(1));
+    std::fs::write(plugin.folder.join("health.txt"), "slow").unwrap();
+    let busy = pool.acquire(&mut |_| {}).await.unwrap();
+    let first = pool.acquire(&mut |_| {}).await.unwrap();
+    let pid = first.lease.pid();
+    drop(first);
+    for round in 1..=3 {
+        eventually("the idle one is being asked", PATIENCE, || observed.now().hooks_begun >= round).await;
+        // Both places are taken: whoever comes now waits, and starts no third.
+        let next = pool.acquire(&mut |_| {}).await.unwrap();
+        assert_eq!((next.cold_start, next.lease.pid()), (None, pid));
+    }
+    drop(busy);
+    eventually("the other one is asked as well", PATIENCE, || observed.now().hooks.len() > 4).await;
+    assert_eq!((observed.now().cold_starts, observed.now().exits), (2, vec![]));
+}
+
+#[tokio::test]
+async fn how_on_stop_went_is_told() {
+    if !require("python3") {
+        return;
+    }
+    for (stubborn, ended) in [(false, Ok(())), (true, Err("the worker ended with exit code 1".to_owned()))] {
+        let plugin = checked();
+        if stubborn {
+            std::fs::write(plugin.folder.join("stubborn"), "").unwrap();
+        }
+        let (pool, observed) = pool(&plugin, |_| {});
+        drop(pool.acquire(&mut |_| {}).await.unwrap());
+        pool.stop(PATIENCE).await;
+        assert_eq!(observed.now().hooks, [(Hook::OnStop, ended)]);
+        assert_eq!(observed.now().exits, [ExitReason::Stopped]);
+    }
 }

@@ -1,5 +1,6 @@
 //! What tests share: a recording guest, deployments made of source text, and waiting with a bound.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,9 +14,12 @@ use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
 use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind, SandboxTier};
-use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
+use spanglass::runtimes::process::ProcessRuntime;
+use spanglass::runtimes::python::PythonRuntime;
+use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{
     BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
+    StartNews,
 };
 
 pub mod metrics;
@@ -140,10 +144,12 @@ pub struct Plugin {
     pub data_dir: PathBuf,
     pub stray: Arc<Mutex<Vec<GuestLog>>>,
     pub start_logs: Mutex<Vec<GuestLog>>,
+    pub start_spans: Mutex<Vec<GuestSpan>>,
     _home: tempfile::TempDir,
 }
 
 pub struct PluginSource<'a> {
+    pub runtime: RuntimeKind,
     pub files: &'a [(&'a str, &'a str)],
     pub entrypoint: &'a str,
     pub actions: &'a [(&'a str, &'a str)],
@@ -155,6 +161,7 @@ impl Plugin {
     /// A plugin whose `executor.py` is `source`.
     pub fn new(source: &str) -> Plugin {
         Plugin::from(PluginSource {
+            runtime: RuntimeKind::Python,
             files: &[("executor.py", source)],
             entrypoint: "executor.py:invoke",
             actions: &[],
@@ -167,10 +174,23 @@ impl Plugin {
     pub fn function(source: &str, function: Option<&str>) -> Plugin {
         let entrypoint = function.map_or("executor.py".into(), |name| format!("executor.py:{name}"));
         Plugin::from(PluginSource {
+            runtime: RuntimeKind::Python,
             files: &[("executor.py", source)],
             entrypoint: &entrypoint,
             actions: &[],
             convention: Convention::Function,
+            requires_python: None,
+        })
+    }
+
+    /// A process plugin whose `main` is `source`, a script.
+    pub fn process(source: &str) -> Plugin {
+        Plugin::from(PluginSource {
+            runtime: RuntimeKind::Process,
+            files: &[("main", source)],
+            entrypoint: "main",
+            actions: &[],
+            convention: Convention::Plugin,
             requires_python: None,
         })
     }
@@ -181,17 +201,23 @@ impl Plugin {
         for (path, text) in source.files {
             let path = folder.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
+            if text.starts_with("#!") {
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
         }
         let stray = Arc::new(Mutex::new(Vec::new()));
         let sink = stray.clone();
         let data_dir = home.path().join("data");
-        let runtime = PythonRuntime::new(PythonSettings {
+        let workers = Workers::new(WorkerSettings {
             data_dir: data_dir.clone(),
             supervisor: env!("CARGO_BIN_EXE_spanglass").into(),
-            interpreter: None,
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
+        let runtime: Box<dyn Runtime> = match source.runtime {
+            RuntimeKind::Python => Box::new(PythonRuntime::new(workers, None)),
+            RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
+        };
         let config = json!({"level": "info"});
         let spec = DeploymentSpec {
             manifest: Arc::new(manifest(&source)),
@@ -201,7 +227,15 @@ impl Plugin {
             convention: source.convention,
         };
         let launcher = runtime.deploy(Arc::new(spec)).unwrap();
-        Plugin { launcher, folder, data_dir, stray, start_logs: Mutex::default(), _home: home }
+        Plugin {
+            launcher,
+            folder,
+            data_dir,
+            stray,
+            start_logs: Mutex::default(),
+            start_spans: Mutex::default(),
+            _home: home,
+        }
     }
 
     pub async fn start(&self) -> Worker {
@@ -213,7 +247,13 @@ impl Plugin {
 
     pub async fn try_start(&self) -> Result<Worker, InvokeError> {
         let mut logs = Vec::new();
-        let started = self.launcher.launch(&mut |log| logs.push(log)).await;
+        let mut spans = Vec::new();
+        let mut listener = |news| match news {
+            StartNews::Log(log) => logs.push(log),
+            StartNews::Span(span) => spans.push(span),
+        };
+        let started = self.launcher.launch(&mut listener).await;
+        *self.start_spans.lock().unwrap() = spans;
         *self.start_logs.lock().unwrap() = logs;
         Ok(Worker { instance: started? })
     }
@@ -228,7 +268,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         version: semver::Version::new(1, 0, 0),
         description: None,
         owner: None,
-        runtime: RuntimeKind::Python,
+        runtime: source.runtime,
         entrypoint: source.entrypoint.into(),
         actions: source.actions.iter().map(action).collect(),
         input_schema: None,

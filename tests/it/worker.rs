@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spanglass::model::guest::{GuestAnswer, GuestCall, GuestCallError, LogStream, Severity};
+use spanglass::package::manifest::RuntimeKind;
 use spanglass::runtimes::Convention;
 
 use crate::support::{PATIENCE, Plugin, PluginSource, TestGuest, alone, eventually, raw, request, require};
@@ -95,6 +96,7 @@ instance = Callable()
     let entrypoints: Vec<_> = names.iter().map(|name| format!("executor.py:{name}")).collect();
     let actions: Vec<_> = names.iter().copied().zip(entrypoints.iter().map(String::as_str)).collect();
     let plugin = Plugin::from(PluginSource {
+        runtime: RuntimeKind::Python,
         files: &[("executor.py", source)],
         entrypoint: "executor.py:plain",
         actions: &actions,
@@ -508,6 +510,7 @@ async fn modules_are_found_beside_the_plugin_under_their_real_names() {
         return;
     }
     let plugin = Plugin::from(PluginSource {
+        runtime: RuntimeKind::Python,
         files: &[
             (
                 "string.py",
@@ -557,7 +560,7 @@ async fn a_worker_has_a_scratch_folder_and_leaves_nothing_behind() {
     // Set by cargo for this test, so also in the environment of the runner.
     assert_eq!(output[1].get("CARGO_MANIFEST_DIR"), None);
     assert!(output[1].get("PATH").is_some());
-    worker.instance.stop(PATIENCE).await;
+    worker.instance.stop(PATIENCE).await.unwrap();
     eventually("the scratch folder is removed", PATIENCE, || !cwd.exists()).await;
     let left: Vec<_> =
         std::fs::read_dir(&plugin.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -573,7 +576,7 @@ async fn a_worker_that_is_stopped_may_say_goodbye() {
     let mut worker = plugin.start().await;
     worker.output(json!({})).await;
     let pid = worker.pid();
-    worker.instance.stop(PATIENCE).await;
+    worker.instance.stop(PATIENCE).await.unwrap();
     assert!(plugin.stray.lock().unwrap().iter().any(|log| log.body == "bye"));
     eventually("it has ended", PATIENCE, || !crate::support::alive(pid)).await;
 }
@@ -650,4 +653,40 @@ fn children() -> usize {
     let lists = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = lists.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists.map(|list| list.split_whitespace().count()).sum()
+}
+
+#[tokio::test]
+async fn on_start_is_a_step_of_the_start() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
+    plugin.start().await;
+    let steps = |plugin: &Plugin| {
+        let spans = plugin.start_spans.lock().unwrap();
+        spans.iter().map(|span| (span.name.clone(), span.error.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), None)]);
+
+    std::fs::write(
+        plugin.folder.join("executor.py"),
+        "def on_start(): raise OSError('cold')\ndef invoke(data): return 1\n",
+    )
+    .unwrap();
+    let error = plugin.try_start().await.err().unwrap();
+    assert!(error.message.starts_with("OSError: cold"), "{error}");
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);
+
+    std::fs::write(
+        plugin.folder.join("executor.py"),
+        "import os\ndef on_start(): os._exit(33)\ndef invoke(data): return 1\n",
+    )
+    .unwrap();
+    let error = plugin.try_start().await.err().unwrap();
+    assert_eq!(error.message, "the worker was not ready yet and ended with exit code 33");
+    assert_eq!(steps(&plugin), [("on_start".to_owned(), Some(error.message))]);
+
+    std::fs::write(plugin.folder.join("executor.py"), "def invoke(data): return 1\n").unwrap();
+    plugin.start().await;
+    assert_eq!(steps(&plugin), []);
 }

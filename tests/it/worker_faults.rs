@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use spanglass::model::guest::LogStream;
 use spanglass::model::kind::ErrorKind;
+use spanglass::package::manifest::RuntimeKind;
 use spanglass::runtimes::Convention;
 use spanglass::runtimes::worker::dropped;
 
@@ -523,6 +524,7 @@ async fn a_missing_requirement_is_explained() {
         return;
     }
     let source = |files| PluginSource {
+        runtime: RuntimeKind::Python,
         files,
         entrypoint: "executor.py:invoke",
         actions: &[],
@@ -545,6 +547,7 @@ async fn a_python_that_does_not_fit_is_unavailable() {
         return;
     }
     let plugin = Plugin::from(PluginSource {
+        runtime: RuntimeKind::Python,
         files: &[("executor.py", "def invoke(data): pass\n")],
         entrypoint: "executor.py:invoke",
         actions: &[],

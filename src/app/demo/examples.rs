@@ -1,5 +1,8 @@
 //! The example plugins, carried in the binary.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rust_embed::RustEmbed;
@@ -7,6 +10,9 @@ use rust_embed::RustEmbed;
 use crate::app::failure::Failure;
 use crate::host::Host;
 use crate::model::lifecycle::Actor;
+use crate::package::Package;
+use crate::package::manifest::RuntimeKind;
+use crate::runtimes::process::ProcessRuntime;
 
 #[derive(RustEmbed)]
 #[folder = "plugins/"]
@@ -14,23 +20,53 @@ use crate::model::lifecycle::Actor;
 #[exclude = "*.zip"]
 struct Files;
 
-/// Registers all of them as anybody would: from folders.
-pub async fn register(host: &Arc<Host>) -> Result<(), Failure> {
-    let cannot =
-        |error: std::io::Error| Failure::internal(format!("the example plugins cannot be unpacked: {error}"));
-    let folder = tempfile::tempdir().map_err(cannot)?;
+/// An example that this machine cannot run.
+pub struct Skipped {
+    pub plugin: String,
+    pub why: String,
+}
+
+/// Registers all that can run here as anybody would: from folders. Returns the others.
+pub async fn register(host: &Arc<Host>) -> Result<Vec<Skipped>, Failure> {
+    let folder = tempfile::tempdir().map_err(|error| cannot(&error))?;
+    unpack(folder.path()).map_err(|error| cannot(&error))?;
+    let entries = std::fs::read_dir(folder.path()).map_err(|error| cannot(&error))?;
+    let mut plugins: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    plugins.sort();
+    let mut skipped = Vec::new();
+    for plugin in plugins {
+        match obstacle(&plugin)? {
+            Some(obstacle) => skipped.push(obstacle),
+            None => drop(host.register_path(&plugin, Actor::new("demo")).await?),
+        }
+    }
+    Ok(skipped)
+}
+
+fn unpack(folder: &Path) -> std::io::Result<()> {
     for name in Files::iter() {
         // Files beside the plugins' folders describe them to readers of the repository.
         let (Some(file), true) = (Files::get(&name), name.contains('/')) else { continue };
-        let path = folder.path().join(&*name);
-        std::fs::create_dir_all(path.parent().unwrap_or(folder.path())).map_err(cannot)?;
-        std::fs::write(&path, file.data).map_err(cannot)?;
-    }
-    let mut plugins: Vec<_> =
-        std::fs::read_dir(folder.path()).map_err(cannot)?.flatten().map(|entry| entry.path()).collect();
-    plugins.sort();
-    for plugin in plugins {
-        host.register_path(&plugin, Actor::new("demo")).await?;
+        let path = folder.join(&*name);
+        std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        std::fs::write(&path, &file.data)?;
+        if file.data.starts_with(b"#!") {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        }
     }
     Ok(())
+}
+
+/// What keeps a plugin from running on this machine, as far as it can be told before.
+fn obstacle(folder: &Path) -> Result<Option<Skipped>, Failure> {
+    let manifest = Package::load(folder)?.manifest;
+    if manifest.runtime != RuntimeKind::Process {
+        return Ok(None);
+    }
+    let checked = ProcessRuntime::check(folder, &manifest.entrypoint);
+    Ok(checked.err().map(|error| Skipped { plugin: manifest.name.to_string(), why: error.message }))
+}
+
+fn cannot(error: &std::io::Error) -> Failure {
+    Failure::internal(format!("the example plugins cannot be unpacked: {error}"))
 }

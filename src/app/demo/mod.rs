@@ -53,7 +53,10 @@ pub async fn command(
     let progress = Progress::new(quiet || (logs == LogTarget::Stdout && std::io::stdout().is_terminal()));
 
     progress.say("registering the example plugins");
-    examples::register(&host).await?;
+    let skipped = examples::register(&host).await?;
+    for skipped in skipped.iter().filter(|_| !quiet) {
+        output::note(&format!("skipped the example {}: {}", skipped.plugin, skipped.why));
+    }
     server.deploy().await?;
     let upstream = upstream::start().await?;
 
@@ -73,6 +76,7 @@ pub async fn command(
     }));
     let calls = async {
         let mut traffic = Traffic::new(demo.seed, upstream);
+        traffic.leave_out(|plugin| skipped.iter().any(|skipped| skipped.plugin == plugin));
         burst(&host, &mut traffic, &progress).await;
         progress.end();
         if !quiet {

@@ -10,19 +10,22 @@ pub struct Planned {
 }
 
 pub struct Traffic {
+    mix: Vec<(&'static str, u32)>,
     random: fastrand::Rng,
     upstream: String,
 }
 
 /// Plugins and their shares of the calls, in percent.
-const MIX: [(&str, u32); 7] = [
-    ("fraud-score", 34),
-    ("text-stats", 26),
-    ("http-request", 16),
+const MIX: [(&str, u32); 9] = [
+    ("fraud-score", 30),
+    ("text-stats", 22),
+    ("http-request", 15),
     ("csv-profile", 10),
+    ("logger", 8),
     ("flaky", 6),
-    ("slow", 5),
+    ("slow", 4),
     ("crashy", 3),
+    ("disk-space", 2),
 ];
 
 const SENTENCES: [&str; 5] = [
@@ -36,14 +39,19 @@ const SENTENCES: [&str; 5] = [
 impl Traffic {
     /// `upstream` is the base address of the service that `http-request` calls.
     pub fn new(seed: u64, upstream: String) -> Traffic {
-        Traffic { random: fastrand::Rng::with_seed(seed), upstream }
+        Traffic { mix: MIX.to_vec(), random: fastrand::Rng::with_seed(seed), upstream }
+    }
+
+    /// These get no calls.
+    pub fn leave_out(&mut self, absent: impl Fn(&str) -> bool) {
+        self.mix.retain(|(plugin, _)| !absent(plugin));
     }
 
     pub fn next(&mut self) -> Planned {
-        let total: u32 = MIX.iter().map(|(_, share)| share).sum();
+        let total: u32 = self.mix.iter().map(|(_, share)| share).sum();
         let mut draw = self.random.u32(..total);
         let mut plugin = MIX[0].0;
-        for (name, share) in MIX {
+        for &(name, share) in &self.mix {
             plugin = name;
             if draw < share {
                 break;
@@ -66,6 +74,12 @@ impl Traffic {
                 json!({"url": format!("{}{path}", self.upstream)})
             }
             "csv-profile" => self.table(),
+            "logger" => json!({
+                "level": self.pick(&["debug", "info", "info", "warn", "error"]),
+                "message": self.pick(&SENTENCES),
+                "fields": {"order": self.random.u32(..10_000)},
+            }),
+            "disk-space" => json!({}),
             "flaky" => json!({"seed": self.random.u32(..1_000)}),
             "slow" => json!({"seed": self.random.u32(..1_000)}),
             _ => json!({"how": self.pick(&["fine", "fine", "exception", "os-exit", "nan", "politely"])}),
@@ -117,5 +131,12 @@ mod tests {
         for (plugin, _) in MIX {
             assert!(calls(7).iter().any(|call| call.plugin == plugin), "{plugin}");
         }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_called() {
+        let mut traffic = Traffic::new(7, "http://127.0.0.1:1".into());
+        traffic.leave_out(|plugin| plugin == "logger");
+        assert!((0..200).all(|_| traffic.next().plugin != "logger"));
     }
 }

@@ -52,7 +52,13 @@ pub fn list(root: &Path) -> Result<Vec<Entry>, PackageError> {
             if entries.len() == ENTRIES_MAX {
                 return Err(PackageError::TooManyEntries { entries_max: ENTRIES_MAX });
             }
-            entries.push(Entry { name: name.into(), size: metadata.len(), sha256: [0; 32], zipped: None });
+            entries.push(Entry {
+                name: name.into(),
+                size: metadata.len(),
+                sha256: [0; 32],
+                program: false,
+                zipped: None,
+            });
         }
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -28,6 +28,8 @@ pub const RATIO_MAX: u64 = 200;
 pub const RATIO_FROM_BYTES: u64 = 1 << 20;
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// By so many of its first bytes a program is known.
+const MARK_BYTES: usize = 4;
 
 /// The files of a package and where their bytes are.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ struct Entry {
     size: u64,
     /// Zeros until [`Contents::hash`] has read it.
     sha256: [u8; 32],
+    /// Whether it can be executed; not known either until then.
+    program: bool,
     /// `None`: a file in a folder.
     zipped: Option<zipped::Extent>,
 }
@@ -118,11 +122,18 @@ impl Contents {
         Ok(Some(content))
     }
 
+    /// Whether a file is a program by its first bytes; what cannot be read is none.
+    pub fn is_program(&self, name: &str) -> bool {
+        self.read(name, MARK_BYTES).is_ok_and(|head| head.is_some_and(|head| is_program(&head)))
+    }
+
     /// Reads every file once, which checks it, and remembers its hash.
     pub(super) fn hash(&mut self) -> Result<(), PackageError> {
         for index in 0..self.entries.len() {
-            let sha256 = self.copy(&self.entries[index], &mut io::sink())?;
-            self.entries[index].sha256 = sha256;
+            let mut head = Head::default();
+            let sha256 = self.copy(&self.entries[index], &mut head)?;
+            let entry = &mut self.entries[index];
+            (entry.sha256, entry.program) = (sha256, is_program(&head.bytes[..head.filled]));
         }
         Ok(())
     }
@@ -162,7 +173,7 @@ impl Contents {
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .mode(0o644)
+                .mode(entry.mode())
                 .open(&path)
                 .map_err(PackageError::writing(&path))?;
             self.copy_checked(entry, &mut file)?;
@@ -240,6 +251,39 @@ impl Contents {
             Source::Folder(_) => PackageError::Changed { name },
             Source::Zip(_) => PackageError::Forged { name, what: "is not as large as the archive says" },
         }
+    }
+}
+
+impl Entry {
+    /// Follows from the content alone, so that it survives tools and systems that keep no permissions, and the
+    /// same content gives the same bytes.
+    fn mode(&self) -> u32 {
+        if self.program { 0o755 } else { 0o644 }
+    }
+}
+
+/// A script that names its interpreter, or an executable of this system.
+fn is_program(head: &[u8]) -> bool {
+    head.starts_with(b"#!") || head.starts_with(b"\x7fELF")
+}
+
+/// Keeps the first bytes of what is written.
+#[derive(Default)]
+struct Head {
+    bytes: [u8; MARK_BYTES],
+    filled: usize,
+}
+
+impl Write for Head {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(MARK_BYTES - self.filled);
+        self.bytes[self.filled..self.filled + count].copy_from_slice(&bytes[..count]);
+        self.filled += count;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

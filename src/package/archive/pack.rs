@@ -11,7 +11,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::super::error::PackageError;
 use super::{Contents, Entry, PACKAGE_BYTES_MAX, RATIO_FROM_BYTES, RATIO_MAX};
 
-/// Writes all files as a zip, sorted by name, dated 1980-01-01, with mode 0644.
+/// Writes all files as a zip, sorted by name, dated 1980-01-01, with mode 0755 for programs and 0644 for the rest.
 ///
 /// # Errors
 /// A file changed since it was listed, the archive grows beyond [`PACKAGE_BYTES_MAX`], or writing failed.
@@ -22,7 +22,7 @@ pub fn write(contents: &Contents, out: impl Write + Seek) -> Result<(), PackageE
         let options = SimpleFileOptions::default()
             .compression_method(method)
             .last_modified_time(DateTime::default())
-            .unix_permissions(0o644);
+            .unix_permissions(entry.mode());
         writer.start_file(&*entry.name, options).map_err(unwritten)?;
         contents.copy_checked(entry, &mut writer)?;
     }

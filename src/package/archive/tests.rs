@@ -157,6 +157,24 @@ fn times_permissions_and_the_folder_do_not_change_a_byte() {
 }
 
 #[test]
+fn what_is_a_program_can_be_executed_whatever_its_mode_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let files =
+        [("executor.py", EXECUTOR), ("manifest.yaml", MANIFEST), ("run", "#!/bin/sh\n"), ("true", "\x7fELF")];
+    let folder = folder(&files);
+    let from_folder = Package::load(folder.path()).unwrap();
+    let from_zip = Package::from_zip_bytes(Bytes::from(zip_of(&from_folder))).unwrap();
+    assert_eq!(from_zip.digest, from_folder.digest);
+    let target = TempDir::new().unwrap();
+    for (package, name) in [(from_folder, "folder"), (from_zip, "zip")] {
+        let place = target.path().join(name);
+        package.unpack_into(&place).unwrap();
+        let executable = |name| fs::metadata(place.join(name)).unwrap().permissions().mode() & 0o100 != 0;
+        assert_eq!(["executor.py", "run", "true"].map(executable), [false, true, true], "{name}");
+    }
+}
+
+#[test]
 fn unpacking_gives_the_files_and_refuses_what_exists() {
     let folder = plugin();
     let package =

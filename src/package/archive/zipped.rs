@@ -184,7 +184,13 @@ pub fn list(data: &Data) -> Result<Vec<Entry>, PackageError> {
         extents.push((record.offset.into(), extent.start + extent.length));
         if !names::is_ignored(&record.name) {
             let name = record.name.into_boxed_str();
-            entries.push(Entry { name, size: record.size.into(), sha256: [0; 32], zipped: Some(extent) });
+            entries.push(Entry {
+                name,
+                size: record.size.into(),
+                sha256: [0; 32],
+                program: false,
+                zipped: Some(extent),
+            });
         }
     }
     if !reader.buffer().is_empty() || reader.get_ref().at != reader.get_ref().end {

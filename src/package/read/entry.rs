@@ -6,16 +6,15 @@ use semver::{Version, VersionReq};
 
 use crate::model::invocation::DEFAULT_ACTION;
 
-use super::super::archive::names;
 use super::super::codes;
 use super::super::diagnostic::{Diagnostic, nearest, quote};
 use super::super::manifest::{Action, Requires, RuntimeKind};
 use super::super::reader::{Field, Reader, Section};
+use super::{Files, entrypoint};
 
-const PYTHON_DEFAULT: &str = "executor.py:invoke";
 const ACTIONS_MAX: usize = 64;
 /// Runtimes that have a name, but are not in this build.
-const RUNTIMES_ELSEWHERE: &[&str] = &["process", "wasm", "http", "mcp", "dify", "native"];
+const RUNTIMES_ELSEWHERE: &[&str] = &["wasm", "http", "mcp", "dify", "native"];
 
 pub struct Entry {
     pub runtime: Option<RuntimeKind>,
@@ -23,15 +22,16 @@ pub struct Entry {
     pub actions: BTreeMap<String, Action>,
 }
 
-pub fn read(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&[String]>) -> Entry {
+pub fn read(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&Files<'_>>) -> Entry {
     let written = top.get("entrypoint");
     let runtime = runtime(reader, top, written.as_ref());
-    let entrypoint = match (&written, runtime) {
-        (Some(field), Some(RuntimeKind::Python)) => python(reader, field, files),
-        (None, Some(RuntimeKind::Python)) => default_python(reader, top, files),
-        (_, None) => None,
+    let entrypoint = match (runtime, &written) {
+        (Some(RuntimeKind::Python), Some(field)) => entrypoint::python(reader, field, files),
+        (Some(RuntimeKind::Python), None) => entrypoint::default_python(reader, top, files),
+        (Some(RuntimeKind::Process), _) => entrypoint::process(reader, top, files),
+        (None, _) => None,
     };
-    let actions = actions(reader, top, runtime, files);
+    let actions = actions(reader, top, runtime, entrypoint.as_deref(), files);
     Entry { runtime, entrypoint, actions }
 }
 
@@ -45,17 +45,11 @@ fn runtime(
         let Some(entrypoint) = entrypoint else { return Some(RuntimeKind::Python) };
         let text = reader.text(entrypoint)?;
         let file = text.rsplit_once(':').map_or(text, |(file, _)| file);
-        // A path or module without a suffix is a slip in a Python entry point more often than an executable.
+        // A module with a function is a slip in a Python entry point more often than an executable.
         let suffix =
             file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, suffix)| suffix);
-        if suffix == "py" || text.contains(':') && !matches!(suffix, "js" | "mjs" | "sh" | "wasm" | "exe") {
-            return Some(RuntimeKind::Python);
-        }
-        let message = format!("{} asks for the runtime `process`, which this build lacks", quote(text));
-        let help =
-            format!("this build runs {}; an entry point in Python is FILE.py:FUNCTION", has.join(", "));
-        reader.error(codes::RUNTIME_MISSING, entrypoint, message, help);
-        return None;
+        let python = suffix == "py" || text.contains(':') && !matches!(suffix, "js" | "mjs" | "cjs" | "sh");
+        return Some(if python { RuntimeKind::Python } else { RuntimeKind::Process });
     };
     let text = reader.text(&field)?;
     if let Some(kind) = RuntimeKind::ALL.iter().find(|kind| kind.as_str() == text) {
@@ -64,102 +58,36 @@ fn runtime(
     let (message, help) = if RUNTIMES_ELSEWHERE.contains(&text) {
         (format!("the runtime `{text}` is not in this build"), format!("this build runs: {}", has.join(", ")))
     } else {
-        let lower = text.to_ascii_lowercase();
-        let meant =
-            if lower.starts_with("py") { Some("python") } else { nearest(&lower, has.iter().copied()) };
-        let help = match meant {
-            Some(meant) => format!("did you mean `{meant}`?"),
+        let help = match meant(text) {
+            Some(meant) => format!("did you mean `{}`?", meant.as_str()),
             None => format!("this build runs: {}", has.join(", ")),
         };
         (format!("unknown runtime {}", quote(text)), help)
     };
     reader.error(codes::RUNTIME_MISSING, &field, message, help);
     // What is misspelt is read as what is meant, for the sake of further mistakes.
-    (!RUNTIMES_ELSEWHERE.contains(&text)).then_some(RuntimeKind::Python)
+    (!RUNTIMES_ELSEWHERE.contains(&text)).then(|| meant(text).unwrap_or(RuntimeKind::Python))
 }
 
-fn default_python(reader: &mut Reader<'_>, top: &Section<'_>, files: Option<&[String]>) -> Option<String> {
-    let file = "executor.py";
-    if let Some(files) = files
-        && !files.iter().any(|name| name == file)
+fn meant(text: &str) -> Option<RuntimeKind> {
+    let lower = text.to_ascii_lowercase();
+    if lower.starts_with("py") {
+        return Some(RuntimeKind::Python);
+    }
+    if lower.starts_with("node") || matches!(&*lower, "javascript" | "js" | "shell" | "sh" | "go" | "binary")
     {
-        let message = format!("the package has no `{file}`, and the manifest names no other entry point");
-        let help = match only_python_file(files) {
-            Some(other) => format!("name it: `entrypoint: {other}:FUNCTION`"),
-            None => format!("add `{file}` with a function `invoke`, or set `entrypoint: FILE.py:FUNCTION`"),
-        };
-        reader.report(Diagnostic::error(codes::FILE_MISSING, top.place, "entrypoint", message).help(help));
-        return None;
+        return Some(RuntimeKind::Process);
     }
-    Some(PYTHON_DEFAULT.to_owned())
-}
-
-/// `FILE.py:FUNCTION`, the file inside the package.
-fn python(reader: &mut Reader<'_>, field: &Field<'_>, files: Option<&[String]>) -> Option<String> {
-    let text = reader.text(field)?;
-    let wrong = |help: String| (format!("{} is not an entry point", quote(text)), help);
-    let shape = "an entry point in Python is FILE.py:FUNCTION, such as `executor.py:invoke`".to_owned();
-    let problem = match text.rsplit_once(':') {
-        None if text.ends_with(".py") => Some(wrong(format!("name the function: `{text}:invoke`"))),
-        None => Some(wrong(shape)),
-        Some((file, _)) if !file.ends_with(".py") => Some(wrong(match module_path(file) {
-            Some(path) => format!(
-                "name the file, not the module: `{path}:{}`",
-                text.rsplit(':').next().unwrap_or_default()
-            ),
-            None => shape,
-        })),
-        Some((file, function)) => match names::check(file) {
-            Err(problem) => Some((
-                format!("{} cannot be an entry point's file: {problem}", quote(file)),
-                "name a file inside the package".to_owned(),
-            )),
-            Ok(()) if !is_identifier(function) => {
-                Some((format!("{} is not the name of a function", quote(function)), shape))
-            }
-            Ok(()) => None,
-        },
-    };
-    if let Some((message, help)) = problem {
-        reader.error(codes::INVALID_ENTRYPOINT, field, message, help);
-        return None;
-    }
-    let file = text.rsplit_once(':').map_or(text, |(file, _)| file);
-    if let Some(files) = files
-        && !files.iter().any(|name| name == file)
-    {
-        let help = match nearest(file, files.iter().map(String::as_str)).or_else(|| only_python_file(files)) {
-            Some(other) => format!("the package has `{other}`"),
-            None => "paths are relative to the folder of the manifest".to_owned(),
-        };
-        reader.error(codes::FILE_MISSING, field, format!("the package has no file {}", quote(file)), help);
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn only_python_file(files: &[String]) -> Option<&str> {
-    let mut python = files.iter().filter(|name| name.ends_with(".py") && !name.contains('/'));
-    let first = python.next()?;
-    python.next().is_none().then_some(first)
-}
-
-/// `package.module` as a path.
-fn module_path(module: &str) -> Option<String> {
-    module.split('.').all(is_identifier).then(|| format!("{}.py", module.replace('.', "/")))
-}
-
-fn is_identifier(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && characters.all(|c| c.is_alphanumeric() || c == '_')
+    let near = nearest(&lower, RuntimeKind::ALL.iter().map(|kind| kind.as_str()))?;
+    RuntimeKind::ALL.iter().copied().find(|kind| kind.as_str() == near)
 }
 
 fn actions(
     reader: &mut Reader<'_>,
     top: &Section<'_>,
     runtime: Option<RuntimeKind>,
-    files: Option<&[String]>,
+    own: Option<&str>,
+    files: Option<&Files<'_>>,
 ) -> BTreeMap<String, Action> {
     let mut actions = BTreeMap::new();
     let Some(field) = top.get("actions") else { return actions };
@@ -184,11 +112,14 @@ fn actions(
         if let Some(field) = section.get("description") {
             reader.prose(&field, 4096);
         }
-        let help = "add `entrypoint: FILE.py:FUNCTION`";
-        let Some(entrypoint) = reader.required(&section, "entrypoint", help) else { continue };
-        if runtime == Some(RuntimeKind::Python)
-            && let Some(entrypoint) = python(reader, &entrypoint, files)
-        {
+        let entrypoint = match runtime {
+            Some(RuntimeKind::Process) => entrypoint::process_action(reader, &section, own),
+            _ => reader
+                .required(&section, "entrypoint", "add `entrypoint: FILE.py:FUNCTION`")
+                .filter(|_| runtime.is_some())
+                .and_then(|field| entrypoint::python(reader, &field, files)),
+        };
+        if let Some(entrypoint) = entrypoint {
             actions.insert(name.to_owned(), Action { entrypoint });
         }
     }

@@ -13,6 +13,7 @@ use super::yaml::{self, Node};
 
 mod dialect;
 mod entry;
+mod entrypoint;
 mod examples;
 mod later;
 mod settings;
@@ -57,18 +58,24 @@ pub const KEYS: &[&str] = &[
 
 const VERSION_BYTES_MAX: usize = 128;
 
-/// Reads a manifest. `file` is the name to show; `files` are the package's files, sorted, if they are known: it
-/// is then checked that what the manifest names exists.
+/// The files of a package, as far as a manifest can be wrong about them.
+pub struct Files<'a> {
+    pub names: &'a [String],
+    /// Whether a file can be executed.
+    pub is_program: &'a dyn Fn(&str) -> bool,
+}
+
+/// Reads a manifest. `file` is the name to show; with `files` it is checked that what the manifest names exists.
 ///
 /// The manifest is there exactly if the diagnostics hold no error; they may hold warnings and notes with it.
-pub fn read(file: &str, bytes: &[u8], files: Option<&[String]>) -> (Option<Manifest>, Diagnostics) {
+pub fn read(file: &str, bytes: &[u8], files: Option<&Files<'_>>) -> (Option<Manifest>, Diagnostics) {
     let (root, mut diagnostics) = yaml::parse(file, bytes);
     let manifest = root.and_then(|root| manifest(&root, files, &mut diagnostics));
     let manifest = manifest.filter(|_| diagnostics.valid());
     (manifest, diagnostics)
 }
 
-fn manifest(root: &Node, files: Option<&[String]>, diagnostics: &mut Diagnostics) -> Option<Manifest> {
+fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostics) -> Option<Manifest> {
     if root.as_map().is_none() {
         let message = format!("a manifest is a mapping of keys to values, not {}", root.describe());
         let problem = Diagnostic::error(codes::WRONG_TYPE, root.place, "", message);

@@ -4,7 +4,6 @@
 mod assets;
 mod interpreter;
 mod launcher;
-mod scratch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,24 +12,9 @@ use tokio::sync::OnceCell;
 
 pub use self::interpreter::Interpreter;
 use self::launcher::PythonLauncher;
-use self::scratch::Scratch;
+use super::worker::Workers;
 use super::{DeploymentSpec, Launcher, Runtime};
 use crate::model::error::InvokeError;
-use crate::model::guest::GuestLog;
-
-/// Gets what workers print while no call runs.
-pub type StrayLogs = Arc<dyn Fn(&DeploymentSpec, GuestLog) + Send + Sync>;
-
-#[derive(Clone)]
-pub struct PythonSettings {
-    /// Worker script, bytecode and scratch folders lie in folders of their own in here.
-    pub data_dir: PathBuf,
-    /// The program whose `main` begins with `sandbox::supervisor::main_if_asked`: this one, mostly.
-    pub supervisor: PathBuf,
-    /// The Python to use; `None`: `python3` of the search path.
-    pub interpreter: Option<PathBuf>,
-    pub stray_logs: StrayLogs,
-}
 
 pub struct PythonRuntime {
     shared: Arc<Shared>,
@@ -38,27 +22,19 @@ pub struct PythonRuntime {
 
 /// What all deployments have in common; found out at the first start of a worker.
 struct Shared {
-    settings: PythonSettings,
+    workers: Arc<Workers>,
+    /// The Python to use; `None`: `python3` of the search path.
+    program: Option<PathBuf>,
     interpreter: OnceCell<Interpreter>,
     worker_folder: OnceCell<PathBuf>,
-    scratch: OnceCell<Scratch>,
 }
 
 impl PythonRuntime {
-    pub fn new(mut settings: PythonSettings) -> PythonRuntime {
-        // Workers and supervisors run in other folders than we do.
-        for path in [&mut settings.data_dir, &mut settings.supervisor] {
-            if let Ok(absolute) = std::path::absolute(&*path) {
-                *path = absolute;
-            }
-        }
-        let shared = Shared {
-            settings,
-            interpreter: OnceCell::new(),
-            worker_folder: OnceCell::new(),
-            scratch: OnceCell::new(),
-        };
-        PythonRuntime { shared: Arc::new(shared) }
+    /// `program`: the Python to use; `None`: `python3` of the search path. The worker script and bytecode lie in
+    /// folders of their own in the data folder.
+    pub fn new(workers: Arc<Workers>, program: Option<PathBuf>) -> PythonRuntime {
+        let (interpreter, worker_folder) = (OnceCell::new(), OnceCell::new());
+        PythonRuntime { shared: Arc::new(Shared { workers, program, interpreter, worker_folder }) }
     }
 }
 

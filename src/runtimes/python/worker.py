@@ -799,6 +799,10 @@ class LoggingHook:
 class LoadError(Exception):
     """The plugin cannot be used; the message says why."""
 
+    def __init__(self, message, help=None):
+        super().__init__(message)
+        self.help = help
+
 
 def _load_module(folder, path):
     """Imports `path` (relative to `folder`) under its real name, so that pickling finds it again."""
@@ -863,8 +867,16 @@ def _resolve(module, path, function, convention):
         target = getattr(target, part, None)
     if not callable(target):
         listed = "it defines " + ", ".join(found) if found else "it defines no function"
-        raise LoadError("%s has no function `%s`; %s" % (path, function or "invoke", listed))
+        raise LoadError("%s has no function `%s`; %s" % (path, function or "invoke", listed), _nearest(function, found))
     return target
+
+
+def _nearest(name, names):
+    """Help for whoever misspelt a name; None: nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name or "", names, 1)
+    return "did you mean `%s`?" % near[0] if near else None
 
 
 def _wants_context(function):
@@ -1291,6 +1303,7 @@ class Worker:
         self.channel = Channel()
         self.current = self.idle = Call(None)
         self.functions = {}
+        self.actions = []
         self.modules = []
         self.config_json = "{}"
         self.secrets = {}
@@ -1321,6 +1334,8 @@ class Worker:
                 self._call(command)
             elif kind == "hello":
                 self._hello(command)
+            elif kind == "health":
+                self._health(command)
             elif kind == "shutdown":
                 self._leave()
 
@@ -1343,6 +1358,11 @@ class Worker:
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
         try:
             self._load(folder, hello["entrypoints"], hello.get("convention"))
+            # Any function may be what `spanglass run` is asked for, one called `health` too.
+            hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
+            ready["hooks"] = [name for name in hooks if self._hooks(name)]
+            if self._hooks("on_start"):
+                self.channel.send({"t": "on_start"})
             self._hook("on_start")
         except BaseException as error:
             message = str(error) if isinstance(error, LoadError) else _describe(error)
@@ -1351,6 +1371,12 @@ class Worker:
                 message = "%s (%s)" % (message, place)
             ready["error"] = {"type": _type_name(type(error)), "message": _text(message),
                               "traceback": "" if isinstance(error, LoadError) else _traceback(error)}
+            if isinstance(error, LoadError):
+                # Who asks for a function by name has it wrong himself; an entry point is the plugin's own matter.
+                if hello.get("convention") == "function":
+                    ready["error"]["kind"] = "invalid_input"
+                if error.help is not None:
+                    ready["error"]["help"] = error.help
             if isinstance(error, ModuleNotFoundError) and error.name:
                 ready["error"]["missing_module"] = error.name
         self._flush()
@@ -1367,19 +1393,41 @@ class Worker:
             module = _load_module(folder, path)
             if module not in self.modules:
                 self.modules.append(module)
-            self.functions[action] = wrap(_resolve(module, path, function or None, convention))
+            target = _resolve(module, path, function or None, convention)
+            self.actions.append(target)
+            self.functions[action] = wrap(target)
 
-    def _hook(self, name):
-        """Runs `on_start` or `on_stop` of each module that has it."""
+    def _hooks(self, name):
+        """The functions of that name which are hooks: a module's own, unless they are actions."""
+        found = []
         for module in self.modules:
             hook = getattr(module, name, None)
-            if not callable(hook) or getattr(hook, "__module__", None) != module.__name__:
-                continue
+            if callable(hook) and getattr(hook, "__module__", None) == module.__name__ and hook not in self.actions:
+                found.append(hook)
+        return found
+
+    def _hook(self, name):
+        """Runs a hook of each module that has it; returns what they return."""
+        results = []
+        for hook in self._hooks(name):
             ctx = Context(self.idle, name, None, None, None, None, 0, None)
             code = getattr(hook, "__code__", None)
             result = hook() if code is not None and code.co_argcount == 0 else hook(ctx)
             if hasattr(type(result), "__await__"):
-                self._event_loop().run_until_complete(_awaiting(result))
+                result = self._event_loop().run_until_complete(_awaiting(result))
+            results.append(result)
+        return results
+
+    def _health(self, command):
+        answer = {"t": "healthy", "id": command.get("id"), "ok": True}
+        try:
+            # `is`: a hook that returns nothing has found nothing wrong.
+            answer["ok"] = not any(result is False for result in self._hook("health"))
+        except BaseException as error:
+            answer["ok"] = False
+            answer["message"] = "health raised %s: %s" % (_type_name(type(error)), _text(error))
+        self._flush()
+        self.channel.send(answer)
 
     def _leave(self):
         code = 0

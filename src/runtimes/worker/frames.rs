@@ -66,6 +66,10 @@ pub enum ToWorker<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<ReplyError<'a>>,
     },
+    /// Asks the hook `health`; between calls.
+    Health {
+        id: u64,
+    },
     Shutdown {
         grace_ms: u64,
     },
@@ -146,6 +150,28 @@ pub struct ReadyFrame {
     #[serde(default)]
     pub v: u32,
     pub error: Option<FailureFrame>,
+    /// Hooks that it can be asked for.
+    #[serde(default)]
+    pub hooks: Vec<String>,
+}
+
+/// The answer of the hook `health`.
+#[derive(Deserialize)]
+pub struct HealthyFrame {
+    #[serde(default)]
+    pub id: u64,
+    pub ok: bool,
+    pub message: Option<String>,
+}
+
+impl HealthyFrame {
+    /// Why it is not well.
+    pub fn verdict(self) -> Result<(), String> {
+        if self.ok {
+            return Ok(());
+        }
+        Err(self.message.map_or_else(|| "health said no".to_owned(), |text| truncated(text, TEXT_BYTES_MAX)))
+    }
 }
 
 /// What an `error` frame and a failed `ready` say.

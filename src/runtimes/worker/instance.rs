@@ -12,11 +12,13 @@ use super::ask::AskFrame;
 use super::capture::Capture;
 use super::dropped;
 use super::frames::{
-    self, FailureFrame, Frame, LogFrame, MetricFrame, ReplyError, SpanFrame, ToWorker, UsageFrame,
+    self, FailureFrame, Frame, HealthyFrame, LogFrame, MetricFrame, ReplyError, SpanFrame, ToWorker,
+    UsageFrame,
 };
 use super::link::{Broken, Event, Link, OUTPUT_BYTES};
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog};
+use crate::model::hook::Hook;
 use crate::model::invocation::Usage;
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
@@ -47,6 +49,9 @@ pub struct WorkerInstance {
     /// Set once the worker has ended. `Some(None)`: its supervisor has gone, and the worker with it.
     exit: Option<Option<ExitStatus>>,
     calls: u64,
+    /// How often its health was asked for.
+    health_checks: u64,
+    pub(super) hooks: Vec<Hook>,
     /// A call is running, or did not end in good order: nothing more can be run.
     spent: bool,
     /// The worker has said that this call was its last.
@@ -98,6 +103,8 @@ impl WorkerInstance {
             folder,
             exit: None,
             calls: 0,
+            health_checks: 0,
+            hooks: Vec::new(),
             spent: false,
             retired: false,
         }
@@ -584,13 +591,37 @@ impl Instance for WorkerInstance {
         Some(self.child.pid())
     }
 
-    fn stop(mut self: Box<Self>, grace: Duration) -> BoxFuture<'static, ()> {
+    fn has(&self, hook: Hook) -> bool {
+        self.hooks.contains(&hook)
+    }
+
+    fn health(&mut self, within: Duration) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let mut guard = KillUnlessDone { instance: self, done: false };
+            guard.instance.spent = true;
+            let answer = tokio::time::timeout(within, guard.instance.ask_health()).await;
+            let verdict =
+                answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
+            guard.done = verdict.is_ok();
+            guard.instance.spent = !guard.done;
+            verdict
+        })
+    }
+
+    fn stop(mut self: Box<Self>, grace: Duration) -> BoxFuture<'static, Result<(), String>> {
         Box::pin(async move {
             let grace_ms = grace.as_millis().try_into().unwrap_or(u64::MAX);
             frames::encode(self.link.outbox(), &ToWorker::Shutdown { grace_ms });
             self.link.push();
-            let _ = tokio::time::timeout(grace, self.drain_until_exit()).await;
+            let ended = tokio::time::timeout(grace, self.drain_until_exit()).await;
             self.drain_strays();
+            match (ended, self.exit.flatten()) {
+                (Err(_), _) => Err(format!("the worker was not over within {grace:?}")),
+                (Ok(()), Some(exit)) if exit.code != Some(0) => {
+                    Err(crash_error("the worker", Some(exit), "", &[]).message)
+                }
+                (Ok(()), _) => Ok(()),
+            }
         })
     }
 }
@@ -601,6 +632,39 @@ impl WorkerInstance {
         let (stray, capture) = (&self.stray, &mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| stray(log)));
         capture.finish(&mut |log| stray(log), |_, _| {});
+    }
+
+    async fn ask_health(&mut self) -> Result<(), String> {
+        self.health_checks += 1;
+        frames::encode(self.link.outbox(), &ToWorker::Health { id: self.health_checks });
+        self.link.push();
+        let mut asks = Vec::new();
+        loop {
+            match self.next(&mut asks).await {
+                Next::Link(Event::Output(stream, length)) => {
+                    let stray = &self.stray;
+                    self.capture.feed(stream, &self.scratch[..length], &mut |log| stray(log));
+                }
+                Next::Link(Event::Frame(range)) => {
+                    let bytes = self.link.frame(range);
+                    let frame: Frame<'_> =
+                        serde_json::from_slice(bytes).map_err(|_| "the worker broke the protocol")?;
+                    if frame.is_stray()
+                        && let Ok(log) = serde_json::from_slice::<LogFrame>(bytes)
+                    {
+                        (self.stray)(log.into_log());
+                    } else if frame.t == "healthy"
+                        && let Ok(answer) = serde_json::from_slice::<HealthyFrame>(bytes)
+                        && answer.id == self.health_checks
+                    {
+                        return answer.verdict();
+                    }
+                }
+                Next::Link(Event::Broken(_)) => return Err("the worker broke the protocol".into()),
+                Next::Exited => return Err("the worker has ended".into()),
+                Next::Answer(..) => {}
+            }
+        }
     }
 
     async fn drain_until_exit(&mut self) {

@@ -1,16 +1,20 @@
 //! The worker protocol (docs/worker-protocol.md), for every kind of plugin that runs as a process of its own.
 //! Start with `instance.rs`, which runs a call; `link.rs` moves bytes, `frames.rs` gives them meaning,
-//! `capture.rs` makes log lines of what is printed, `start.rs` gets a worker ready.
+//! `capture.rs` makes log lines of what is printed, `start.rs` gets a worker ready, `launch.rs` gives it what
+//! it needs from the host.
 
 mod ask;
 mod capture;
 mod frames;
 mod instance;
+mod launch;
 mod link;
+mod scratch;
 mod start;
 
 pub use instance::{StrayLog, WorkerInstance};
-pub use start::{StartError, StartSpec, start};
+pub use launch::{DeploymentWorkers, StrayLogs, WorkerSettings, Workers, path_text, unwritable};
+pub use start::StartError;
 
 /// Names of what limits cut off, as [`crate::runtimes::Guest::dropped`] gets them.
 pub mod dropped {

@@ -2,18 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::capture::Capture;
 use super::frames::{self, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker};
 use super::instance::{CLOSED, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
-use crate::model::error::InvokeError;
+use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::GuestLog;
+use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
-use crate::runtimes::{Convention, DeploymentSpec};
+use crate::runtimes::{Convention, DeploymentSpec, RunningHook, StartListener, StartNews};
 use crate::sandbox::launcher::{SpawnSpec, Supervisor};
+
+/// How long `on_start` may take.
+const ON_START_MAX: Duration = Duration::from_secs(20);
 
 /// A worker to be started.
 pub struct StartSpec {
@@ -39,11 +45,26 @@ impl From<InvokeError> for StartError {
     }
 }
 
+impl From<StartError> for InvokeError {
+    fn from(error: StartError) -> InvokeError {
+        match error {
+            StartError::Failed(error) => error,
+            StartError::Refused(failure) => {
+                let mut error = InvokeError::new(ErrorKind::Unavailable, failure.message);
+                error.help = failure.help;
+                let exception = GuestException { type_name: failure.type_name, traceback: failure.traceback };
+                error.exception = Some(Box::new(exception));
+                error
+            }
+        }
+    }
+}
+
 /// Starts a worker and waits until it is ready. Dropping the future kills it.
 pub async fn start(
     supervisor: &Arc<Supervisor>,
     spec: StartSpec,
-    log: &mut (dyn FnMut(GuestLog) + Send),
+    listener: &mut StartListener<'_>,
 ) -> Result<WorkerInstance, StartError> {
     let deployment = spec.deployment;
     let (mut link, ends) = Link::new().map_err(|error| {
@@ -63,7 +84,8 @@ pub async fn start(
         deployment.manifest.limits.output_bytes_max.saturating_add(frames::FRAME_HEADROOM_BYTES);
     hello(&mut link, &deployment)?;
     let mut instance = WorkerInstance::new(link, child, spec.stray, spec.scratch);
-    let ready = instance.ready(log).await;
+    let ready = instance.ready(listener).await;
+    let log = &mut |log| listener(StartNews::Log(log));
     let capture = &mut instance.capture;
     instance.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
     capture.finish(log, |_, _| {});
@@ -104,61 +126,100 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
 
 impl WorkerInstance {
     /// Waits for `ready`; `Some`: the worker says what is wrong with the plugin.
-    async fn ready(
-        &mut self,
-        log: &mut (dyn FnMut(GuestLog) + Send),
-    ) -> Result<Option<FailureFrame>, InvokeError> {
-        let mut asks = Vec::new();
-        let why = loop {
-            match self.next(&mut asks).await {
-                Next::Link(Event::Output(stream, length)) => {
-                    self.capture.feed(stream, &self.scratch[..length], log);
+    async fn ready(&mut self, listener: &mut StartListener<'_>) -> Result<Option<FailureFrame>, InvokeError> {
+        let mut on_start = None;
+        let said = self.hear_ready(&mut on_start, listener).await;
+        let on_start = on_start.map(|(hook, _)| hook);
+        let why = match said {
+            Ok(ready) => {
+                if let Some(hook) = on_start {
+                    let error = ready.error.as_ref().map(|failure| failure.message.clone());
+                    listener(StartNews::Span(hook.end(error)));
                 }
-                Next::Link(Event::Frame(range)) => match read_ready(self.link.frame(range), log) {
-                    Ok(None) => {}
-                    Ok(Some(ready)) if ready.error.is_none() && ready.v != PROTOCOL_VERSION => {
-                        break format!(
-                            "it speaks version {} of the protocol, not {PROTOCOL_VERSION}",
-                            ready.v
-                        );
-                    }
-                    Ok(Some(ready)) => return Ok(ready.error.map(FailureFrame::bounded)),
-                    Err(why) => break why,
-                },
-                Next::Link(Event::Broken(Broken::Closed)) => break CLOSED.into(),
-                Next::Exited => break String::new(),
-                Next::Link(Event::Broken(Broken::Garbage | Broken::TooLong(_))) => {
-                    break GARBAGE.into();
-                }
-                Next::Answer(..) => {}
+                self.hooks = ready.hooks.iter().filter_map(|name| Hook::parse(name)).collect();
+                return Ok(ready.error.map(FailureFrame::bounded));
             }
+            Err(why) => why,
         };
         let (exit, why) = self.end(&why).await;
+        let log = &mut |log| listener(StartNews::Log(log));
         let mut capture = std::mem::take(&mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
         let tail = take_tail(&mut capture, log);
         let mut error = crash_error("the worker was not ready yet and", exit, why, &tail);
         error.kind = ErrorKind::Unavailable;
+        if let Some(hook) = on_start {
+            listener(StartNews::Span(hook.end(Some(error.message.clone()))));
+        }
         Err(error)
+    }
+
+    /// The worker's `ready`, or why there will be none; an empty text: it has ended.
+    async fn hear_ready(
+        &mut self,
+        on_start: &mut Option<(RunningHook, Instant)>,
+        listener: &mut StartListener<'_>,
+    ) -> Result<ReadyFrame, String> {
+        let mut asks = Vec::new();
+        loop {
+            let next = match on_start {
+                None => self.next(&mut asks).await,
+                Some((_, until)) => tokio::time::timeout_at(*until, self.next(&mut asks))
+                    .await
+                    .map_err(|_| format!("on_start was not over within {ON_START_MAX:?}"))?,
+            };
+            match next {
+                Next::Link(Event::Output(stream, length)) => {
+                    let log = &mut |log| listener(StartNews::Log(log));
+                    self.capture.feed(stream, &self.scratch[..length], log);
+                }
+                Next::Link(Event::Frame(range)) => match read_early(self.link.frame(range))? {
+                    Early::Ready(ready) if ready.error.is_none() && ready.v != PROTOCOL_VERSION => {
+                        let spoken = ready.v;
+                        return Err(format!(
+                            "it speaks version {spoken} of the protocol, not {PROTOCOL_VERSION}"
+                        ));
+                    }
+                    Early::Ready(ready) => return Ok(ready),
+                    Early::Log(log) => listener(StartNews::Log(log)),
+                    Early::OnStart if on_start.is_none() => {
+                        *on_start = Some((RunningHook::begin(Hook::OnStart), Instant::now() + ON_START_MAX));
+                    }
+                    Early::OnStart | Early::Other => {}
+                },
+                Next::Link(Event::Broken(Broken::Closed)) => return Err(CLOSED.into()),
+                Next::Exited => return Err(String::new()),
+                Next::Link(Event::Broken(Broken::Garbage | Broken::TooLong(_))) => return Err(GARBAGE.into()),
+                Next::Answer(..) => {}
+            }
+        }
     }
 }
 
-fn take_tail(capture: &mut Capture, log: &mut (dyn FnMut(GuestLog) + Send)) -> Vec<String> {
+/// What a worker may send before it is ready.
+enum Early {
+    Ready(ReadyFrame),
+    Log(GuestLog),
+    /// It runs `on_start` from now on.
+    OnStart,
+    Other,
+}
+
+fn take_tail(capture: &mut Capture, log: &mut dyn FnMut(GuestLog)) -> Vec<String> {
     capture.end_lines(log);
     capture.stderr_tail().map(str::to_owned).collect()
 }
 
-fn read_ready(bytes: &[u8], log: &mut (dyn FnMut(GuestLog) + Send)) -> Result<Option<ReadyFrame>, String> {
+fn read_early(bytes: &[u8]) -> Result<Early, String> {
     let unreadable = |error: serde_json::Error| format!("a frame on descriptor 4 is not JSON: {error}");
     let frame: Frame<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
-    match &*frame.t {
-        "ready" => Ok(Some(serde_json::from_slice(bytes).map_err(unreadable)?)),
-        "log" => {
-            if let Ok(frame) = serde_json::from_slice::<LogFrame>(bytes) {
-                log(frame.into_log());
-            }
-            Ok(None)
-        }
-        _ => Ok(None),
-    }
+    Ok(match &*frame.t {
+        "ready" => Early::Ready(serde_json::from_slice(bytes).map_err(unreadable)?),
+        "log" => match serde_json::from_slice::<LogFrame>(bytes) {
+            Ok(frame) => Early::Log(frame.into_log()),
+            Err(_) => Early::Other,
+        },
+        "on_start" => Early::OnStart,
+        _ => Early::Other,
+    })
 }

@@ -24,6 +24,8 @@ pub enum ExitReason {
     /// It died by itself.
     Crashed,
     MemoryExceeded,
+    /// Its `health` hook said no, or nothing.
+    Unhealthy,
     /// It never became ready.
     StartFailed,
 }
@@ -66,6 +68,7 @@ label!(ExitReason {
     Timeout = "timeout",
     Crashed = "crashed",
     MemoryExceeded = "memory_exceeded",
+    Unhealthy = "unhealthy",
     StartFailed = "start_failed",
 });
 label!(CircuitState { Closed = "closed", Open = "open", HalfOpen = "half_open" });

@@ -1,0 +1,134 @@
+//! What starting a worker takes, whatever it is written in: a folder to work in, an environment, a supervisor.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::WorkerInstance;
+use super::scratch::Scratch;
+use super::start::{StartError, StartSpec, start};
+use crate::model::error::InvokeError;
+use crate::model::guest::GuestLog;
+use crate::model::kind::ErrorKind;
+use crate::runtimes::{Convention, DeploymentSpec, StartListener};
+use crate::sandbox::launcher::Supervisor;
+
+/// What a worker gets of the runner's environment. Everything else may hold secrets.
+const ENVIRONMENT: &[&str] =
+    &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Gets what workers print while no call runs.
+pub type StrayLogs = Arc<dyn Fn(&DeploymentSpec, GuestLog) + Send + Sync>;
+
+pub struct WorkerSettings {
+    /// Scratch folders lie in a folder of their own in here, and what runtimes keep.
+    pub data_dir: PathBuf,
+    /// The program whose `main` begins with `sandbox::supervisor::main_if_asked`: this one, mostly.
+    pub supervisor: PathBuf,
+    pub stray_logs: StrayLogs,
+}
+
+/// Where workers of all deployments live.
+pub struct Workers {
+    settings: WorkerSettings,
+    scratch: OnceCell<Scratch>,
+}
+
+/// The workers of one deployment.
+pub struct DeploymentWorkers {
+    workers: Arc<Workers>,
+    spec: Arc<DeploymentSpec>,
+    /// Held by the instances: it ends with the last of them.
+    supervisor: Mutex<Weak<Supervisor>>,
+}
+
+impl Workers {
+    pub fn new(mut settings: WorkerSettings) -> Arc<Workers> {
+        // Workers and supervisors run in other folders than we do.
+        for path in [&mut settings.data_dir, &mut settings.supervisor] {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        Arc::new(Workers { settings, scratch: OnceCell::new() })
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.settings.data_dir
+    }
+
+    async fn scratch(&self, plugin: &str) -> Result<TempDir, InvokeError> {
+        let parent = self.settings.data_dir.join("scratch");
+        let folders = self.scratch.get_or_try_init(|| async { Scratch::open(&parent) });
+        let folders = folders.await.map_err(|error| unwritable(&parent, &error))?;
+        folders.worker(plugin).map_err(|error| unwritable(&parent, &error))
+    }
+}
+
+impl DeploymentWorkers {
+    pub fn new(workers: Arc<Workers>, spec: Arc<DeploymentSpec>) -> DeploymentWorkers {
+        DeploymentWorkers { workers, spec, supervisor: Mutex::default() }
+    }
+
+    pub fn spec(&self) -> &DeploymentSpec {
+        &self.spec
+    }
+
+    /// Starts `argv` and waits until it is ready. Dropping the future kills it.
+    pub async fn start(
+        &self,
+        argv: Vec<String>,
+        listener: &mut StartListener<'_>,
+    ) -> Result<WorkerInstance, StartError> {
+        let (cwd, scratch) = self.working_folder().await?;
+        let (stray_logs, deployment) = (self.workers.settings.stray_logs.clone(), self.spec.clone());
+        let spec = StartSpec {
+            argv,
+            env: environment(),
+            cwd,
+            scratch,
+            deployment: self.spec.clone(),
+            stray: Arc::new(move |log| stray_logs(&deployment, log)),
+        };
+        start(&self.supervisor()?, spec, listener).await
+    }
+
+    fn supervisor(&self) -> Result<Arc<Supervisor>, InvokeError> {
+        let mut held = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(supervisor) = held.upgrade().filter(|supervisor| supervisor.alive()) {
+            return Ok(supervisor);
+        }
+        let supervisor = Supervisor::start(&self.workers.settings.supervisor)
+            .map_err(|error| InvokeError::new(ErrorKind::Internal, error.to_string()))?;
+        *held = Arc::downgrade(&supervisor);
+        Ok(supervisor)
+    }
+
+    /// Where a worker runs: a plugin in an empty folder of its own, a plain function where the user is.
+    async fn working_folder(&self) -> Result<(PathBuf, Option<TempDir>), InvokeError> {
+        if self.spec.convention == Convention::Function {
+            let cwd = std::env::current_dir().unwrap_or_else(|_| self.spec.folder.clone());
+            return Ok((cwd, None));
+        }
+        let scratch = self.workers.scratch(self.spec.manifest.name.as_str()).await?;
+        Ok((scratch.path().to_owned(), Some(scratch)))
+    }
+}
+
+/// The error of a folder that cannot be written to.
+pub fn unwritable(folder: &Path, error: &std::io::Error) -> InvokeError {
+    InvokeError::new(ErrorKind::Internal, format!("{} cannot be written to: {error}", folder.display()))
+}
+
+/// A path as a word of a command line.
+pub fn path_text(path: &Path) -> Result<String, InvokeError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        InvokeError::new(ErrorKind::Internal, format!("the path {} is not UTF-8", path.display()))
+    })
+}
+
+fn environment() -> Vec<(String, String)> {
+    ENVIRONMENT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
