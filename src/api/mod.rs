@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::host::Host;
 use crate::model::invocation::Origin;
 
+mod asynchronous;
 mod body;
 mod error;
 mod guard;
@@ -58,6 +59,7 @@ pub fn router(api: Api) -> Router {
         .route("/plugins/{name}/versions/{version}/package", get(plugins::package))
         .route("/plugins/{name}/invoke", post(invoke::invoke))
         .route("/invoke", post(invoke::envelope))
+        .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method);

@@ -11,6 +11,7 @@ use crate::host::services::HttpServices;
 use crate::host::{Host, Parts};
 use crate::pipeline::GuestServices;
 use crate::runtimes::python::{PythonRuntime, PythonSettings};
+use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, Telemetry};
 
@@ -91,7 +92,7 @@ impl Runner {
     pub fn looking(&self) -> Looking {
         let folder = DataFolder::new(&self.data_dir);
         let reader = self.ledger.as_ref().map_or_else(|| Reader::new(&folder), |ledger| ledger.reader());
-        Looking { reader, host: Some(self.host.clone()) }
+        Looking { reader, calls: CallsReader::new(&folder), host: Some(self.host.clone()) }
     }
 
     /// In reverse: workers, telemetry, ledger.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -68,13 +69,16 @@ impl Server {
     pub async fn deploy(&self) -> Result<(), Failure> {
         let host = self.runner.host.clone();
         let settings = self.settings.clone();
+        let ready = host.clone();
         let deployed = tokio::task::spawn_blocking(move || {
             host.restore()?;
             register_configured(&host, &settings)?;
             host.set_ready(true);
             Ok::<(), Failure>(())
         });
-        deployed.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))?
+        deployed.await.map_err(|_| Failure::internal("deploying the registered plugins panicked"))??;
+        ready.start_queue();
+        Ok(())
     }
 
     /// Serves until `stop` is ready, then ends in good order.
@@ -86,12 +90,16 @@ impl Server {
         );
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
         let host = runner.host.clone();
+        let (stopped, mut stopping) = tokio::sync::watch::channel(false);
         let stop = async move {
             stop.await;
             host.set_ready(false);
+            stopped.send_replace(true);
         };
         let cut_off = runner.host.clone();
         let drained = async move {
+            // An error says that the server is gone, and with it all that could be drained.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
             tokio::select! {
                 () = tokio::time::sleep(DRAIN) => {}
                 // Whoever asks twice does not want to wait.
@@ -100,7 +108,13 @@ impl Server {
             output::note("some calls are still running and are cut off");
             cut_off.cut_off();
         };
-        connections::serve(listener, guarded(api, guard), stop, drained).await;
+        let mut drained = std::pin::pin!(drained.shared());
+        connections::serve(listener, guarded(api, guard), stop, drained.clone()).await;
+        // Asynchronous calls have no connection that would wait for them.
+        tokio::select! {
+            () = runner.host.queue_drained() => {}
+            () = &mut drained => {}
+        }
         end(runner, &settings, started).await;
         Ok(())
     }

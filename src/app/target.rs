@@ -57,9 +57,19 @@ impl Target {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
         match self {
-            Target::Remote(remote) => remote.send(method, path, body).await,
-            Target::Local(local) => answer_of(local.router(), method, path, body).await,
+            Target::Remote(remote) => remote.send(method, path, headers, body).await,
+            Target::Local(local) => answer_of(local.router(), method, path, headers, body).await,
         }
     }
 
@@ -85,8 +95,17 @@ impl Remote {
         Ok(Remote { client, base: base.trim_end_matches('/').to_owned(), token })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -115,11 +134,14 @@ async fn answer_of(
     router: Router,
     method: Method,
     path: &str,
+    headers: &[(&str, &str)],
     body: Option<Bytes>,
 ) -> Result<Answer, Failure> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
         .body(body.map_or_else(Body::empty, Body::from))
         .map_err(|error| Failure::usage(format!("{path:?} cannot be asked for: {error}")))?;
     let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});

@@ -155,7 +155,7 @@ impl Host {
             manifest: manifest.clone(),
             mask,
         });
-        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool })
+        Ok(Running { plugin, stack: stack::build(manifest, series, &pool, self.calls()), pool })
     }
 
     /// A deployment that was replaced or removed: its workers end, and its files go, once the last call has

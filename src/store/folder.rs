@@ -34,6 +34,10 @@ impl DataFolder {
         self.path.join("ledger.db")
     }
 
+    pub fn calls(&self) -> PathBuf {
+        self.path.join("calls.db")
+    }
+
     pub fn packages(&self) -> PathBuf {
         self.path.join("packages")
     }

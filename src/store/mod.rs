@@ -13,6 +13,7 @@ use semver::Version;
 
 use crate::model::name::PluginName;
 
+pub mod calls;
 mod check;
 mod database;
 mod error;
@@ -33,6 +34,7 @@ pub use ledger::{
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registration};
 
+use calls::Calls;
 use packages::Packages;
 use registry::Registry;
 
@@ -40,6 +42,7 @@ use registry::Registry;
 pub struct Store {
     registry: Registry,
     packages: Packages,
+    calls: Arc<Calls>,
     /// Last: the folder is given up after its files are closed.
     lock: Arc<Lock>,
 }
@@ -51,11 +54,17 @@ impl Store {
         let lock = DataFolder::acquire(data_dir, wait)?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
-        Ok(Store { registry, packages, lock: Arc::new(lock) })
+        let calls = Arc::new(Calls::open(&lock.folder().calls())?);
+        Ok(Store { registry, packages, calls, lock: Arc::new(lock) })
     }
 
     pub fn folder(&self) -> &DataFolder {
         self.lock.folder()
+    }
+
+    /// The durable queue and the idempotency keys.
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     /// Keeps a package: `unpack` fills the folder that it is given. Durable when it returns; with a digest

@@ -1,0 +1,401 @@
+//! Runs what waits in the durable queue: in order, each plugin in a lane of its own as wide as its limit, so
+//! that a slow one holds up nobody else.
+//!
+//! A call leaves the queue when its ending is on the disk, and its recording is closed only then: what dies
+//! in between is delivered again under the same ids.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::asynchronous::{blocking, invocation_of};
+use super::{Begun, Ended, Host, cancelled};
+use crate::model::error::InvokeError;
+use crate::model::ids::InvocationId;
+use crate::model::kind::{ErrorKind, Outcome};
+use crate::pipeline::Output;
+use crate::store::calls::{CallEnd, Calls, KEPT_MAX, QueuedCall};
+use crate::telemetry::events::{
+    CallResultsDropped, InvocationPoisoned, InvocationRequeued, StoreRecovered, StoreWriteFailed,
+};
+
+/// Deliveries at once, of all plugins together.
+const RUNNING_MAX: usize = 256;
+/// A call under which the runner died so many times in a row is not tried again.
+const DEATHS_MAX: u32 = 3;
+/// A call that could not be run for so long fails with what kept it from that.
+const AGE_MAX: Duration = KEPT_MAX;
+/// The waits of a lane after calls that could not be run, the next one twice as long.
+const WAIT_FIRST: Duration = Duration::from_millis(200);
+const WAIT_LONGEST: Duration = Duration::from_secs(30);
+/// How often what is kept is looked through for what need not be.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Endings that a slow listener may be behind; then he looks for himself.
+const ENDINGS_BEHIND_MAX: usize = 1_024;
+/// Deliveries that were cut off get so long to go back to the queue.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// The handle of the loop that delivers.
+pub(super) struct Queue {
+    changed: Notify,
+    endings: broadcast::Sender<InvocationId>,
+    /// Whether the loop runs.
+    delivering: watch::Sender<bool>,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        let endings = broadcast::Sender::new(ENDINGS_BEHIND_MAX);
+        Queue { changed: Notify::new(), endings, delivering: watch::Sender::default() }
+    }
+}
+
+impl Queue {
+    /// There is something to deliver, or a reason to stop.
+    pub fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    pub fn ended(&self, id: InvocationId) {
+        // Nobody may be listening.
+        let _ = self.endings.send(id);
+    }
+
+    pub fn endings(&self) -> broadcast::Receiver<InvocationId> {
+        self.endings.subscribe()
+    }
+
+    async fn drained(&self) {
+        // It fails only when the queue is gone, and then nothing is delivered either.
+        let _ = self.delivering.subscribe().wait_for(|delivering| !delivering).await;
+    }
+}
+
+impl Host {
+    /// Delivers what waits, until the host is not ready any more. Once in its life.
+    pub fn start_queue(self: &Arc<Self>) {
+        let Some(calls) = self.calls() else { return };
+        self.queue.delivering.send_replace(true);
+        let running = RunningFlag(self.clone());
+        let deliveries =
+            Deliveries { host: self.clone(), calls, lanes: HashMap::new(), deliveries: JoinSet::new() };
+        tokio::spawn(async move {
+            deliveries.run().await;
+            drop(running);
+        });
+    }
+
+    /// Waits until nothing is being delivered. Only for a host that is not ready any more: one that is goes on
+    /// delivering.
+    pub async fn queue_drained(&self) {
+        self.queue.drained().await;
+    }
+
+    /// Cuts off what is being delivered; it goes back to the queue.
+    pub(super) async fn stop_queue(&self) {
+        if *self.queue.delivering.borrow() {
+            self.cut_off();
+            let _ = timeout(STOP_MAX, self.queue.drained()).await;
+        }
+    }
+
+    pub(super) fn measure_queue(&self) {
+        let Some(calls) = self.calls() else { return };
+        let waiting: HashMap<Arc<str>, u64> = calls.waiting().into_iter().collect();
+        for deployment in self.registry.all() {
+            let name = deployment.manifest.name.as_str();
+            self.telemetry.metrics().set_queued(name, waiting.get(name).copied().unwrap_or_default());
+        }
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.ends.borrow().all
+    }
+}
+
+/// Says that the loop has ended, however it did.
+struct RunningFlag(Arc<Host>);
+
+impl Drop for RunningFlag {
+    fn drop(&mut self) {
+        self.0.queue.delivering.send_replace(false);
+    }
+}
+
+/// The loop.
+struct Deliveries {
+    host: Arc<Host>,
+    calls: Arc<Calls>,
+    lanes: HashMap<Arc<str>, Lane>,
+    deliveries: JoinSet<(Arc<str>, Delivered)>,
+}
+
+/// The calls of one plugin that are being delivered.
+#[derive(Default)]
+struct Lane {
+    running: usize,
+    /// How long the lane waited the last time, and until when it does now.
+    wait: Duration,
+    held_until: Option<Instant>,
+}
+
+/// What a delivery came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    Ended,
+    /// The call waits again; the lane is to wait at least so long.
+    PutBack(Duration),
+}
+
+impl Deliveries {
+    async fn run(mut self) {
+        let mut prune_at = Instant::now();
+        while self.host.ready.load(std::sync::atomic::Ordering::Relaxed) {
+            if prune_at <= Instant::now() || self.calls.is_overfull() {
+                self.prune().await;
+                prune_at = Instant::now() + PRUNE_EVERY;
+            }
+            self.fill_lanes().await;
+            let held = self.lanes.values().filter_map(|lane| lane.held_until);
+            let look_again = held.min().unwrap_or(prune_at).min(prune_at);
+            tokio::select! {
+                () = self.host.queue.changed.notified() => {}
+                Some(ended) = self.deliveries.join_next() => self.delivered(ended.ok()),
+                () = sleep_until(look_again) => {}
+            }
+        }
+        while self.deliveries.join_next().await.is_some() {}
+    }
+
+    /// Begins what may begin now.
+    async fn fill_lanes(&mut self) {
+        let now = Instant::now();
+        for (plugin, waiting) in self.calls.waiting() {
+            let width = self.host.lane_width(&plugin);
+            let lane = self.lanes.entry(plugin.clone()).or_default();
+            if lane.held_until.is_some_and(|until| until > now) {
+                continue;
+            }
+            lane.held_until = None;
+            let free = width.saturating_sub(lane.running).min(RUNNING_MAX.saturating_sub(self.deliveries.len()));
+            let count = free.min(usize::try_from(waiting).unwrap_or(usize::MAX));
+            if count == 0 {
+                continue;
+            }
+            let (calls, name) = (self.calls.clone(), plugin.clone());
+            match blocking(move || Ok(calls.claim(&name, count)?)).await {
+                Ok(claimed) => {
+                    lane.running += claimed.len();
+                    for queued in claimed {
+                        let delivery = deliver(self.host.clone(), self.calls.clone(), queued);
+                        let plugin = plugin.clone();
+                        self.deliveries.spawn(async move { (plugin, delivery.await) });
+                    }
+                }
+                Err(error) => {
+                    lane.hold(Duration::ZERO);
+                    self.host.telemetry.emit(StoreWriteFailed { message: &error.message });
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self, ended: Option<(Arc<str>, Delivered)>) {
+        // A delivery catches its own panics.
+        let Some((plugin, delivered)) = ended else { return };
+        let Some(lane) = self.lanes.get_mut(&plugin) else { return };
+        lane.running -= 1;
+        match delivered {
+            Delivered::PutBack(at_least) => lane.hold(at_least),
+            Delivered::Ended => lane.wait = Duration::ZERO,
+        }
+        if lane.running == 0 && lane.held_until.is_none() {
+            self.lanes.remove(&plugin);
+        }
+    }
+
+    async fn prune(&self) {
+        let calls = self.calls.clone();
+        match blocking(move || Ok(calls.prune()?)).await {
+            Ok(pruned) if pruned.dropped > 0 => {
+                self.host.telemetry.emit(CallResultsDropped { results: pruned.dropped });
+            }
+            Ok(_) => {}
+            Err(error) => self.host.telemetry.emit(StoreWriteFailed { message: &error.message }),
+        }
+    }
+}
+
+impl Lane {
+    fn hold(&mut self, at_least: Duration) {
+        let now = Instant::now();
+        // Several calls that meet the same obstacle make one step.
+        if self.held_until.is_none_or(|until| until <= now) {
+            self.wait = (self.wait * 2).clamp(WAIT_FIRST, WAIT_LONGEST);
+            self.held_until = Some(now + self.wait.max(at_least.min(WAIT_LONGEST)));
+        }
+    }
+}
+
+impl Host {
+    /// How many calls of a plugin may be delivered at once: as many as its newest version runs.
+    fn lane_width(&self, plugin: &str) -> usize {
+        let limits = self.registry.route(plugin, None).map(|deployment| deployment.manifest.limits.clone());
+        limits.map_or(1, |limits| {
+            limits.concurrency.min(limits.instances_max.saturating_mul(limits.calls_per_instance)).max(1) as usize
+        })
+    }
+}
+
+/// Runs one call, and writes down what came of it.
+async fn deliver(host: Arc<Host>, calls: Arc<Calls>, queued: QueuedCall) -> Delivered {
+    let (id, plugin, age) = (queued.call.ids.invocation_id, queued.call.plugin.clone(), queued.age);
+    let deaths = queued.deaths;
+    let begun = host.begin(invocation_of(queued));
+    let ended = if deaths < DEATHS_MAX {
+        AssertUnwindSafe(begun.execute(Output::whole())).catch_unwind().await
+    } else {
+        Ok(begun.give_up(deaths))
+    };
+    let Ok(ended) = ended else {
+        // Its recording has ended as dropped, on the way out of the panic.
+        let error = InvokeError::new(ErrorKind::Internal, "the host panicked during the call");
+        let end = CallEnd { outcome: Outcome::Failed, error: Some(&error), ..CallEnd::nothing() };
+        let _ = calls.end(id, &end);
+        host.queue.ended(id);
+        return Delivered::Ended;
+    };
+    if let Some(wait) = put_back_after(&host, &ended, age) {
+        return put_back(&host, &calls, ended, &plugin, wait).await;
+    }
+    if let Some(ended) = settle(&host, &calls, ended).await {
+        ended.close();
+        host.queue.ended(id);
+    }
+    Delivered::Ended
+}
+
+impl Begun {
+    /// Too many runners died under the call.
+    fn give_up(mut self, deaths: u32) -> Ended {
+        let root = self.recording.root();
+        if let Ok(deployment) = self.host.route(&self.invocation) {
+            self.recording.bind(deployment.series.clone());
+        }
+        self.recording.emit(root, InvocationPoisoned { deaths });
+        let message = format!("the runner died under each of the last {deaths} deliveries of the call");
+        let error = InvokeError::new(ErrorKind::Crashed, message)
+            .help("the plugin may bring the machine down; run the call again once it is safe");
+        Ended::early(self.recording, error)
+    }
+}
+
+/// Whether the call was not run, for a reason that may pass; and how long that may take at least.
+fn put_back_after(host: &Host, ended: &Ended, age: Duration) -> Option<Duration> {
+    let error = ended.result.as_ref().err()?;
+    if host.is_cut_off() && error.kind != ErrorKind::Cancelled {
+        return Some(Duration::ZERO);
+    }
+    let passes =
+        matches!(error.kind, ErrorKind::Overloaded | ErrorKind::CircuitOpen | ErrorKind::Unavailable);
+    let waits = passes && !ended.recording.has_attempted() && age < AGE_MAX;
+    waits.then(|| error.retry_after.unwrap_or_default())
+}
+
+async fn put_back(
+    host: &Arc<Host>,
+    calls: &Arc<Calls>,
+    mut ended: Ended,
+    plugin: &Arc<str>,
+    wait: Duration,
+) -> Delivered {
+    let (id, attempts) = (ended.recording.invocation_id(), ended.recording.attempts());
+    let (calls, plugin) = (calls.clone(), plugin.clone());
+    match blocking(move || Ok(calls.put_back(id, &plugin, attempts)?)).await {
+        Ok(true) => {
+            let message = ended.result.as_ref().err().map_or("", |error| error.message.as_str());
+            let root = ended.recording.root();
+            ended.recording.emit(root, InvocationRequeued { attempts, message, wait });
+            ended.recording.suspend();
+        }
+        // Somebody cancelled it.
+        Ok(false) => {
+            ended.result = Err(cancelled());
+            ended.close();
+            host.queue.ended(id);
+        }
+        // It is taken up again at the next start, as one under which the runner died.
+        Err(error) => {
+            host.telemetry.emit(StoreWriteFailed { message: &error.message });
+            ended.recording.suspend();
+        }
+    }
+    Delivered::PutBack(wait)
+}
+
+/// Writes the ending down, and keeps trying as long as the host lives. `None`: it could not be, and the call
+/// will be delivered again.
+async fn settle(host: &Arc<Host>, calls: &Arc<Calls>, mut ended: Ended) -> Option<Ended> {
+    let id = ended.recording.invocation_id();
+    let mut wait = WAIT_FIRST;
+    loop {
+        match blocking(ended.settling(calls.clone())).await {
+            Ok(first) => {
+                if wait > WAIT_FIRST {
+                    host.telemetry.emit(StoreRecovered);
+                }
+                if !first {
+                    ended.result = Err(cancelled());
+                }
+                return Some(ended);
+            }
+            Err(error) if wait == WAIT_FIRST => {
+                host.telemetry.emit(StoreWriteFailed { message: &error.message });
+            }
+            Err(_) => {}
+        }
+        if host.is_cut_off() {
+            ended.recording.suspend();
+            return None;
+        }
+        let mut ends = host.ends.subscribe();
+        let _ = timeout(wait, ends.wait_for(|ends| ends.concern(id))).await;
+        wait = (wait * 2).min(WAIT_LONGEST);
+    }
+}
+
+impl Ended {
+    /// Writes the ending into the file. False: there was one already.
+    fn settling(&self, calls: Arc<Calls>) -> impl FnOnce() -> Result<bool, InvokeError> + Send + 'static {
+        let recording = &self.recording;
+        let (id, attempts, duration) = (recording.invocation_id(), recording.attempts(), recording.elapsed());
+        let (version, cold_start) = (recording.version().cloned(), recording.is_cold_start());
+        let (output, error) = match &self.result {
+            Ok(output) => (output.clone(), None),
+            Err(error) => (None, Some(error.clone())),
+        };
+        move || {
+            let outcome = match &error {
+                None => Outcome::Replied,
+                Some(error) if error.kind == ErrorKind::Cancelled => Outcome::Dropped,
+                Some(_) => Outcome::Failed,
+            };
+            let end = CallEnd {
+                outcome,
+                version: version.as_deref(),
+                attempts,
+                duration,
+                cold_start,
+                error: error.as_ref(),
+                output: output.as_deref(),
+            };
+            Ok(calls.end(id, &end)?)
+        }
+    }
+}
