@@ -1,6 +1,5 @@
 //! Asynchronous calls: accepted and cancelled. Waiting for one is a matter of looking at it.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
@@ -13,24 +12,25 @@ use super::invoke::{IDEMPOTENCY_REPLAYED, encode};
 use super::looking::invocation_id;
 use super::path::Named;
 use super::{Api, Problem, trace_headers};
-use crate::host::{Acceptance, Host};
+use crate::host::Acceptance;
 use crate::model::ids::InvocationId;
-use crate::model::invocation::{Completed, Delivery, Invocation};
+use crate::model::invocation::{Delivery, Invocation};
 use crate::model::trace_context::format_traceparent;
 
 /// `202` once the call is on the disk.
-pub async fn accept(host: &Arc<Host>, invocation: Invocation) -> Response {
-    let asked = invocation.clone();
+pub async fn accept(api: &Api, invocation: Invocation) -> Response {
+    let (host, asked) = (&api.host, invocation.clone());
     match host.enqueue(invocation).await {
         Acceptance::Queued(ids) => {
             let flags = host.telemetry().trace_flags(ids.trace_id, asked.parent.as_ref());
             let traceparent = format_traceparent(ids.trace_id, ids.root_span_id, flags);
-            accepted(ids.invocation_id, queued(&asked, &ids), &traceparent)
+            accepted(ids.invocation_id, Json(queued(&asked, &ids)), &traceparent)
         }
         Acceptance::Replayed(completed) => {
             let meta = &completed.meta;
             let traceparent = format_traceparent(meta.trace_id, meta.root_span_id, meta.trace_flags);
-            let mut response = accepted(meta.invocation_id, replayed(&completed), &traceparent);
+            let document = api.looking.document(meta.invocation_id).await;
+            let mut response = accepted(meta.invocation_id, document, &traceparent);
             response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
             response
         }
@@ -44,8 +44,9 @@ pub async fn cancel(State(api): State<Api>, Named(id): Named<String>) -> Result<
     api.looking.document(id).await
 }
 
-fn accepted(id: InvocationId, document: Value, traceparent: &str) -> Response {
-    let mut response = (StatusCode::ACCEPTED, Json(document)).into_response();
+fn accepted(id: InvocationId, document: impl IntoResponse, traceparent: &str) -> Response {
+    let mut response = document.into_response();
+    *response.status_mut() = StatusCode::ACCEPTED;
     let location = HeaderValue::from_str(&format!("/v1/invocations/{id}")).expect("a UUID is a header value");
     response.headers_mut().insert(header::LOCATION, location);
     trace_headers::set(&mut response, traceparent);
@@ -71,12 +72,4 @@ fn queued(invocation: &Invocation, ids: &Delivery) -> Value {
         "cold_start": null,
         "usage": null,
     })
-}
-
-/// The document of a call that has ended before it was accepted; its output is at its location.
-fn replayed(completed: &Completed) -> Value {
-    let mut document = super::meta_json(&completed.meta);
-    document["state"] = "done".into();
-    document["outcome"] = "replied".into();
-    document
 }

@@ -190,7 +190,7 @@ async fn answer(
         Ok((Mode::Sync, invocation)) => encode(&api.host.invoke(invocation, Output::whole()).await),
         Ok((Mode::Stream, invocation)) => stream::answer(&api.host, invocation),
         Ok((Mode::Async { preferred }, invocation)) => {
-            let mut response = asynchronous::accept(&api.host, invocation).await;
+            let mut response = asynchronous::accept(api, invocation).await;
             if preferred && response.status() == StatusCode::ACCEPTED {
                 let applied = HeaderValue::from_static("respond-async");
                 response.headers_mut().insert("preference-applied", applied);

@@ -34,7 +34,7 @@ pub use ledger::{
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registration};
 
-use calls::Calls;
+use calls::{Bounds, Calls};
 use packages::Packages;
 use registry::Registry;
 
@@ -54,7 +54,7 @@ impl Store {
         let lock = DataFolder::acquire(data_dir, wait)?;
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
-        let calls = Arc::new(Calls::open(&lock.folder().calls())?);
+        let calls = Arc::new(Calls::open(&lock.folder().calls(), Bounds::default())?);
         Ok(Store { registry, packages, calls, lock: Arc::new(lock) })
     }
 

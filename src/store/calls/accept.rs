@@ -7,38 +7,37 @@ use crate::store::error::Error;
 
 use super::keys::{self, Claimed};
 use super::{
-    Accepted, CALLS_MAX, CALLS_PER_PLUGIN_MAX, Calls, Change, INPUT_BYTES_MAX, INPUT_BYTES_PER_PLUGIN_MAX,
-    KeptReply, Ledgers, Load, NewCall, now_ns, origin_text, signed,
+    Accepted, Bounds, Calls, Change, Count, KeptReply, Load, NewCall, now_ns, origin_text, signed,
 };
 
 impl Calls {
     /// Keeps a call until it is run. On the disk when it returns.
     pub fn accept(&self, call: &NewCall) -> Result<Accepted, Error> {
-        self.write(|transaction, ledgers| {
+        self.write(|transaction, count| {
             let id = call.ids.invocation_id;
             let claimed = match &call.claim {
                 Some(claim) => {
-                    keys::claim(transaction, ledgers.kept, claim, &call.plugin, &call.action, id, true)
+                    keys::claim(transaction, count, claim, &call.plugin, &call.action, id, true)
                         .map_err(|error| error.into_store(self.engine()))?
                 }
                 None => Claimed::First,
             };
             if let Claimed::Replied(reply) = claimed {
                 insert(transaction, call, Some(&reply)).map_err(self.engine())?;
-                ledgers.kept.result(reply.output.get().len());
+                count.kept.result(reply.output.get().len());
                 return Ok(Accepted::Replayed(reply));
             }
             let input_bytes = call.input.get().len() as u64;
-            ledgers.have_room(&call.plugin, input_bytes)?;
+            count.have_room(&call.plugin, input_bytes)?;
             insert(transaction, call, None).map_err(self.engine())?;
             let change = Change { waiting: 1, input_bytes: signed(input_bytes), ..Change::default() };
-            ledgers.changes.push((call.plugin.clone(), change));
+            count.changes.push((call.plugin.clone(), change));
             Ok(Accepted::Queued)
         })
     }
 }
 
-impl Ledgers<'_> {
+impl Count<'_> {
     fn have_room(&self, plugin: &str, input_bytes: u64) -> Result<(), Error> {
         let own = self.loads.get(plugin).copied().unwrap_or_default();
         let all = self.loads.values().fold(Load::default(), |sum, load| Load {
@@ -46,9 +45,11 @@ impl Ledgers<'_> {
             running: sum.running + load.running,
             input_bytes: sum.input_bytes + load.input_bytes,
         });
+        let Bounds { calls_max, calls_per_plugin_max, input_bytes_max, input_bytes_per_plugin_max, .. } =
+            self.bounds;
         let bounds = [
-            (own, CALLS_PER_PLUGIN_MAX, INPUT_BYTES_PER_PLUGIN_MAX, format!("the queue of {plugin}")),
-            (all, CALLS_MAX, INPUT_BYTES_MAX, "the queue of all plugins".to_owned()),
+            (own, calls_per_plugin_max, input_bytes_per_plugin_max, format!("the queue of {plugin}")),
+            (all, calls_max, input_bytes_max, "the queue of all plugins".to_owned()),
         ];
         for (load, calls_max, bytes_max, what) in bounds {
             if load.waiting + load.running >= calls_max {

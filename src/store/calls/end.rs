@@ -12,7 +12,7 @@ use crate::store::error::Error;
 
 use super::keys;
 use super::{
-    CallEnd, Calls, Cancelled, Change, Ledgers, QUEUED_COLUMNS, now_ns, read_queued, signed,
+    CallEnd, Calls, Cancelled, Change, Count, QUEUED_COLUMNS, now_ns, read_queued, signed,
 };
 
 /// Longest message and traceback that are kept of an error.
@@ -22,17 +22,17 @@ impl Calls {
     /// A running call has ended; so has its key's business, in the same transaction. False: somebody ended
     /// it before, and what came out now counts for nothing.
     pub fn end(&self, id: InvocationId, end: &CallEnd<'_>) -> Result<bool, Error> {
-        self.write(|transaction, ledgers| {
+        self.write(|transaction, count| {
             let ended =
-                finish(transaction, ledgers, id, "running", end).map_err(self.engine())?;
+                finish(transaction, count, id, "running", end).map_err(self.engine())?;
             if !ended {
                 return Ok(false);
             }
             match (end.outcome, end.output) {
                 (Outcome::Replied, Some(output)) => {
-                    keys::keep(transaction, ledgers.kept, id, end.version, output)
+                    keys::keep(transaction, count, id, end.version, output)
                 }
-                _ => keys::free(transaction, ledgers.kept, id),
+                _ => keys::free(transaction, count, id),
             }
             .map_err(self.engine())?;
             Ok(true)
@@ -41,7 +41,7 @@ impl Calls {
 
     /// The caller wants no more of it.
     pub fn cancel(&self, id: InvocationId, message: &str) -> Result<Cancelled, Error> {
-        self.write(|transaction, ledgers| {
+        self.write(|transaction, count| {
             let sql = format!("SELECT {QUEUED_COLUMNS}, state FROM calls WHERE invocation_id = ?1");
             let now = now_ns();
             let found = transaction
@@ -61,8 +61,8 @@ impl Calls {
                 error: Some(&error),
                 ..CallEnd::nothing()
             };
-            finish(transaction, ledgers, id, &state, &end).map_err(self.engine())?;
-            keys::free(transaction, ledgers.kept, id).map_err(self.engine())?;
+            finish(transaction, count, id, &state, &end).map_err(self.engine())?;
+            keys::free(transaction, count, id).map_err(self.engine())?;
             Ok(if state == "queued" { Cancelled::Queued(Box::new(queued)) } else { Cancelled::Running })
         })
     }
@@ -71,7 +71,7 @@ impl Calls {
 /// Whether the call was in that state, and is done now.
 fn finish(
     transaction: &Transaction<'_>,
-    ledgers: &mut Ledgers<'_>,
+    count: &mut Count<'_>,
     id: InvocationId,
     state: &str,
     end: &CallEnd<'_>,
@@ -108,7 +108,7 @@ fn finish(
     let Some((plugin, input_bytes)) = ended else { return Ok(false) };
     let (waiting, running) = if state == "queued" { (-1, 0) } else { (0, -1) };
     let change = Change { waiting, running, input_bytes: -input_bytes };
-    ledgers.changes.push((Arc::from(plugin), change));
-    ledgers.kept.result(output.map_or(0, str::len));
+    count.changes.push((Arc::from(plugin), change));
+    count.kept.result(output.map_or(0, str::len));
     Ok(true)
 }

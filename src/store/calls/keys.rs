@@ -10,8 +10,7 @@ use crate::model::ids::InvocationId;
 use crate::model::units::format_bytes;
 use crate::store::error::Error;
 
-use super::prune::Kept;
-use super::{Calls, KEPT_MAX, KEY_BYTES_MAX, KEYS_MAX, now_ns, read_id, signed};
+use super::{Bounds, Calls, Count, KEPT_MAX, now_ns, read_id, signed};
 
 /// There are no tenants yet; their column is there so that keys need not move then.
 const TENANT: &str = "";
@@ -69,28 +68,28 @@ impl Calls {
         action: &str,
         id: InvocationId,
     ) -> Result<Claimed, Error> {
-        self.write(|transaction, ledgers| {
-            self::claim(transaction, ledgers.kept, claim, plugin, action, id, false)
+        self.write(|transaction, count| {
+            self::claim(transaction, count, claim, plugin, action, id, false)
                 .map_err(|error| error.into_store(self.engine()))
         })
     }
 
     /// The call has replied: from now on this is what its key gets.
     pub fn keep_reply(&self, id: InvocationId, version: &str, output: &RawValue) -> Result<(), Error> {
-        self.write(|transaction, ledgers| {
-            keep(transaction, ledgers.kept, id, Some(version), output).map_err(self.engine())
+        self.write(|transaction, count| {
+            keep(transaction, count, id, Some(version), output).map_err(self.engine())
         })
     }
 
     /// The call has not replied: the next one under its key is the first again.
     pub fn free_key(&self, id: InvocationId) -> Result<(), Error> {
-        self.write(|transaction, ledgers| free(transaction, ledgers.kept, id).map_err(self.engine()))
+        self.write(|transaction, count| free(transaction, count, id).map_err(self.engine()))
     }
 }
 
 pub(super) fn claim(
     transaction: &Transaction<'_>,
-    kept: &mut Kept,
+    count: &mut Count<'_>,
     claim: &Claim,
     plugin: &str,
     action: &str,
@@ -109,7 +108,7 @@ pub(super) fn claim(
         })
         .optional()?;
     let Some((first, request, since_ns, version, output)) = found else {
-        insert(transaction, kept, claim, plugin, action, id, asynchronous)?;
+        insert(transaction, count, claim, plugin, action, id, asynchronous)?;
         return Ok(Claimed::First);
     };
     let now = now_ns();
@@ -125,8 +124,8 @@ pub(super) fn claim(
     };
     if now.saturating_sub(since_ns) >= kept_ns {
         transaction.execute("DELETE FROM keys WHERE invocation_id = ?1", [first.as_bytes()])?;
-        kept.key_gone(output.len());
-        insert(transaction, kept, claim, plugin, action, id, asynchronous)?;
+        count.kept.key_gone(output.len());
+        insert(transaction, count, claim, plugin, action, id, asynchronous)?;
         return Ok(Claimed::First);
     }
     if request != claim.request {
@@ -141,15 +140,16 @@ pub(super) fn claim(
 
 fn insert(
     transaction: &Transaction<'_>,
-    kept: &mut Kept,
+    count: &mut Count<'_>,
     claim: &Claim,
     plugin: &str,
     action: &str,
     id: InvocationId,
     asynchronous: bool,
 ) -> Result<(), ClaimError> {
-    if kept.keys >= KEYS_MAX || kept.key_bytes >= KEY_BYTES_MAX {
-        let limit = format!("{KEYS_MAX} keys or {} of replies", format_bytes(KEY_BYTES_MAX));
+    let Bounds { keys_max, key_bytes_max, .. } = count.bounds;
+    if count.kept.keys >= keys_max || count.kept.key_bytes >= key_bytes_max {
+        let limit = format!("{keys_max} keys or {} of replies", format_bytes(key_bytes_max));
         return Err(ClaimError::Refused(Error::Full { what: "the store of idempotency keys".into(), limit }));
     }
     transaction
@@ -167,14 +167,14 @@ fn insert(
             asynchronous,
             now_ns(),
         ])?;
-    kept.keys += 1;
+    count.kept.keys += 1;
     Ok(())
 }
 
 /// Nothing, if the call has no key.
 pub(super) fn keep(
     transaction: &Transaction<'_>,
-    kept: &mut Kept,
+    count: &mut Count<'_>,
     id: InvocationId,
     version: Option<&str>,
     output: &RawValue,
@@ -192,7 +192,7 @@ pub(super) fn keep(
             now_ns()
         ])?;
     if changed > 0 {
-        kept.key_bytes += output.get().len() as u64;
+        count.kept.key_bytes += output.get().len() as u64;
     }
     Ok(())
 }
@@ -200,14 +200,14 @@ pub(super) fn keep(
 /// Nothing, if the call has no key.
 pub(super) fn free(
     transaction: &Transaction<'_>,
-    kept: &mut Kept,
+    count: &mut Count<'_>,
     id: InvocationId,
 ) -> rusqlite::Result<()> {
     let freed = transaction
         .prepare_cached("DELETE FROM keys WHERE invocation_id = ?1 AND output IS NULL")?
         .execute([id.as_bytes()])?;
     if freed > 0 {
-        kept.key_gone(0);
+        count.kept.key_gone(0);
     }
     Ok(())
 }

@@ -37,21 +37,41 @@ pub use keys::{Claim, Claimed, KeptReply};
 pub use prune::Pruned;
 pub use reader::{CallView, CallsReader};
 
-/// Asynchronous calls that may wait or run, in all and of one plugin.
-pub const CALLS_MAX: u64 = 50_000;
-pub const CALLS_PER_PLUGIN_MAX: u64 = 10_000;
-/// Bytes of their inputs.
-pub const INPUT_BYTES_MAX: u64 = 512 << 20;
-pub const INPUT_BYTES_PER_PLUGIN_MAX: u64 = 128 << 20;
 /// A result and a key are kept so long after the call's end.
 pub const KEPT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Results of asynchronous calls that are kept, and the bytes of their outputs: beyond it the oldest go.
-pub const RESULTS_MAX: u64 = 50_000;
-pub const RESULT_BYTES_MAX: u64 = 256 << 20;
-/// Idempotency keys that are kept, and the bytes of their replies: beyond it new keys are refused, since
-/// one that goes before its time would let a call be made twice.
-pub const KEYS_MAX: u64 = 100_000;
-pub const KEY_BYTES_MAX: u64 = 256 << 20;
+
+/// How much the file may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Asynchronous calls that wait or run, in all and of one plugin.
+    pub calls_max: u64,
+    pub calls_per_plugin_max: u64,
+    /// Bytes of their inputs.
+    pub input_bytes_max: u64,
+    pub input_bytes_per_plugin_max: u64,
+    /// Results of asynchronous calls that are kept, and the bytes of their outputs: beyond it the oldest go.
+    pub results_max: u64,
+    pub result_bytes_max: u64,
+    /// Idempotency keys that are kept, and the bytes of their replies: beyond it new keys are refused, since
+    /// one that goes before its time would let a call be made twice.
+    pub keys_max: u64,
+    pub key_bytes_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            calls_max: 50_000,
+            calls_per_plugin_max: 10_000,
+            input_bytes_max: 512 << 20,
+            input_bytes_per_plugin_max: 128 << 20,
+            results_max: 50_000,
+            result_bytes_max: 256 << 20,
+            keys_max: 100_000,
+            key_bytes_max: 256 << 20,
+        }
+    }
+}
 
 /// A call to be kept until it is run.
 #[derive(Clone, Debug)]
@@ -128,6 +148,7 @@ pub enum Cancelled {
 /// `calls.db`. All methods block on the disk.
 pub struct Calls {
     path: PathBuf,
+    bounds: Bounds,
     state: Mutex<State>,
 }
 
@@ -149,7 +170,7 @@ struct Load {
 impl Calls {
     /// Opens the file as the owner of the folder: what a killed process was running waits again, and the keys
     /// of its synchronous calls are free.
-    pub(super) fn open(path: &Path) -> Result<Calls, Error> {
+    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Calls, Error> {
         let connection = database::open(path, &schema::SCHEMA, Access::Owner)?;
         let engine = Error::engine(path);
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(&engine)?;
@@ -157,27 +178,25 @@ impl Calls {
         let loads = wait::loads(&connection).map_err(&engine)?;
         let kept = prune::Kept::count(&connection).map_err(&engine)?;
         let state = Mutex::new(State { connection, loads, kept });
-        Ok(Calls { path: path.to_path_buf(), state })
+        Ok(Calls { path: path.to_path_buf(), bounds, state })
     }
 
     /// One transaction, on the disk when it returns.
     fn write<T>(
         &self,
-        change: impl FnOnce(&Transaction<'_>, &mut Ledgers<'_>) -> Result<T, Error>,
+        change: impl FnOnce(&Transaction<'_>, &mut Count<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut state = self.lock();
         let State { connection, loads, kept } = &mut *state;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(self.engine())?;
         // Counted apart until it is certain.
-        let (mut new_loads, mut new_kept) = (Vec::new(), *kept);
-        let result =
-            change(&transaction, &mut Ledgers { loads, changes: &mut new_loads, kept: &mut new_kept })?;
+        let mut count = Count { bounds: self.bounds, loads, changes: Vec::new(), kept: *kept };
+        let result = change(&transaction, &mut count)?;
+        let Count { changes, kept: kept_now, .. } = count;
         transaction.commit().map_err(self.engine())?;
-        for (plugin, change) in new_loads {
-            change.apply(loads, plugin);
-        }
-        *kept = new_kept;
+        changes.into_iter().for_each(|(plugin, change)| change.apply(loads, plugin));
+        *kept = kept_now;
         Ok(result)
     }
 
@@ -192,10 +211,11 @@ impl Calls {
 }
 
 /// What is counted beside the file, as it was and as it will be if the transaction succeeds.
-struct Ledgers<'a> {
+struct Count<'a> {
+    bounds: Bounds,
     loads: &'a HashMap<Arc<str>, Load>,
-    changes: &'a mut Vec<(Arc<str>, Change)>,
-    kept: &'a mut prune::Kept,
+    changes: Vec<(Arc<str>, Change)>,
+    kept: prune::Kept,
 }
 
 /// By how much a load changes.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::store::error::Error;
 
-use super::{Calls, KEPT_MAX, RESULT_BYTES_MAX, RESULTS_MAX, now_ns, signed};
+use super::{Bounds, Calls, KEPT_MAX, now_ns, signed};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,16 +29,13 @@ impl Calls {
     /// Whether there are more results than may be kept, so that [`Calls::prune`] should not wait.
     pub fn is_overfull(&self) -> bool {
         let kept = self.lock().kept;
-        kept.results > RESULTS_MAX || kept.result_bytes > RESULT_BYTES_MAX
+        kept.results > self.bounds.results_max || kept.result_bytes > self.bounds.result_bytes_max
     }
 
     /// Call it every now and then.
     pub fn prune(&self) -> Result<Pruned, Error> {
-        self.prune_to(RESULTS_MAX, RESULT_BYTES_MAX)
-    }
-
-    pub(super) fn prune_to(&self, results_max: u64, bytes_max: u64) -> Result<Pruned, Error> {
-        self.write(|transaction, ledgers| {
+        self.write(|transaction, count| {
+            let Bounds { results_max, result_bytes_max, .. } = count.bounds;
             let run = || {
                 let now = now_ns();
                 transaction.execute("UPDATE calls SET since_ns = ?1 WHERE since_ns > ?1", [now])?;
@@ -55,13 +52,13 @@ impl Calls {
                              SELECT place, row_number() OVER newest AS number, sum(output_bytes) OVER newest AS bytes
                              FROM calls WHERE state = 'done' WINDOW newest AS (ORDER BY since_ns DESC, place DESC)
                          ) WHERE number > ?1 OR bytes > ?2)",
-                    params![signed(results_max), signed(bytes_max)],
+                    params![signed(results_max), signed(result_bytes_max)],
                 )?;
                 let kept = Kept::count(transaction)?;
                 Ok((kept, Pruned { expired: (calls + keys) as u64, dropped: dropped as u64 }))
             };
             let (kept, pruned) = run().map_err(self.engine())?;
-            *ledgers.kept = kept;
+            count.kept = kept;
             Ok(pruned)
         })
     }

@@ -18,9 +18,9 @@ impl Calls {
         waiting.map(|(plugin, load)| (plugin.clone(), load.waiting)).collect()
     }
 
-    /// The first `count` calls of a plugin that wait; from now on they are running.
-    pub fn claim(&self, plugin: &str, count: usize) -> Result<Vec<QueuedCall>, Error> {
-        self.write(|transaction, ledgers| {
+    /// The first calls of a plugin that wait, at most `most`; from now on they are running.
+    pub fn claim(&self, plugin: &str, most: usize) -> Result<Vec<QueuedCall>, Error> {
+        self.write(|transaction, count| {
             let now = now_ns();
             let sql = format!(
                 "SELECT {QUEUED_COLUMNS} FROM calls WHERE state = 'queued' AND plugin = ?1 ORDER BY place LIMIT ?2"
@@ -29,7 +29,7 @@ impl Calls {
                 .prepare_cached(&sql)
                 .and_then(|mut select| {
                     let rows =
-                        select.query_map(params![plugin, signed(count as u64)], |row| read_queued(row, now))?;
+                        select.query_map(params![plugin, signed(most as u64)], |row| read_queued(row, now))?;
                     rows.collect::<rusqlite::Result<Vec<_>>>()
                 })
                 .map_err(self.engine())?;
@@ -39,16 +39,16 @@ impl Calls {
                     .and_then(|mut update| update.execute([queued.call.ids.invocation_id.as_bytes()]))
                     .map_err(self.engine())?;
             }
-            let count = signed(calls.len() as u64);
-            let change = Change { waiting: -count, running: count, input_bytes: 0 };
-            ledgers.changes.push((plugin.into(), change));
+            let claimed = signed(calls.len() as u64);
+            let change = Change { waiting: -claimed, running: claimed, input_bytes: 0 };
+            count.changes.push((plugin.into(), change));
             Ok(calls)
         })
     }
 
     /// A running call waits again, behind all others. False: it has ended meanwhile.
     pub fn put_back(&self, id: InvocationId, plugin: &Arc<str>, attempts: u32) -> Result<bool, Error> {
-        self.write(|transaction, ledgers| {
+        self.write(|transaction, count| {
             let changed = transaction
                 .execute(
                     "UPDATE calls SET state = 'queued', attempts = ?2, deaths = 0,
@@ -63,7 +63,7 @@ impl Calls {
             transaction
                 .execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'calls'", [])
                 .map_err(self.engine())?;
-            ledgers.changes.push((plugin.clone(), Change { waiting: 1, running: -1, input_bytes: 0 }));
+            count.changes.push((plugin.clone(), Change { waiting: 1, running: -1, input_bytes: 0 }));
             Ok(true)
         })
     }
