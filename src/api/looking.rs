@@ -131,9 +131,7 @@ impl Looking {
             (Some(found), None) => Ok(Json(found).into_response()),
             // It ended when the ledger could not hear of it.
             (None, Some(call)) => Ok(Json(call).into_response()),
-            (None, None) => {
-                Err(Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))
-            }
+            (None, None) => Err(Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}"))),
         }
     }
 }

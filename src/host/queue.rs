@@ -183,7 +183,8 @@ impl Deliveries {
                 continue;
             }
             lane.held_until = None;
-            let free = width.saturating_sub(lane.running).min(RUNNING_MAX.saturating_sub(self.deliveries.len()));
+            let free =
+                width.saturating_sub(lane.running).min(RUNNING_MAX.saturating_sub(self.deliveries.len()));
             let count = free.min(usize::try_from(waiting).unwrap_or(usize::MAX));
             if count == 0 {
                 continue;
@@ -248,7 +249,8 @@ impl Host {
     fn lane_width(&self, plugin: &str) -> usize {
         let limits = self.registry.route(plugin, None).map(|deployment| deployment.manifest.limits.clone());
         limits.map_or(1, |limits| {
-            limits.concurrency.min(limits.instances_max.saturating_mul(limits.calls_per_instance)).max(1) as usize
+            limits.concurrency.min(limits.instances_max.saturating_mul(limits.calls_per_instance)).max(1)
+                as usize
         })
     }
 }

@@ -63,10 +63,9 @@ impl Error {
             | Error::Changed { .. } => ErrorKind::Conflict,
             Error::NotFound { .. } => ErrorKind::NotFound,
             Error::BadCursor | Error::BadDigest { .. } | Error::KeyReused { .. } => ErrorKind::InvalidInput,
-            Error::QueryTooSlow { .. }
-            | Error::Busy { .. }
-            | Error::Full { .. }
-            | Error::DiskFull { .. } => ErrorKind::Overloaded,
+            Error::QueryTooSlow { .. } | Error::Busy { .. } | Error::Full { .. } | Error::DiskFull { .. } => {
+                ErrorKind::Overloaded
+            }
             Error::SchemaTooNew { .. }
             | Error::SchemaTooOld { .. }
             | Error::Corrupt { .. }

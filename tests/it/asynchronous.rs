@@ -34,6 +34,8 @@ def parent(pid):
     with open(f"/proc/{pid}/stat") as stat:
         return int(stat.read().rsplit(")", 1)[1].split()[1])
 def invoke(input_data):
+    while not os.path.exists(input_data["gate"]):
+        time.sleep(0.01)
     os.kill(parent(os.getppid()), signal.SIGKILL)
     time.sleep(60)
 "#;
@@ -196,7 +198,10 @@ async fn without_a_server_a_call_is_kept_for_the_next_one() {
     let waited = server.home.run(&["invocation", "wait", &id]).await;
     assert_eq!(waited.code, 8, "{waited:#?}");
     let listed = server.home.run(&["invocation", "list", "--json"]).await.json();
-    assert_eq!((&listed["items"][0]["invocation_id"], &listed["items"][0]["state"]), (&json!(id), &json!("queued")));
+    assert_eq!(
+        (&listed["items"][0]["invocation_id"], &listed["items"][0]["state"]),
+        (&json!(id), &json!("queued"))
+    );
     let dropped = server.home.run(&["invoke", "work", "--async", "-f", "n=2"]).await.stdout.trim().to_owned();
     assert_eq!(server.home.run(&["invocation", "cancel", &dropped]).await.code, 0);
     server.restart().await;
@@ -330,7 +335,9 @@ async fn a_key_in_flight_is_a_conflict_and_only_a_reply_keeps_it() {
         let path = format!("/v1/plugins/work/invoke?mode={mode}");
         let (caller, sent) = (server.client.clone(), body.to_string());
         let first =
-            tokio::spawn(async move { caller.send(Method::POST, &path, &[("idempotency-key", "k")], sent).await });
+            tokio::spawn(
+                async move { caller.send(Method::POST, &path, &[("idempotency-key", "k")], sent).await },
+            );
         let start = Instant::now();
         while !notes(&server.home, "begin").contains_key(&n.to_string()) {
             assert!(start.elapsed() < PATIENCE);
@@ -355,13 +362,17 @@ async fn a_key_in_flight_is_a_conflict_and_only_a_reply_keeps_it() {
 async fn a_call_that_kills_the_runner_is_given_up() {
     let home = home().plugin("killer", "", RUNNER_KILLER);
     let mut server = home.serve().await;
-    let id = accepted(&server.client, "killer", json!({})).await;
+    let gate = gate(&server.home);
+    let id = accepted(&server.client, "killer", json!({"gate": gate})).await;
     for _ in 0..3 {
+        // Not before the server is up, or there would be nobody to look at.
+        open_gate(&server.home);
         let start = Instant::now();
         while server.client.try_send(Method::GET, "/healthz", &[], "").await.is_ok() {
             assert!(start.elapsed() < PATIENCE, "the runner lives");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        std::fs::remove_file(&gate).unwrap();
         server.restart().await;
     }
     let ended = done(&server.client, &id).await;
@@ -388,7 +399,11 @@ async fn a_stop_in_good_order_keeps_the_queue() {
     server.restart().await;
     for id in &ids {
         let document = done(&server.client, id).await;
-        assert_eq!((&document["outcome"], &document["attempts"]), (&json!("replied"), &json!(1)), "{document:#}");
+        assert_eq!(
+            (&document["outcome"], &document["attempts"]),
+            (&json!("replied"), &json!(1)),
+            "{document:#}"
+        );
     }
     assert!(notes(&server.home, "begin").values().all(|times| *times == 1), "each ran once");
 }
@@ -422,6 +437,22 @@ fn kill_rounds() -> u32 {
     std::env::var("SPANGLASS_TEST_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
 }
 
+/// The calls that were acknowledged, with their numbers.
+async fn enqueue_until_it_dies(client: Client, first: u32) -> Vec<(String, u32)> {
+    let mut acknowledged = Vec::new();
+    for n in first.. {
+        let key = format!("key-{n}");
+        let body = json!({"input": {"n": n, "seconds": 0.01}}).to_string();
+        let path = "/v1/plugins/work/invoke?mode=async";
+        let Ok(reply) = client.try_send(Method::POST, path, &[("idempotency-key", &key)], body).await else {
+            break;
+        };
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        acknowledged.push((reply.json()["invocation_id"].as_str().unwrap().to_owned(), n));
+    }
+    acknowledged
+}
+
 #[tokio::test]
 async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
     let mut server = home().serve().await;
@@ -430,23 +461,20 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
     let mut acknowledged: HashMap<String, u32> = HashMap::new();
     let mut next = 0;
     for round in 0..kill_rounds() {
-        let until = Instant::now() + Duration::from_millis(random.u64(200..900));
-        let calls = async {
-            while Instant::now() < until {
-                let (n, key) = (next, format!("key-{next}"));
-                let body = json!({"input": {"n": n, "seconds": 0.02}}).to_string();
-                let path = "/v1/plugins/work/invoke?mode=async";
-                let reply =
-                    server.client.try_send(Method::POST, path, &[("idempotency-key", &key)], body).await.unwrap();
-                assert_eq!(reply.status, 202, "{}", reply.text());
-                acknowledged.insert(reply.json()["invocation_id"].as_str().unwrap().to_owned(), n);
-                next += 1;
-                tokio::time::sleep(Duration::from_millis(random.u64(0..15))).await;
-            }
-        };
-        calls.await;
-        println!("round {round}: {} acknowledged", acknowledged.len());
+        // Several clients at once, until the server dies under them.
+        let clients: Vec<_> = (0..3)
+            .map(|client| {
+                let first = next + client * 10_000;
+                tokio::spawn(enqueue_until_it_dies(server.client.clone(), first))
+            })
+            .collect();
+        next += 30_000;
+        tokio::time::sleep(Duration::from_millis(random.u64(200..700))).await;
         server.kill();
+        for client in clients {
+            acknowledged.extend(client.await.unwrap());
+        }
+        println!("round {round}: {} acknowledged", acknowledged.len());
         server.restart().await;
     }
     assert!(acknowledged.len() > 20, "too few calls to prove anything: {}", acknowledged.len());
@@ -456,7 +484,7 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
         assert_eq!(ended["output"]["id"], id.as_str(), "the same id at every delivery");
         // A repeat after all this gets the reply that there is: nothing completes twice.
         let key = format!("key-{n}");
-        let body = json!({"input": {"n": n, "seconds": 0.02}});
+        let body = json!({"input": {"n": n, "seconds": 0.01}});
         let again = server.client.call("work", body, &[("idempotency-key", &key)]).await;
         assert_eq!(again.header("idempotency-replayed"), Some("true"), "{}", again.text());
         assert_eq!(again.json()["data"], ended["output"]);
@@ -482,4 +510,42 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
         }
     }
     assert!(rows.values().all(|rows| *rows == 1), "one row a call");
+}
+
+#[tokio::test]
+async fn a_call_that_finds_no_place_waits_for_one() {
+    let limits = "limits: {concurrency: 1, queue: 0, instances: {max: 1}}";
+    let home = Home::new();
+    let source = "import os, time\ndef invoke(i):\n    while not os.path.exists(i['gate']): time.sleep(0.01)\n    return i";
+    let server = home.plugin("narrow", limits, source).serve().await;
+    let gate = gate(&server.home);
+    let caller = server.client.clone();
+    let input = json!({"gate": gate});
+    let sync = tokio::spawn(async move { caller.invoke("narrow", input).await });
+    let start = Instant::now();
+    while server.client.active("narrow").await < 1.0 {
+        assert!(start.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let id = accepted(&server.client, "narrow", json!({"gate": gate, "n": 1})).await;
+    loop {
+        let requeued = |line: &Value| {
+            line["event_name"] == "invocation.requeued" && line["invocation_id"] == id.as_str()
+        };
+        if server.log_lines().iter().any(requeued) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "it was never put back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let document = server.client.invocation(&id).await;
+    assert_eq!((&document["outcome"], &document["attempts"]), (&Value::Null, &json!(0)), "{document:#}");
+    open_gate(&server.home);
+    assert_eq!(sync.await.unwrap().status, 200);
+    let ended = done(&server.client, &id).await;
+    assert_eq!((&ended["outcome"], &ended["attempts"]), (&json!("replied"), &json!(1)));
+    // One invocation, one ending.
+    let labels = [("plugin", "narrow")];
+    assert_eq!(server.client.scrape().await.sum("spanglass_invocations_total", &labels), 2.0);
+    assert_eq!(server.client.active("narrow").await, 0.0);
 }

@@ -50,8 +50,9 @@ pub async fn cancel(target: &Target, id: &str, json: bool) -> Result<(), Failure
     if json && status.is_success() {
         return print_body(&bytes);
     }
-    let document: Value = serde_json::from_slice(&bytes)
-        .map_err(|_| Failure::internal(format!("the server answered {status} with something that is not JSON")))?;
+    let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
+        Failure::internal(format!("the server answered {status} with something that is not JSON"))
+    })?;
     if !status.is_success() {
         return Err(Failure::problem(document));
     }

@@ -6,9 +6,7 @@ use crate::model::units::format_bytes;
 use crate::store::error::Error;
 
 use super::keys::{self, Claimed};
-use super::{
-    Accepted, Bounds, Calls, Change, Count, KeptReply, Load, NewCall, now_ns, origin_text, signed,
-};
+use super::{Accepted, Bounds, Calls, Change, Count, KeptReply, Load, NewCall, now_ns, origin_text, signed};
 
 impl Calls {
     /// Keeps a call until it is run. On the disk when it returns.
@@ -16,10 +14,8 @@ impl Calls {
         self.write(|transaction, count| {
             let id = call.ids.invocation_id;
             let claimed = match &call.claim {
-                Some(claim) => {
-                    keys::claim(transaction, count, claim, &call.plugin, &call.action, id, true)
-                        .map_err(|error| error.into_store(self.engine()))?
-                }
+                Some(claim) => keys::claim(transaction, count, claim, &call.plugin, &call.action, id, true)
+                    .map_err(|error| error.into_store(self.engine()))?,
                 None => Claimed::First,
             };
             if let Claimed::Replied(reply) = claimed {

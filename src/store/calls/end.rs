@@ -11,9 +11,7 @@ use crate::model::text::truncate;
 use crate::store::error::Error;
 
 use super::keys;
-use super::{
-    CallEnd, Calls, Cancelled, Change, Count, QUEUED_COLUMNS, now_ns, read_queued, signed,
-};
+use super::{CallEnd, Calls, Cancelled, Change, Count, QUEUED_COLUMNS, now_ns, read_queued, signed};
 
 /// Longest message and traceback that are kept of an error.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -23,15 +21,12 @@ impl Calls {
     /// it before, and what came out now counts for nothing.
     pub fn end(&self, id: InvocationId, end: &CallEnd<'_>) -> Result<bool, Error> {
         self.write(|transaction, count| {
-            let ended =
-                finish(transaction, count, id, "running", end).map_err(self.engine())?;
+            let ended = finish(transaction, count, id, "running", end).map_err(self.engine())?;
             if !ended {
                 return Ok(false);
             }
             match (end.outcome, end.output) {
-                (Outcome::Replied, Some(output)) => {
-                    keys::keep(transaction, count, id, end.version, output)
-                }
+                (Outcome::Replied, Some(output)) => keys::keep(transaction, count, id, end.version, output),
                 _ => keys::free(transaction, count, id),
             }
             .map_err(self.engine())?;

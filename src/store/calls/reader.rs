@@ -16,7 +16,8 @@ use crate::store::time::{milliseconds, rfc3339};
 
 use super::{read_id, schema, signed};
 
-const COLUMNS: &str = "invocation_id, trace_id, plugin, version, action, state, outcome, error_kind, error_message,
+const COLUMNS: &str =
+    "invocation_id, trace_id, plugin, version, action, state, outcome, error_kind, error_message,
     exception_type, exception_traceback, attempts, accepted_at_ns, duration_ns, cold_start";
 
 /// An asynchronous call in the shape of the public contract. What only the end tells is null before it.
@@ -82,10 +83,7 @@ impl CallsReader {
     }
 
     /// `None`: there is no file.
-    fn query<T>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, Error> {
+    fn query<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>, Error> {
         let connection = match database::open(&self.path, &schema::SCHEMA, Access::Reader) {
             Ok(connection) => connection,
             Err(Error::NotFound { .. }) => return Ok(None),

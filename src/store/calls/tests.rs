@@ -240,7 +240,12 @@ fn one_reply_a_key() {
     assert!(matches!(claims(&scene, 6, 2), Err(Error::KeyReused { .. })));
     // The scope is plugin, action and key.
     for (plugin, action) in [("b", "invoke"), ("a", "head")] {
-        let claimed = scene.calls().claim_key(&claim("k", 5), plugin, action, id(plugin.as_bytes()[0] + action.len() as u8));
+        let claimed = scene.calls().claim_key(
+            &claim("k", 5),
+            plugin,
+            action,
+            id(plugin.as_bytes()[0] + action.len() as u8),
+        );
         assert!(matches!(claimed, Ok(Claimed::First)), "{plugin} {action}");
     }
 }
@@ -259,7 +264,9 @@ fn the_key_of_an_asynchronous_call_lives_and_ends_with_it() {
     scene.calls().accept(&keyed("a", 3, "k", 2)).unwrap();
     scene.claimed("a", 1);
     scene.calls().end(id(3), &replied(&json("3"))).unwrap();
-    let Accepted::Replayed(reply) = scene.calls().accept(&keyed("a", 4, "k", 2)).unwrap() else { panic!("run") };
+    let Accepted::Replayed(reply) = scene.calls().accept(&keyed("a", 4, "k", 2)).unwrap() else {
+        panic!("run")
+    };
     assert_eq!((reply.invocation_id, reply.output.get()), (id(3), "3"));
     let view = scene.view(4).unwrap();
     assert_eq!((view.state.as_str(), view.output.unwrap().get().to_owned()), ("done", "3".to_owned()));
