@@ -5,6 +5,7 @@
 //! in between is delivered again under the same ids.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ use crate::telemetry::events::{
 const RUNNING_MAX: usize = 256;
 /// A call under which the runner died so many times in a row is not tried again.
 const DEATHS_MAX: u32 = 3;
+/// How long a new runner must live before it tries a call under which one, and two, have died. Most such calls
+/// only stood beside the cause: a runner that is killed again soon counts for nothing against them.
+const SUSPECTED_FOR: [Duration; DEATHS_MAX as usize - 1] = [Duration::from_secs(1), Duration::from_secs(5)];
 /// A call that could not be run for so long fails with what kept it from that.
 const AGE_MAX: Duration = KEPT_MAX;
 /// The waits of a lane after calls that could not be run, the next one twice as long.
@@ -83,8 +87,13 @@ impl Host {
         let Some(calls) = self.calls() else { return };
         self.queue.delivering.send_replace(true);
         let running = RunningFlag(self.clone());
-        let deliveries =
-            Deliveries { host: self.clone(), calls, lanes: HashMap::new(), deliveries: JoinSet::new() };
+        let deliveries = Deliveries {
+            host: self.clone(),
+            calls,
+            started: Instant::now(),
+            lanes: HashMap::new(),
+            deliveries: JoinSet::new(),
+        };
         tokio::spawn(async move {
             deliveries.run().await;
             drop(running);
@@ -132,6 +141,7 @@ impl Drop for RunningFlag {
 struct Deliveries {
     host: Arc<Host>,
     calls: Arc<Calls>,
+    started: Instant,
     lanes: HashMap<Arc<str>, Lane>,
     deliveries: JoinSet<(Arc<str>, Delivered)>,
 }
@@ -163,7 +173,9 @@ impl Deliveries {
             }
             self.fill_lanes().await;
             let held = self.lanes.values().filter_map(|lane| lane.held_until);
-            let look_again = held.min().unwrap_or(prune_at).min(prune_at);
+            let cleared = SUSPECTED_FOR.map(|wait| self.started + wait).into_iter();
+            let cleared = cleared.filter(|at| *at > Instant::now());
+            let look_again = held.chain(cleared).min().unwrap_or(prune_at).min(prune_at);
             tokio::select! {
                 () = self.host.queue.changed.notified() => {}
                 Some(ended) = self.deliveries.join_next() => self.delivered(ended.ok()),
@@ -175,7 +187,7 @@ impl Deliveries {
 
     /// Begins what may begin now.
     async fn fill_lanes(&mut self) {
-        let now = Instant::now();
+        let (now, suspects) = (Instant::now(), self.suspects());
         for (plugin, waiting) in self.calls.waiting() {
             let width = self.host.lane_width(&plugin);
             let lane = self.lanes.entry(plugin.clone()).or_default();
@@ -189,8 +201,8 @@ impl Deliveries {
             if count == 0 {
                 continue;
             }
-            let (calls, name) = (self.calls.clone(), plugin.clone());
-            match blocking(move || Ok(calls.claim(&name, count)?)).await {
+            let (calls, name, suspects) = (self.calls.clone(), plugin.clone(), suspects.clone());
+            match blocking(move || Ok(calls.claim(&name, count, suspects)?)).await {
                 Ok(claimed) => {
                     lane.running += claimed.len();
                     for queued in claimed {
@@ -205,6 +217,13 @@ impl Deliveries {
                 }
             }
         }
+    }
+
+    /// With how many deaths a call still has to wait.
+    fn suspects(&self) -> Range<u32> {
+        let lived = self.started.elapsed();
+        let cleared = SUSPECTED_FOR.iter().filter(|wait| **wait <= lived).count() as u32;
+        cleared + 1..DEATHS_MAX
     }
 
     fn delivered(&mut self, ended: Option<(Arc<str>, Delivered)>) {

@@ -49,7 +49,7 @@ impl Scene {
     }
 
     fn claimed(&self, plugin: &str, most: usize) -> Vec<u8> {
-        let claimed = self.calls().claim(plugin, most).unwrap();
+        let claimed = self.calls().claim(plugin, most, 0..0).unwrap();
         claimed.iter().map(|queued| queued.call.ids.invocation_id.as_bytes()[15]).collect()
     }
 
@@ -111,7 +111,7 @@ fn a_call_comes_out_as_it_went_in() {
     };
     let kept = NewCall { parent: Some(parent), ..call("echo", 7) };
     scene.calls().accept(&kept).unwrap();
-    let queued = scene.calls().claim("echo", 9).unwrap().remove(0);
+    let queued = scene.calls().claim("echo", 9, 0..0).unwrap().remove(0);
     assert_eq!(format!("{:?}", queued.call), format!("{kept:?}"));
     assert_eq!(queued.deaths, 0);
     assert!(queued.age < Duration::from_secs(60), "the clock of the row, not that of the ids");
@@ -146,12 +146,15 @@ fn what_ran_when_the_process_died_waits_again_and_remembers_it() {
         let view = scene.view(1).unwrap();
         assert_eq!((view.state.as_str(), view.attempts), ("queued", deaths));
     }
-    let first = scene.calls().claim("a", 1).unwrap().remove(0);
+    let others = scene.calls().claim("a", 1, 1..4).unwrap();
+    assert_eq!(others[0].call.ids.invocation_id, id(2), "the suspect is passed over");
+    scene.calls().put_back(id(2), &"a".into(), 0).unwrap();
+    let first = scene.calls().claim("a", 1, 1..3).unwrap().remove(0);
     assert_eq!((first.deaths, first.call.ids.attempts), (3, 3));
     // A delivery that came back in good order shows that the call is no killer.
     scene.calls().put_back(id(1), &"a".into(), 3).unwrap();
     assert_eq!(scene.claimed("a", 1), [2]);
-    assert_eq!(scene.calls().claim("a", 1).unwrap()[0].deaths, 0);
+    assert_eq!(scene.calls().claim("a", 1, 0..0).unwrap()[0].deaths, 0);
 }
 
 #[test]

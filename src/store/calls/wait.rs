@@ -1,6 +1,7 @@
 //! Calls that wait: claimed in order, and put back.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -18,18 +19,25 @@ impl Calls {
         waiting.map(|(plugin, load)| (plugin.clone(), load.waiting)).collect()
     }
 
-    /// The first calls of a plugin that wait, at most `most`; from now on they are running.
-    pub fn claim(&self, plugin: &str, most: usize) -> Result<Vec<QueuedCall>, Error> {
+    /// The first calls of a plugin that wait, at most `most`; from now on they are running. Those under which
+    /// the runner died as often as `passed_over` says are left where they are.
+    pub fn claim(
+        &self,
+        plugin: &str,
+        most: usize,
+        passed_over: Range<u32>,
+    ) -> Result<Vec<QueuedCall>, Error> {
         self.write(|transaction, count| {
             let now = now_ns();
             let sql = format!(
-                "SELECT {QUEUED_COLUMNS} FROM calls WHERE state = 'queued' AND plugin = ?1 ORDER BY place LIMIT ?2"
+                "SELECT {QUEUED_COLUMNS} FROM calls WHERE state = 'queued' AND plugin = ?1
+                     AND NOT (deaths >= ?3 AND deaths < ?4) ORDER BY place LIMIT ?2"
             );
             let calls = transaction
                 .prepare_cached(&sql)
                 .and_then(|mut select| {
-                    let rows =
-                        select.query_map(params![plugin, signed(most as u64)], |row| read_queued(row, now))?;
+                    let values = params![plugin, signed(most as u64), passed_over.start, passed_over.end];
+                    let rows = select.query_map(values, |row| read_queued(row, now))?;
                     rows.collect::<rusqlite::Result<Vec<_>>>()
                 })
                 .map_err(self.engine())?;
