@@ -172,6 +172,7 @@ impl Deliveries {
                 prune_at = Instant::now() + PRUNE_EVERY;
             }
             self.fill_lanes().await;
+            self.lanes.retain(|_, lane| lane.running > 0 || lane.held_until.is_some());
             let held = self.lanes.values().filter_map(|lane| lane.held_until);
             let cleared = SUSPECTED_FOR.map(|wait| self.started + wait).into_iter();
             let cleared = cleared.filter(|at| *at > Instant::now());
@@ -188,13 +189,15 @@ impl Deliveries {
     /// Begins what may begin now.
     async fn fill_lanes(&mut self) {
         let (now, suspects) = (Instant::now(), self.suspects());
+        for lane in self.lanes.values_mut() {
+            lane.held_until = lane.held_until.filter(|until| *until > now);
+        }
         for (plugin, waiting) in self.calls.waiting() {
             let width = self.host.lane_width(&plugin);
             let lane = self.lanes.entry(plugin.clone()).or_default();
-            if lane.held_until.is_some_and(|until| until > now) {
+            if lane.held_until.is_some() {
                 continue;
             }
-            lane.held_until = None;
             let free =
                 width.saturating_sub(lane.running).min(RUNNING_MAX.saturating_sub(self.deliveries.len()));
             let count = free.min(usize::try_from(waiting).unwrap_or(usize::MAX));
@@ -234,9 +237,6 @@ impl Deliveries {
         match delivered {
             Delivered::PutBack(at_least) => lane.hold(at_least),
             Delivered::Ended => lane.wait = Duration::ZERO,
-        }
-        if lane.running == 0 && lane.held_until.is_none() {
-            self.lanes.remove(&plugin);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::calls::CallsReader;
 use super::database;
 use super::folder::DataFolder;
 use super::ledger::{LedgerCounts, Reader};
@@ -18,6 +19,7 @@ const LEDGER_TIME_MAX: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub registry: FileCheck,
+    pub calls: FileCheck,
     pub ledger: FileCheck,
     /// `None`: there is no ledger, or it can't be read.
     pub ledger_counts: Option<LedgerCounts>,
@@ -51,6 +53,8 @@ pub fn check(folder: &DataFolder) -> Check {
             Ok((file.check()?, file.list()?))
         })
         .unwrap_or_default();
+    let mut calls = FileCheck::of(&folder.calls());
+    let _ = calls.run(|| Ok((CallsReader::new(folder).check()?, ())));
     let mut ledger = FileCheck::of(&folder.ledger());
     let ledger_counts = ledger.run(|| Reader::new(folder).time_max(LEDGER_TIME_MAX).check());
     let packages = Packages::list_in(&folder.packages()).unwrap_or_default();
@@ -66,6 +70,7 @@ pub fn check(folder: &DataFolder) -> Check {
         registrations: registrations.len(),
         packages: packages.len(),
         registry,
+        calls,
         ledger,
         ledger_counts,
         available_bytes: folder.available_bytes().ok(),

@@ -82,6 +82,11 @@ impl CallsReader {
         Ok(views.unwrap_or_default())
     }
 
+    /// What the engine finds wrong with the file. Reads all of it.
+    pub(in crate::store) fn check(&self) -> Result<Vec<String>, Error> {
+        Ok(self.query(database::quick_check)?.unwrap_or_default())
+    }
+
     /// `None`: there is no file.
     fn query<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<Option<T>, Error> {
         let connection = match database::open(&self.path, &schema::SCHEMA, Access::Reader) {
