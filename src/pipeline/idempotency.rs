@@ -189,8 +189,9 @@ mod tests {
 
     #[test]
     fn the_same_request_in_another_spelling_is_the_same() {
-        let first = request(r#"{"a": [1, "x"], "b": {"c": null}}"#, |_| {});
-        assert_eq!(first, request("{\"b\":{\"c\":null},\n\"a\":[1,\"\\u0078\"]}", |_| {}));
+        let first = request(r#"{"a": [1, "x"], "b": {"c": null}, "d": 1, "e": 2, "f": 3, "g": 4}"#, |_| {});
+        let other = "{\"g\":4,\"f\":3,\"b\":{\"c\":null},\"e\":2,\n\"a\":[1,\"\\u0078\"],\"d\":1}";
+        assert_eq!(first, request(other, |_| {}));
     }
 
     #[test]

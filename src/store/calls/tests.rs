@@ -183,7 +183,9 @@ fn the_first_ending_counts() {
 #[test]
 fn an_input_is_gone_when_its_call_has_ended() {
     let scene = Scene::new();
-    let secret = NewCall { input: json(r#"{"card": "4111-1111-1111"}"#), ..call("a", 1) };
+    // More than fits into the page of its row.
+    let input = json(&format!("\"{}\"", "4111-1111-".repeat(5_000)));
+    let secret = NewCall { input, ..call("a", 1) };
     scene.calls().accept(&secret).unwrap();
     scene.claimed("a", 1);
     scene.calls().end(id(1), &replied(&json("1"))).unwrap();
