@@ -26,6 +26,7 @@ use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
 mod asynchronous;
+mod delivery;
 mod deploy;
 mod inputs;
 mod observer;
