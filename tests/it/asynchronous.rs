@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::PATIENCE;
 use crate::support::server::{Client, Home, Reply};
+use crate::support::{PATIENCE, require};
 
 /// Sleeps, fails if told to, and writes down that it ran: a line for each beginning, one for each end.
 const WORKER: &str = r#"
@@ -106,6 +106,9 @@ fn gate(home: &Home) -> String {
 
 #[tokio::test]
 async fn an_accepted_call_is_one_invocation_from_the_answer_to_its_ledger_row() {
+    if !require("python3") {
+        return;
+    }
     let server = home().serve().await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let reply = server
@@ -140,6 +143,9 @@ async fn an_accepted_call_is_one_invocation_from_the_answer_to_its_ledger_row() 
 
 #[tokio::test]
 async fn what_cannot_run_is_refused_at_once_and_recorded() {
+    if !require("python3") {
+        return;
+    }
     let server = home().serve().await;
     let large = "x".repeat(3_000);
     for (plugin, body, status, kind) in [
@@ -161,6 +167,9 @@ async fn what_cannot_run_is_refused_at_once_and_recorded() {
 
 #[tokio::test]
 async fn a_failure_is_kept_with_its_kind_and_the_commands_know_it() {
+    if !require("python3") {
+        return;
+    }
     let server = home().serve().await;
     let handed = server.home.run(&["invoke", "work", "--async", "-f", "fail=true"]).await;
     assert_eq!(handed.code, 0, "{handed:#?}");
@@ -189,6 +198,9 @@ async fn a_failure_is_kept_with_its_kind_and_the_commands_know_it() {
 
 #[tokio::test]
 async fn without_a_server_a_call_is_kept_for_the_next_one() {
+    if !require("python3") {
+        return;
+    }
     let mut server = home().serve().await;
     server.stop().await;
     let handed = server.home.run(&["invoke", "work", "--async", "-f", "n=1"]).await;
@@ -212,6 +224,9 @@ async fn without_a_server_a_call_is_kept_for_the_next_one() {
 
 #[tokio::test]
 async fn a_slow_plugin_holds_up_nobody_else_and_keeps_its_own_order() {
+    if !require("python3") {
+        return;
+    }
     let home = home().plugin("fast", "", "def invoke(i): return i");
     let server = home.serve().await;
     let gate = gate(&server.home);
@@ -241,6 +256,9 @@ async fn a_slow_plugin_holds_up_nobody_else_and_keeps_its_own_order() {
 
 #[tokio::test]
 async fn cancelling_ends_a_call_wherever_it_is() {
+    if !require("python3") {
+        return;
+    }
     let server = home().serve().await;
     let gate = gate(&server.home);
     let mut ids = Vec::new();
@@ -287,6 +305,9 @@ async fn cancelling_ends_a_call_wherever_it_is() {
 
 #[tokio::test]
 async fn a_key_has_one_reply() {
+    if !require("python3") {
+        return;
+    }
     let mut server = home().serve().await;
     let key = [("idempotency-key", "one")];
     let first = server.client.call("work", json!({"input": {"n": 1}}), &key).await;
@@ -327,6 +348,9 @@ async fn a_key_has_one_reply() {
 
 #[tokio::test]
 async fn a_key_in_flight_is_a_conflict_and_only_a_reply_keeps_it() {
+    if !require("python3") {
+        return;
+    }
     let server = home().serve().await;
     let gate = gate(&server.home);
     let key = [("idempotency-key", "k")];
@@ -360,6 +384,9 @@ async fn a_key_in_flight_is_a_conflict_and_only_a_reply_keeps_it() {
 
 #[tokio::test]
 async fn a_call_that_kills_the_runner_is_given_up() {
+    if !require("python3") {
+        return;
+    }
     let home = home().plugin("killer", "", RUNNER_KILLER);
     let mut server = home.serve().await;
     let gate = gate(&server.home);
@@ -386,6 +413,9 @@ async fn a_call_that_kills_the_runner_is_given_up() {
 
 #[tokio::test]
 async fn a_stop_in_good_order_keeps_the_queue() {
+    if !require("python3") {
+        return;
+    }
     let mut server = home().serve().await;
     let mut ids = Vec::new();
     for n in 0..6 {
@@ -410,6 +440,9 @@ async fn a_stop_in_good_order_keeps_the_queue() {
 
 #[tokio::test]
 async fn a_call_that_a_stop_cuts_off_waits_again() {
+    if !require("python3") {
+        return;
+    }
     let mut server = home().serve().await;
     let gate = gate(&server.home);
     let id = accepted(&server.client, "work", json!({"n": 1, "gate": gate})).await;
@@ -455,6 +488,9 @@ async fn enqueue_until_it_dies(client: Client, first: u32) -> Vec<(String, u32)>
 
 #[tokio::test]
 async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
+    if !require("python3") {
+        return;
+    }
     let mut server = home().serve().await;
     let mut random = fastrand::Rng::with_seed(20_261_122);
     // Acknowledged: id, and its number, which is also its key.
@@ -514,6 +550,9 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
 
 #[tokio::test]
 async fn a_call_that_finds_no_place_waits_for_one() {
+    if !require("python3") {
+        return;
+    }
     let limits = "limits: {concurrency: 1, queue: 0, instances: {max: 1}}";
     let home = Home::new();
     let source = "import os, time\ndef invoke(i):\n    while not os.path.exists(i['gate']): time.sleep(0.01)\n    return i";
