@@ -21,6 +21,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 use spanglass::api::{Api, Guard, Looking, guarded};
 use spanglass::model::invocation::Origin;
+use spanglass::store::calls::CallsReader;
 use spanglass::store::{DataFolder, Reader};
 use tokio::net::TcpListener;
 
@@ -131,8 +132,9 @@ fn serve(kind: &str) {
                     if watched == "full" { Watched::Full { collector: None } } else { Watched::Off };
                 let rig = Rig::start(watched, plugins);
                 rig.echo(4);
-                let reader = Reader::new(&DataFolder::new(rig.folder.path().join("data")));
-                let looking = Looking { reader, host: Some(rig.host.clone()) };
+                let folder = DataFolder::new(rig.folder.path().join("data"));
+                let (reader, calls) = (Reader::new(&folder), CallsReader::new(&folder));
+                let looking = Looking { reader, calls, host: Some(rig.host.clone()) };
                 let api = Api { host: rig.host.clone(), looking, origin: Origin::Network };
                 (guarded(api, Guard::new(Vec::new(), [])), Some(rig))
             }

@@ -133,6 +133,9 @@ impl Problem {
             members
                 .insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
         }
+        if let Some(id) = error.in_flight {
+            members.insert("in_flight_invocation_id".into(), id.to_string().into());
+        }
         if !error.fields.is_empty() {
             let field = |field: &crate::model::error::FieldError| json!({"pointer": field.pointer, "message": field.message});
             members.insert("errors".into(), error.fields.iter().map(field).collect());

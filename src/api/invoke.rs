@@ -1,12 +1,13 @@
 //! Calls: decode the request, knock at the host's door, encode the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +16,7 @@ use serde_json::value::RawValue;
 use super::error::document_of;
 use super::path::Named;
 use super::query::Query;
-use super::{Api, Problem, body, stream, trace_headers};
+use super::{Api, Problem, asynchronous, body, stream, trace_headers};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
@@ -27,6 +28,10 @@ use crate::telemetry::names::OTHER;
 
 /// No plugin can answer faster; a caller who asks for less only kills its workers.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Says that a repeat under this key shall not run again (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+pub(super) const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 /// What a request may hold beside its input.
 const ENVELOPE_BYTES_MAX: u64 = 64 << 10;
 
@@ -35,6 +40,10 @@ const ENVELOPE_BYTES_MAX: u64 = 64 << 10;
 enum Mode {
     Sync,
     Stream,
+    Async {
+        /// It was asked for with `Prefer`, which the answer acknowledges.
+        preferred: bool,
+    },
 }
 
 /// The body of `POST /v1/plugins/{name}/invoke`.
@@ -140,6 +149,7 @@ pub async fn invoke(
             action: body.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
             timeout: body.timeout.as_deref().map(parse_timeout).transpose()?,
             parent: parent.clone(),
+            idempotency_key: idempotency_key(mode, &parts.headers)?,
             ..Invocation::new(name.as_str(), body.input.to_owned(), api.origin)
         };
         Ok((mode, invocation))
@@ -161,6 +171,7 @@ pub async fn envelope(State(api): State<Api>, RawQuery(query): RawQuery, request
         let invocation = Invocation {
             action: envelope.action.as_deref().unwrap_or(DEFAULT_ACTION).into(),
             parent: parent.clone(),
+            idempotency_key: idempotency_key(mode, &parts.headers)?,
             ..Invocation::new(envelope.plugin_id, envelope.payload.to_owned(), api.origin)
         };
         Ok((mode, invocation))
@@ -178,11 +189,19 @@ async fn answer(
     match decoded {
         Ok((Mode::Sync, invocation)) => encode(&api.host.invoke(invocation, Output::whole()).await),
         Ok((Mode::Stream, invocation)) => stream::answer(&api.host, invocation),
+        Ok((Mode::Async { preferred }, invocation)) => {
+            let mut response = asynchronous::accept(api, invocation).await;
+            if preferred && response.status() == StatusCode::ACCEPTED {
+                let applied = HeaderValue::from_static("respond-async");
+                response.headers_mut().insert("preference-applied", applied);
+            }
+            response
+        }
         Err(error) => encode(&api.host.refuse(name, parent, api.origin, error)),
     }
 }
 
-fn encode(completed: &Completed) -> Response {
+pub(super) fn encode(completed: &Completed) -> Response {
     let mut response = match document_of(completed) {
         Ok(success) => {
             let body = serde_json::to_vec(&success).expect("the document is JSON all through");
@@ -197,6 +216,9 @@ fn encode(completed: &Completed) -> Response {
         &mut response,
         &format_traceparent(meta.trace_id, meta.root_span_id, meta.trace_flags),
     );
+    if meta.replay_of.is_some() {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
     response
 }
 
@@ -205,18 +227,39 @@ fn mode_of(query: Option<&str>, headers: &HeaderMap) -> Result<Mode, InvokeError
     let asked = Query::new(query).text("mode");
     let mode = match asked.as_deref() {
         Some(mode) => mode,
-        None if prefers_async(headers) => "async",
+        None if prefers_async(headers) => return Ok(Mode::Async { preferred: true }),
         None if prefers_events(headers) => "stream",
         None => "sync",
     };
     match mode {
         "sync" => Ok(Mode::Sync),
         "stream" => Ok(Mode::Stream),
-        "async" => Err(InvokeError::new(ErrorKind::InvalidInput, "this build has no asynchronous calls yet")
-            .help("leave out mode=async or Prefer: respond-async")),
+        "async" => Ok(Mode::Async { preferred: false }),
         other => Err(InvokeError::new(ErrorKind::InvalidInput, format!("{other:?} is no mode"))
-            .help("mode is sync or stream")),
+            .help("mode is sync, async or stream")),
     }
+}
+
+/// The value of `Idempotency-Key` as it is written.
+fn idempotency_key(mode: Mode, headers: &HeaderMap) -> Result<Option<Arc<str>>, InvokeError> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let invalid = |why: String| {
+        let mut error = InvokeError::new(ErrorKind::InvalidInput, format!("the idempotency key {why}"));
+        error.fields.push(FieldError { pointer: IDEMPOTENCY_KEY.into(), message: why });
+        error
+    };
+    if mode == Mode::Stream {
+        return Err(invalid("cannot be used with a stream".into()).help("use mode sync or async"));
+    }
+    let key = value.as_bytes();
+    let fits = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
+    if !fits || values.next().is_some() {
+        let help = "a random UUID for each new request is a good one";
+        let why = format!("must be one value of 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
+        return Err(invalid(why).help(help));
+    }
+    Ok(std::str::from_utf8(key).ok().map(Arc::from))
 }
 
 fn prefers_async(headers: &HeaderMap) -> bool {
@@ -343,7 +386,31 @@ mod tests {
         assert_eq!(mode(Some("x=1&mode=%73tream"), "accept", "application/json"), Ok(Mode::Stream));
         assert_eq!(mode(Some("mode=sync"), "accept", "text/event-stream"), Ok(Mode::Sync));
         assert_eq!(mode(Some("mode=loud"), "accept", "*/*"), Err(ErrorKind::InvalidInput));
-        assert_eq!(mode(None, "prefer", "wait=10, Respond-Async"), Err(ErrorKind::InvalidInput));
+        assert_eq!(mode(None, "prefer", "wait=10, Respond-Async"), Ok(Mode::Async { preferred: true }));
+        assert_eq!(mode(Some("mode=sync"), "prefer", "respond-async"), Ok(Mode::Sync));
+        assert_eq!(mode(Some("mode=async"), "accept", "*/*"), Ok(Mode::Async { preferred: false }));
         assert_eq!(mode(None, "prefer", "not-respond-async"), Ok(Mode::Sync));
+    }
+
+    #[test]
+    fn keys_are_bounded_and_visible() {
+        let long = "k".repeat(255);
+        for (keys, good) in [
+            (vec!["a"], true),
+            (vec![&*long], true),
+            (vec!["\"quoted\""], true),
+            (vec![&*format!("{long}k")], false),
+            (vec![""], false),
+            (vec!["two words"], false),
+            (vec!["a", "a"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for key in &keys {
+                headers.append(IDEMPOTENCY_KEY, HeaderValue::from_str(key).unwrap());
+            }
+            assert_eq!(idempotency_key(Mode::Sync, &headers).is_ok(), good, "{keys:?}");
+            assert!(idempotency_key(Mode::Stream, &headers).is_err());
+        }
+        assert_eq!(idempotency_key(Mode::Stream, &HeaderMap::new()), Ok(None));
     }
 }

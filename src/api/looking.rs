@@ -11,25 +11,38 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 
 use super::path::Named;
 use super::query::Query;
-use super::{LIST_DEFAULT, Problem, blocking};
+use super::{LIST_DEFAULT, LIST_MAX, Problem, blocking};
 use crate::host::Host;
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::guest::Severity;
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
-use crate::store::{self, InvocationFilter, InvocationView, LogFilter, Page, Reader};
+use crate::model::units;
+use crate::store::calls::{CallView, CallsReader};
+use crate::store::{self, InvocationDetail, InvocationFilter, InvocationView, LogFilter, Page, Reader};
 use crate::telemetry::ActiveInvocation;
 
 /// How long a query waits for what was recorded just before it.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 
+/// `?wait=` takes no more.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How often a waiting request looks by itself: the ends of synchronous calls, and those in another process,
+/// are not told.
+const WAIT_LOOK: Duration = Duration::from_millis(100);
+/// The state of a call that has ended.
+const DONE: &str = "done";
+
 /// The ledger, and the host that is filling it, if it lives in this process.
 #[derive(Clone)]
 pub struct Looking {
     pub reader: Reader,
+    /// Asynchronous calls that wait or have a result, which the ledger does not know.
+    pub calls: CallsReader,
     pub host: Option<Arc<Host>>,
 }
 
@@ -39,7 +52,7 @@ impl Looking {
         &self,
         query: impl FnOnce(&Reader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<Json<T>, Problem> {
-        let Looking { reader, host } = self.clone();
+        let Looking { reader, host, .. } = self.clone();
         let read = move || {
             if let Some(host) = host {
                 host.settle(SETTLE_MAX);
@@ -54,25 +67,91 @@ impl Looking {
         active.into_iter().find(|active| active.invocation_id == id)
     }
 
-    /// The calls without an ending that belong to the first page of a list, newest first.
-    fn active_fitting(&self, filter: &InvocationFilter) -> Vec<ActiveInvocation> {
-        let ended_only = filter.outcome.is_some() || filter.kind.is_some();
-        let Some(host) = self.host.as_ref().filter(|_| !ended_only && filter.cursor.is_none()) else {
-            return Vec::new();
-        };
-        let mut active = host.telemetry().active();
-        active.retain(|active| fits(active, filter));
-        active.sort_by_key(|active| Reverse(active.created_at_unix_ns));
-        active
+    /// The calls without an ending that belong to the first page of a list.
+    async fn pending_fitting(&self, filter: &InvocationFilter) -> Result<Vec<Pending>, Problem> {
+        if filter.outcome.is_some() || filter.kind.is_some() || filter.cursor.is_some() {
+            return Ok(Vec::new());
+        }
+        let calls = self.calls.clone();
+        let waiting = blocking(move || calls.pending(LIST_MAX)).await??;
+        let active = self.host.as_ref().map(|host| host.telemetry().active()).unwrap_or_default();
+        let mut pending: Vec<Pending> = active.iter().map(Pending::of_active).collect();
+        // What is being delivered is active, and tells more there.
+        let running: HashSet<InvocationId> = active.iter().map(|active| active.invocation_id).collect();
+        let waiting = waiting.iter().filter_map(Pending::of_waiting);
+        pending.extend(waiting.filter(|waiting| !running.contains(&waiting.invocation_id)));
+        pending.retain(|pending| pending.fits(filter));
+        Ok(pending)
     }
+
+    async fn call(&self, id: InvocationId) -> Result<Option<CallView>, Problem> {
+        let calls = self.calls.clone();
+        Ok(blocking(move || calls.call(id)).await??)
+    }
+
+    /// Waits until the invocation has an ending, or `longest` is over.
+    async fn wait_for_end(&self, id: InvocationId, longest: Duration) -> Result<(), Problem> {
+        let until = Instant::now() + longest;
+        loop {
+            // Listening begins before the look: an ending in between is heard.
+            let mut endings = self.host.as_ref().map(|host| host.endings());
+            let waits = match self.call(id).await? {
+                Some(call) => call.state != DONE,
+                None => self.active(id).is_some(),
+            };
+            if !waits || Instant::now() >= until {
+                return Ok(());
+            }
+            let heard = async {
+                match &mut endings {
+                    Some(endings) => while endings.recv().await.is_ok_and(|ended| ended != id) {},
+                    None => std::future::pending().await,
+                }
+            };
+            let look = (Instant::now() + WAIT_LOOK).min(until);
+            let _ = timeout_at(look, heard).await;
+        }
+    }
+
+    /// The document of one invocation, wherever it stands.
+    pub(super) async fn document(&self, id: InvocationId) -> Result<Response, Problem> {
+        // Looked at first: a call that ends meanwhile is then found in the ledger.
+        let active = self.active(id);
+        let call = self.call(id).await?;
+        if let Some(call) = call.as_ref().filter(|call| call.state != DONE) {
+            return Ok(Json(call).into_response());
+        }
+        if let (Some(active), None) = (&active, &call) {
+            return Ok(Json(Pending::of_active(active).document).into_response());
+        }
+        let Json(found) = self.read(move |reader| reader.invocation(id)).await?;
+        // Not by way of a parsed value, which would round the numbers in what went in and came out.
+        match (found, call) {
+            (Some(found), Some(call)) => Ok(Json(with_result(found, call)).into_response()),
+            (Some(found), None) => Ok(Json(found).into_response()),
+            // It ended when the ledger could not hear of it.
+            (None, Some(call)) => Ok(Json(call).into_response()),
+            (None, None) => Err(Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}"))),
+        }
+    }
+}
+
+/// An asynchronous call's result is kept whole, for who asked for it.
+fn with_result(mut found: InvocationDetail, call: CallView) -> InvocationDetail {
+    if call.output.is_some() {
+        found.output = call.output;
+        found.output_truncated = false;
+        found.output_redacted = false;
+    }
+    found
 }
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
-        let mut invoke = InvokeError::new(error.kind(), error.to_string());
-        invoke.help = error.help().map(str::to_owned);
-        if matches!(error, store::Error::BadCursor) {
-            invoke.fields.push(FieldError { pointer: "cursor".into(), message: error.to_string() });
+        let cursor = matches!(error, store::Error::BadCursor);
+        let mut invoke = InvokeError::from(error);
+        if cursor {
+            invoke.fields.push(FieldError { pointer: "cursor".into(), message: invoke.message.clone() });
         }
         invoke.into()
     }
@@ -82,7 +161,7 @@ impl From<store::Error> for Problem {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Listed {
-    Active(Value),
+    Pending(Value),
     Ended(Box<InvocationView>),
 }
 
@@ -92,16 +171,17 @@ pub async fn invocations(
 ) -> Result<Json<impl Serialize>, Problem> {
     let filter = invocation_filter(query.as_deref())?;
     // Looked at first: a call that ends meanwhile is then found in the ledger as well, and left out here.
-    let mut active = looking.active_fitting(&filter);
+    let mut pending = looking.pending_fitting(&filter).await?;
     let limit = filter.limit.unwrap_or(LIST_DEFAULT);
     let Json(mut page) = looking.read(move |reader| reader.invocations(&filter)).await?;
     let ended: HashSet<&str> = page.items.iter().map(|ended| &*ended.invocation_id).collect();
-    active.retain(|active| !ended.contains(&*active.invocation_id.to_string()));
-    active.truncate(limit);
-    page.shorten(limit - active.len());
-    let mut items: Vec<(u64, Listed)> = active
-        .iter()
-        .map(|active| (active.created_at_unix_ns, Listed::Active(active_json(active))))
+    pending.retain(|pending| !ended.contains(&*pending.invocation_id.to_string()));
+    pending.sort_by_key(|pending| Reverse(pending.created_at_unix_ns));
+    pending.truncate(limit);
+    page.shorten(limit - pending.len());
+    let mut items: Vec<(u64, Listed)> = pending
+        .into_iter()
+        .map(|pending| (pending.created_at_unix_ns, Listed::Pending(pending.document)))
         .chain(
             page.items
                 .into_iter()
@@ -116,18 +196,25 @@ pub async fn invocations(
 pub async fn invocation(
     State(looking): State<Looking>,
     Named(id): Named<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let id = InvocationId::parse(&id)
-        .ok_or_else(|| Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID"))?;
-    // Looked at first: a call that ends meanwhile is then found in the ledger.
-    if let Some(active) = looking.active(id) {
-        return Ok(Json(active_json(&active)).into_response());
+    let id = invocation_id(&id)?;
+    let mut query = Query::new(query.as_deref());
+    let wait = query.parsed("wait", |text| match units::parse_duration(text) {
+        Ok(wait) if wait <= WAIT_MAX => Ok(wait),
+        Ok(_) => Err(format!("at most {}", units::format_duration(WAIT_MAX))),
+        Err(error) => Err(error.to_string()),
+    });
+    query.end()?;
+    if let Some(wait) = wait {
+        looking.wait_for_end(id, wait).await?;
     }
-    let Json(found) = looking.read(move |reader| reader.invocation(id)).await?;
-    let found =
-        found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}")))?;
-    // Not by way of a parsed value, which would round the numbers in what went in and came out.
-    Ok(Json(found).into_response())
+    looking.document(id).await
+}
+
+pub(super) fn invocation_id(text: &str) -> Result<InvocationId, Problem> {
+    let problem = || Problem::new(ErrorKind::InvalidInput, "the id of an invocation is a UUID");
+    InvocationId::parse(text).ok_or_else(problem)
 }
 
 pub async fn traces(
@@ -207,43 +294,77 @@ fn kind(query: &mut Query) -> Option<ErrorKind> {
     query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
 }
 
-/// As the ledger looks at the calls that have ended.
-fn fits(active: &ActiveInvocation, filter: &InvocationFilter) -> bool {
-    let created_at = created_at(active);
-    let found = |q: &str| {
-        let holds = |text: &str| text.to_ascii_lowercase().contains(&q.to_ascii_lowercase());
-        match (InvocationId::parse(q), TraceId::parse(q)) {
-            (Some(id), _) => active.invocation_id == id,
-            (None, Some(id)) => active.trace_id == id,
-            (None, None) => holds(&active.plugin) || holds(&active.action),
-        }
-    };
-    filter.plugin.as_deref().is_none_or(|plugin| plugin == &*active.plugin)
-        && filter.version.as_deref().is_none_or(|version| active.version.as_deref() == Some(version))
-        && filter.since.is_none_or(|since| created_at >= since)
-        && filter.until.is_none_or(|until| created_at < until)
-        && filter.q.as_deref().is_none_or(|q| found(q.trim()))
-}
-
-fn created_at(active: &ActiveInvocation) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_nanos(active.created_at_unix_ns)
-}
-
 /// A call without an ending, in the shape of one that has one. What only the end tells is null.
-fn active_json(active: &ActiveInvocation) -> Value {
-    json!({
-        "invocation_id": active.invocation_id.to_string(),
-        "trace_id": active.trace_id.to_string(),
-        "plugin": &*active.plugin,
-        "version": active.version.as_deref(),
-        "action": &*active.action,
-        "state": if active.running { "running" } else { "queued" },
-        "outcome": null,
-        "error": null,
-        "attempts": null,
-        "created_at": humantime::format_rfc3339_nanos(created_at(active)).to_string(),
-        "duration_ms": null,
-        "cold_start": null,
-        "usage": null,
-    })
+struct Pending {
+    invocation_id: InvocationId,
+    trace_id: String,
+    plugin: String,
+    version: Option<String>,
+    action: String,
+    created_at_unix_ns: u64,
+    document: Value,
+}
+
+impl Pending {
+    fn of_active(active: &ActiveInvocation) -> Pending {
+        let version = active.version.as_deref().map(str::to_owned);
+        let document = json!({
+            "invocation_id": active.invocation_id.to_string(),
+            "trace_id": active.trace_id.to_string(),
+            "plugin": &*active.plugin,
+            "version": version,
+            "action": &*active.action,
+            "state": if active.running { "running" } else { "queued" },
+            "outcome": null,
+            "error": null,
+            "attempts": null,
+            "created_at": humantime::format_rfc3339_nanos(time(active.created_at_unix_ns)).to_string(),
+            "duration_ms": null,
+            "cold_start": null,
+            "usage": null,
+        });
+        Pending {
+            invocation_id: active.invocation_id,
+            trace_id: active.trace_id.to_string(),
+            plugin: active.plugin.to_string(),
+            version,
+            action: active.action.to_string(),
+            created_at_unix_ns: active.created_at_unix_ns,
+            document,
+        }
+    }
+
+    fn of_waiting(call: &CallView) -> Option<Pending> {
+        Some(Pending {
+            invocation_id: InvocationId::parse(&call.invocation_id)?,
+            trace_id: call.trace_id.clone(),
+            plugin: call.plugin.clone(),
+            version: call.version.clone(),
+            action: call.action.clone(),
+            created_at_unix_ns: call.created_at_ns.unsigned_abs(),
+            document: serde_json::to_value(call).ok()?,
+        })
+    }
+
+    /// As the ledger looks at the calls that have ended.
+    fn fits(&self, filter: &InvocationFilter) -> bool {
+        let created_at = time(self.created_at_unix_ns);
+        let found = |q: &str| {
+            let holds = |text: &str| text.to_ascii_lowercase().contains(&q.to_ascii_lowercase());
+            match (InvocationId::parse(q), TraceId::parse(q)) {
+                (Some(id), _) => self.invocation_id == id,
+                (None, Some(id)) => self.trace_id == id.to_string(),
+                (None, None) => holds(&self.plugin) || holds(&self.action),
+            }
+        };
+        filter.plugin.as_deref().is_none_or(|plugin| plugin == self.plugin)
+            && filter.version.as_deref().is_none_or(|version| self.version.as_deref() == Some(version))
+            && filter.since.is_none_or(|since| created_at >= since)
+            && filter.until.is_none_or(|until| created_at < until)
+            && filter.q.as_deref().is_none_or(|q| found(q.trim()))
+    }
+}
+
+fn time(unix_ns: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(unix_ns)
 }

@@ -150,9 +150,15 @@ pub struct Invoke {
     /// Print chunks as they come
     #[arg(long)]
     pub stream: bool,
+    /// Only hand the call over; it is run even if the server dies meanwhile
+    #[arg(long = "async", conflicts_with_all = ["watch", "stream"])]
+    pub asynchronous: bool,
     /// Give up earlier than the plugin's own limit
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub timeout: Option<Duration>,
+    /// A repeat under the same key gets the first reply, and runs nothing
+    #[arg(long, value_name = "KEY", conflicts_with = "stream")]
+    pub idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,6 +296,15 @@ pub enum Invocation {
     List(ListFilter),
     /// Show one call with its input and output
     Show { id: String },
+    /// Wait until a call has ended, and print its output
+    Wait {
+        id: String,
+        /// Wait no longer than this
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        timeout: Option<Duration>,
+    },
+    /// End a call that waits or runs
+    Cancel { id: String },
 }
 
 #[derive(Debug, Subcommand)]

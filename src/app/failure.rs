@@ -63,7 +63,7 @@ enum Mistakes {
 }
 
 impl Failure {
-    fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
+    pub(super) fn new(exit: u8, code: &str, message: impl Into<String>) -> Failure {
         Failure {
             exit,
             document: json!({"code": code, "detail": message.into()}),

@@ -29,6 +29,7 @@ pub struct Request {
     pub body: CallBody,
     pub stream: bool,
     pub watch: bool,
+    pub idempotency_key: Option<String>,
 }
 
 /// What is sent. The input stays as it was written: a number of any length reaches the plugin whole.
@@ -60,7 +61,16 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
             version: version.map(str::to_owned),
             timeout: invoke.timeout.map(format_duration),
         };
-        let request = Request { plugin: plugin.to_owned(), body, stream: invoke.stream, watch: invoke.watch };
+        let request = Request {
+            plugin: plugin.to_owned(),
+            body,
+            stream: invoke.stream,
+            watch: invoke.watch,
+            idempotency_key: invoke.idempotency_key.clone(),
+        };
+        if invoke.asynchronous {
+            return hand_over(&target, &request, global.json).await;
+        }
         send(&target, &request, global.json).await
     }
     .await;
@@ -70,11 +80,7 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
 
 /// Sends the call and prints its end.
 pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
-    let mode = if request.stream { "stream" } else { "sync" };
-    let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
-    let body = serde_json::to_vec(&request.body).map_err(|error| Failure::usage(error.to_string()))?;
-    let body = Bytes::from(body);
-    let answer = target.send(Method::POST, &path, Some(body)).await?;
+    let answer = post(target, request, if request.stream { "stream" } else { "sync" }).await?;
     let trace_id =
         answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
     let ended = if request.stream && answer.status.is_success() {
@@ -89,6 +95,39 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
         show_trace(target, &trace_id, request.watch, json).await;
     }
     ended
+}
+
+/// Leaves the call in the queue, and says how to get at its end.
+async fn hand_over(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
+    let (status, bytes) = post(target, request, "async").await?.bytes().await?;
+    let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
+        Failure::internal(format!("the server answered {status} with something that is not JSON"))
+    })?;
+    if !status.is_success() {
+        return Err(Failure::problem(document));
+    }
+    let id = output::printable(document["invocation_id"].as_str().unwrap_or_default());
+    if json {
+        output::print_bytes(&bytes)?;
+    } else {
+        output::print(&id)?;
+    }
+    output::print("\n")?;
+    if matches!(target, Target::Local(_)) && document["state"] != "done" {
+        output::note("no server is running: the call is kept, and the next 'spanglass serve' here runs it");
+    }
+    if !json {
+        output::note(&format!("spanglass invocation wait {id}"));
+    }
+    Ok(())
+}
+
+async fn post(target: &Target, request: &Request, mode: &str) -> Result<Answer, Failure> {
+    let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
+    let body = serde_json::to_vec(&request.body).map_err(|error| Failure::usage(error.to_string()))?;
+    let key = request.idempotency_key.as_deref().map(|key| ("idempotency-key", key));
+    let headers: Vec<(&str, &str)> = key.into_iter().collect();
+    target.send_with(Method::POST, &path, &headers, Some(Bytes::from(body))).await
 }
 
 async fn print_reply(answer: Answer, json: bool, watch: bool) -> Result<(), Failure> {

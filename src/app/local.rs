@@ -9,6 +9,7 @@ use super::runner::{Keep, Options, Runner};
 use crate::api::{Api, Looking, ledger_router, router};
 use crate::config;
 use crate::model::invocation::Origin;
+use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Reader};
 use crate::telemetry::LogTarget;
 
@@ -34,8 +35,9 @@ impl Local {
     }
 
     pub fn ledger(settings: &config::Settings) -> Local {
-        let reader = Reader::new(&DataFolder::new(&settings.data_dir));
-        let router = ledger_router(Looking { reader, host: None });
+        let folder = DataFolder::new(&settings.data_dir);
+        let (reader, calls) = (Reader::new(&folder), CallsReader::new(&folder));
+        let router = ledger_router(Looking { reader, calls, host: None });
         Local::Ledger { data_dir: settings.data_dir.clone(), router }
     }
 

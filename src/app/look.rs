@@ -17,6 +17,7 @@ use crate::config::Settings;
 
 mod call;
 pub mod logs;
+mod wait;
 
 const INPUT_CHARACTERS_MAX: usize = 200;
 
@@ -25,8 +26,11 @@ pub async fn invocation(
     invocation: &Invocation,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let target = connect(global, settings, Need::Ledger)?;
+    let need = if matches!(invocation, Invocation::Cancel { .. }) { Need::Host } else { Need::Ledger };
+    let target = connect(global, settings, need)?;
     let looked = match invocation {
+        Invocation::Wait { id, timeout } => wait::wait(&target, id, *timeout, global.json).await,
+        Invocation::Cancel { id } => wait::cancel(&target, id, global.json).await,
         Invocation::List(filter) => {
             list(&target, "invocations", filter, global.json, invocations_table).await
         }
@@ -143,7 +147,7 @@ fn invocations_table(items: &[Value], style: &Style) -> Table {
     for item in items {
         let kind = item["error"]["kind"].as_str();
         table.push(vec![
-            outcome(item["outcome"].as_str(), kind, style),
+            standing(item, kind, style),
             plugin(item).into(),
             duration(&item["duration_ms"], style).into(),
             output::ago(text(item, "created_at"), now).into(),
@@ -180,6 +184,14 @@ fn traces_table(items: &[Value], style: &Style) -> Table {
         ]);
     }
     table
+}
+
+/// The outcome of a call or, before it has one, where it is.
+fn standing(item: &Value, kind: Option<&str>, style: &Style) -> Cell {
+    match item["state"].as_str() {
+        Some("queued") => Cell::new(Paint::Accent, format!("{} queued", style.glyph("…", "."))),
+        _ => outcome(item["outcome"].as_str(), kind, style),
+    }
 }
 
 fn outcome(outcome: Option<&str>, kind: Option<&str>, style: &Style) -> Cell {

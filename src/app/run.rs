@@ -40,7 +40,7 @@ pub async fn command(global: &Global, run: &Run, settings: &Settings) -> Result<
     // Who runs a single function wants to see what it did; a program that reads JSON has to ask for it.
     let watch = run.watch || !global.json;
     let body = CallBody { input, action: None, version: None, timeout: None };
-    let request = Request { plugin: name, body, stream: run.stream, watch };
+    let request = Request { plugin: name, body, stream: run.stream, watch, idempotency_key: None };
     let called = send(&target, &request, global.json).await;
     target.finish().await;
     called

@@ -14,6 +14,7 @@ use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::runtimes::python::PythonRuntime;
 use crate::runtimes::worker::{WorkerSettings, Workers};
+use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, Telemetry};
 
@@ -97,7 +98,7 @@ impl Runner {
     pub fn looking(&self) -> Looking {
         let folder = DataFolder::new(&self.data_dir);
         let reader = self.ledger.as_ref().map_or_else(|| Reader::new(&folder), |ledger| ledger.reader());
-        Looking { reader, host: Some(self.host.clone()) }
+        Looking { reader, calls: CallsReader::new(&folder), host: Some(self.host.clone()) }
     }
 
     /// In reverse: workers, telemetry, ledger.

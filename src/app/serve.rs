@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -98,6 +99,7 @@ impl Server {
         };
         self.followers.push(tokio::spawn(reloading.run()));
         host.set_ready(true);
+        host.start_queue();
         Ok(())
     }
 
@@ -106,13 +108,17 @@ impl Server {
         let Server { runner, listener, settings, guard, started, followers, .. } = self;
         let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
         let host = runner.host.clone();
+        let (stopped, mut stopping) = tokio::sync::watch::channel(false);
         let stop = async move {
             stop.await;
             followers.iter().for_each(JoinHandle::abort);
             host.set_ready(false);
+            stopped.send_replace(true);
         };
         let cut_off = runner.host.clone();
         let drained = async move {
+            // An error says that the server is gone, and with it all that could be drained.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
             tokio::select! {
                 () = tokio::time::sleep(DRAIN) => {}
                 // Whoever asks twice does not want to wait.
@@ -121,7 +127,13 @@ impl Server {
             output::note("some calls are still running and are cut off");
             cut_off.cut_off();
         };
-        connections::serve(listener, guarded(api, guard), stop, drained).await;
+        let mut drained = std::pin::pin!(drained.shared());
+        connections::serve(listener, guarded(api, guard), stop, drained.clone()).await;
+        // Asynchronous calls have no connection that would wait for them.
+        tokio::select! {
+            () = runner.host.queue_drained() => {}
+            () = &mut drained => {}
+        }
         end(runner, &settings, started).await;
         Ok(())
     }

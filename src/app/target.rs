@@ -59,9 +59,19 @@ impl Target {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
         match self {
-            Target::Remote(remote) => remote.send(method, path, body).await,
-            Target::Local(local) => answer_of(local.router(), method, path, body).await,
+            Target::Remote(remote) => remote.send(method, path, headers, body).await,
+            Target::Local(local) => answer_of(local.router(), method, path, headers, body).await,
         }
     }
 
@@ -87,17 +97,27 @@ impl Remote {
         Ok(Remote { client, base: base.trim_end_matches('/').to_owned(), token })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Failure> {
-        self.send_body(method, path, body.map(reqwest::Body::from)).await
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
+        self.send_body(method, path, headers, body.map(reqwest::Body::from)).await
     }
 
     async fn send_body(
         &self,
         method: Method,
         path: &str,
+        headers: &[(&str, &str)],
         body: Option<reqwest::Body>,
     ) -> Result<Answer, Failure> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -123,7 +143,7 @@ impl Remote {
             let count = tokio::io::AsyncReadExt::read_buf(&mut file, &mut piece).await?;
             Ok::<_, std::io::Error>((count > 0).then(|| (piece.freeze(), file)))
         });
-        self.send_body(Method::POST, path, Some(reqwest::Body::wrap_stream(pieces))).await
+        self.send_body(Method::POST, path, &[], Some(reqwest::Body::wrap_stream(pieces))).await
     }
 }
 
@@ -139,11 +159,14 @@ async fn answer_of(
     router: Router,
     method: Method,
     path: &str,
+    headers: &[(&str, &str)],
     body: Option<Bytes>,
 ) -> Result<Answer, Failure> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
         .body(body.map_or_else(Body::empty, Body::from))
         .map_err(|error| Failure::usage(format!("{path:?} cannot be asked for: {error}")))?;
     let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});

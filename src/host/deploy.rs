@@ -194,7 +194,8 @@ impl Host {
             manifest: manifest.clone(),
             mask,
         });
-        Ok(Running { plugin, stack: stack::build(manifest, series, &pool), pool, secrets: secrets_mark })
+        let stack = stack::build(manifest, series, &pool, self.calls());
+        Ok(Running { plugin, stack, pool, secrets: secrets_mark })
     }
 
     /// A deployment that was replaced or removed: its workers end, and its files go, once the last call has

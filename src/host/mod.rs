@@ -18,28 +18,32 @@ use tokio::sync::watch;
 
 use crate::model::error::InvokeError;
 use crate::model::ids::InvocationId;
-use crate::model::invocation::{Completed, Invocation, Meta, Origin, Usage};
+use crate::model::invocation::{Completed, Delivery, Invocation, Meta, Origin, Usage};
 use crate::model::kind::ErrorKind;
 use crate::model::limits::Limits;
 use crate::model::trace_context::TraceContext;
 use crate::package::manifest::Manifest;
 use crate::pipeline::deadline::Deadline;
-use crate::pipeline::{Call, Door, GuestServices, Output, Reply};
+use crate::pipeline::{Call, Door, GuestServices, Output};
 use crate::registry::locked::Locked;
-use crate::registry::{Body, Deployment, Registry};
+use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::{BoxFuture, Runtime};
 use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
+use queue::Queue;
 use turns::Turns;
 
+mod asynchronous;
 mod backup;
+mod delivery;
 mod dependencies;
 mod deploy;
 mod folders;
 mod inputs;
 mod lifecycle;
 mod observer;
+mod queue;
 mod register;
 mod reload;
 pub mod services;
@@ -47,6 +51,7 @@ pub mod settings;
 mod stack;
 mod turns;
 
+pub use asynchronous::Acceptance;
 pub use backup::{Restored, restore_offline};
 pub use dependencies::Moved;
 pub use folders::{FolderWatch, Folders, Refusal};
@@ -74,8 +79,22 @@ pub struct Host {
     refusals: Mutex<BTreeMap<PathBuf, Refusal>>,
     /// What was there before has been deployed, and the server is not stopping.
     ready: AtomicBool,
-    /// True: calls under way are to end at once.
-    cut_off: watch::Sender<bool>,
+    /// Which of the calls under way are to end at once.
+    ends: watch::Sender<Ends>,
+    queue: Queue,
+}
+
+/// Calls that are to end before their time.
+#[derive(Debug, Default)]
+struct Ends {
+    all: bool,
+    cancelled: Vec<InvocationId>,
+}
+
+impl Ends {
+    fn concern(&self, id: InvocationId) -> bool {
+        self.all || self.cancelled.contains(&id)
+    }
 }
 
 /// What a host is put together from.
@@ -92,7 +111,7 @@ impl Host {
     pub fn new(parts: Parts) -> Host {
         let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
-        let (ready, cut_off) = (AtomicBool::new(false), watch::Sender::new(false));
+        let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
         Host {
             telemetry,
             registry,
@@ -106,7 +125,8 @@ impl Host {
             turns: Turns::default(),
             refusals: Mutex::default(),
             ready,
-            cut_off,
+            ends,
+            queue: Queue::default(),
         }
     }
 
@@ -122,6 +142,7 @@ impl Host {
             &invocation.action,
             invocation.parent.as_ref(),
             invocation.origin,
+            invocation.delivery.as_ref(),
         );
         Begun { host: self.clone(), invocation, recording }
     }
@@ -135,11 +156,11 @@ impl Host {
         error: InvokeError,
     ) -> Completed {
         let action: Arc<str> = crate::model::invocation::DEFAULT_ACTION.into();
-        let mut recording = self.record(&plugin.into(), &action, parent, origin);
+        let mut recording = self.record(&plugin.into(), &action, parent, origin, None);
         if let Ok(deployment) = self.registry.route(plugin, None) {
             recording.bind(deployment.series.clone());
         }
-        close(recording, Err(error), Usage::default())
+        Ended::early(recording, error).close()
     }
 
     pub fn telemetry(&self) -> &Telemetry {
@@ -167,15 +188,18 @@ impl Host {
         if let Some(available) = self.store.as_ref().and_then(|store| store.folder().available_bytes().ok()) {
             self.telemetry.metrics().set_data_dir_available(available);
         }
+        self.measure_queue();
     }
 
     /// Ends the calls under way as failed, so that their callers hear of it, and refuses new ones.
     pub fn cut_off(&self) {
-        self.cut_off.send_replace(true);
+        self.ends.send_modify(|ends| ends.all = true);
     }
 
+    /// A host that is not ready any more delivers no more of what waits in the queue.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
+        self.queue.wake();
     }
 
     /// What keeps this host from taking calls; empty when nothing does.
@@ -188,6 +212,7 @@ impl Host {
     /// Ends all workers: in good order within the grace time, then by force.
     pub async fn stop(&self) {
         self.set_ready(false);
+        self.stop_queue().await;
         let stops = self.registry.all().into_iter().map(|deployment| async move {
             if let Body::Running(running) = &deployment.body {
                 running.pool.stop(STOP_GRACE).await;
@@ -211,17 +236,18 @@ impl Host {
         action: &Arc<str>,
         parent: Option<&TraceContext>,
         origin: Origin,
+        delivery: Option<&Delivery>,
     ) -> Recording {
         let bounded = |text: &Arc<str>| match crate::model::text::truncate(text, ASKED_NAME_BYTES_MAX) {
             kept if kept.len() < text.len() => kept.into(),
             _ => text.clone(),
         };
-        self.telemetry.begin(Begin {
-            plugin: bounded(plugin),
-            action: bounded(action),
-            parent: parent.cloned(),
-            origin,
-        })
+        let begin =
+            Begin { plugin: bounded(plugin), action: bounded(action), parent: parent.cloned(), origin };
+        match delivery {
+            Some(delivery) => self.telemetry.resume(begin, delivery),
+            None => self.telemetry.begin(begin),
+        }
     }
 
     /// Which version gets the call, and whether it has the action.
@@ -268,20 +294,22 @@ impl Begun {
     /// Route, run the stack, close. One ending, whatever happens; when this future is dropped on its way,
     /// the recording ends as `dropped`.
     pub async fn run(self, output: Output) -> Completed {
+        self.execute(output).await.close()
+    }
+
+    /// All but the close.
+    async fn execute(self, output: Output) -> Ended {
         let Begun { host, invocation, mut recording } = self;
         let deployment = match host.route(&invocation) {
             Ok(deployment) => deployment,
-            Err(error) => return close(recording, Err(error), Usage::default()),
+            Err(error) => return Ended::early(recording, error),
         };
         recording.bind(deployment.series.clone());
-        let running = match &deployment.body {
-            Body::Running(running) => running,
-            Body::Registered | Body::Failed { .. } => {
-                let (plugin, state) = (&invocation.plugin, deployment.state());
-                let error = InvokeError::new(ErrorKind::Unavailable, format!("{plugin} is {state}"));
-                return close(recording, Err(error), Usage::default());
-            }
+        let running = match running(&deployment) {
+            Ok(running) => running,
+            Err(error) => return Ended::early(recording, error),
         };
+        let id = recording.invocation_id();
         let limit = deployment.manifest.limits.timeout;
         let mut call = Call {
             deadline: Deadline::after(invocation.timeout.map_or(limit, |asked| asked.min(limit))),
@@ -294,19 +322,23 @@ impl Begun {
             attempt: None,
             usage: Usage::default(),
             kept_chunks: Default::default(),
+            replay_of: None,
         };
-        let mut cut_off = host.cut_off.subscribe();
+        let mut ends = host.ends.subscribe();
         let reply = tokio::select! {
             biased;
             reply = running.stack.run(&mut call) => reply,
-            _ = cut_off.wait_for(|cut_off| *cut_off) => Err(stopped()),
+            ended = ends.wait_for(|ends| ends.concern(id)) => {
+                Err(if ended.is_ok_and(|ends| ends.all) { stopped() } else { cancelled() })
+            }
         };
         let reply = call.deliver(reply).await;
-        let Call { mut recording, output, usage, .. } = call;
-        if host.settings.load().forgets(reply.is_ok()) {
+        let result = reply.map(|reply| call.whole_output(&reply));
+        let Call { mut recording, usage, replay_of, .. } = call;
+        if host.settings.load().forgets(result.is_ok()) {
             recording.forget_captured();
         }
-        close(recording, reply.map(|reply| body(reply, output)), usage)
+        Ended { recording, result, usage, replay_of }
     }
 }
 
@@ -327,11 +359,59 @@ fn unwound<T>(joined: Result<T, tokio::task::JoinError>) -> T {
     })
 }
 
-/// The reply as the caller gets it; `None` when it went out in chunks.
-fn body(reply: Reply, output: Output) -> Option<Arc<RawValue>> {
-    match reply {
-        Reply::Value(value) => Some(value),
-        Reply::Streamed => output.into_list(),
+/// A call that is over, and whose recording is not.
+struct Ended {
+    recording: Recording,
+    /// `None`: it went out in chunks.
+    result: Result<Option<Arc<RawValue>>, InvokeError>,
+    usage: Usage,
+    replay_of: Option<InvocationId>,
+}
+
+impl Ended {
+    /// Nothing was run.
+    fn early(recording: Recording, error: InvokeError) -> Ended {
+        Ended { recording, result: Err(error), usage: Usage::default(), replay_of: None }
+    }
+
+    /// The one ending.
+    fn close(self) -> Completed {
+        let Ended { recording, result, usage, replay_of } = self;
+        let (invocation_id, trace_id) = (recording.invocation_id(), recording.trace_id());
+        let (root_span_id, trace_flags) = (recording.span_id(recording.root()), recording.flags());
+        let finished = recording.finish(match &result {
+            Ok(_) => Ending::Replied { usage },
+            Err(error) => Ending::Failed { error, usage },
+        });
+        Completed {
+            meta: Meta {
+                invocation_id,
+                trace_id,
+                root_span_id,
+                trace_flags,
+                plugin: finished.plugin,
+                version: finished.version,
+                action: finished.action,
+                attempts: finished.attempts,
+                duration: finished.duration,
+                queue: finished.queue,
+                cold_start: finished.cold_start,
+                usage,
+                replay_of,
+            },
+            result,
+        }
+    }
+}
+
+/// What runs the calls of a version, if it takes any.
+fn running(deployment: &Deployment) -> Result<&Running, InvokeError> {
+    match &deployment.body {
+        Body::Running(running) => Ok(running),
+        Body::Registered | Body::Failed { .. } => {
+            let (plugin, state) = (&deployment.manifest.name, deployment.state());
+            Err(InvokeError::new(ErrorKind::Unavailable, format!("{plugin} is {state}")))
+        }
     }
 }
 
@@ -340,38 +420,8 @@ fn stopped() -> InvokeError {
         .help("call again when it is back")
 }
 
-/// The one ending.
-fn close(
-    recording: Recording,
-    result: Result<Option<Arc<RawValue>>, InvokeError>,
-    usage: Usage,
-) -> Completed {
-    let (invocation_id, trace_id) = (recording.invocation_id(), recording.trace_id());
-    let (root_span_id, trace_flags) = (recording.span_id(recording.root()), recording.flags());
-    let ending = match &result {
-        Ok(_) => Ending::Replied { usage },
-        // The only way to get here with this kind is a stream whose reader is gone.
-        Err(error) if error.kind == ErrorKind::Cancelled => Ending::Dropped,
-        Err(error) => Ending::Failed { error, usage },
-    };
-    let finished = recording.finish(ending);
-    Completed {
-        meta: Meta {
-            invocation_id,
-            trace_id,
-            root_span_id,
-            trace_flags,
-            plugin: finished.plugin,
-            version: finished.version,
-            action: finished.action,
-            attempts: finished.attempts,
-            duration: finished.duration,
-            queue: finished.queue,
-            cold_start: finished.cold_start,
-            usage,
-        },
-        result,
-    }
+fn cancelled() -> InvokeError {
+    InvokeError::new(ErrorKind::Cancelled, "the call was cancelled")
 }
 
 /// How long a stopping deployment waits for its workers to end in good order.

@@ -10,15 +10,25 @@ use crate::pipeline::breaker::CircuitBreaker;
 use crate::pipeline::concurrency::Concurrency;
 use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
+use crate::pipeline::idempotency::Idempotency;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::validate::Validate;
 use crate::runtimes::pool::Pool;
+use crate::store::calls::Calls;
 use crate::telemetry::PluginSeries;
 
-pub fn build(manifest: &Manifest, series: &Arc<PluginSeries>, pool: &Arc<Pool>) -> Stack {
+pub fn build(
+    manifest: &Manifest,
+    series: &Arc<PluginSeries>,
+    pool: &Arc<Pool>,
+    calls: Option<Arc<Calls>>,
+) -> Stack {
     Stack::new(vec![
         // Refuses at the price of one atomic when too much is under way already.
         Box::new(Admission::new(&manifest.limits)),
+        // Inside of admission, so that a refused call costs no write; outside of all that may still turn a
+        // reply into an error, because what is kept for a key must be what its first caller got.
+        Box::new(Idempotency::new(calls)),
         // The caller's time begins when the call is let in; everything further in may wait.
         Box::new(HoldToDeadline),
         // A wrong input is refused once, before any attempt; an output is judged once, after the last.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ids::InvocationId;
 use super::kind::{Blame, ErrorKind};
 
 /// The error of an invocation. `message` is lower case, without a full stop, and names the thing.
@@ -17,6 +18,8 @@ pub struct InvokeError {
     pub retry_after: Option<Duration>,
     /// What the plugin itself raised.
     pub exception: Option<Box<GuestException>>,
+    /// The call that stands in the way of this one.
+    pub in_flight: Option<InvocationId>,
 }
 
 /// One place in a JSON document, by RFC 6901 pointer, and what is wrong there.
@@ -42,6 +45,7 @@ impl InvokeError {
             fields: Vec::new(),
             retry_after: None,
             exception: None,
+            in_flight: None,
         }
     }
 

@@ -27,6 +27,21 @@ pub struct Invocation {
     pub parent: Option<TraceContext>,
     pub origin: Origin,
     pub lineage: Lineage,
+    /// A repeat under the same key gets the first reply, and runs nothing.
+    pub idempotency_key: Option<Arc<str>>,
+    /// The call was accepted earlier and has its ids already.
+    pub delivery: Option<Delivery>,
+}
+
+/// What a call that waited in the durable queue brings along, the same at each of its deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub invocation_id: InvocationId,
+    pub trace_id: TraceId,
+    pub root_span_id: SpanId,
+    pub accepted_at_unix_ns: u64,
+    /// Attempts of earlier deliveries.
+    pub attempts: u32,
 }
 
 impl Invocation {
@@ -41,6 +56,8 @@ impl Invocation {
             parent: None,
             origin,
             lineage: Lineage::default(),
+            idempotency_key: None,
+            delivery: None,
         }
     }
 }
@@ -112,6 +129,8 @@ pub struct Meta {
     pub queue: Duration,
     pub cold_start: bool,
     pub usage: Usage,
+    /// The reply is that of an earlier call under the same key.
+    pub replay_of: Option<InvocationId>,
 }
 
 /// The end of an invocation. After a streamed reply `Ok` holds `None`: its chunks have been sent.

@@ -21,7 +21,8 @@ impl RecordAttempt {
 impl Policy for RecordAttempt {
     fn handle<'a>(&'a self, call: &'a mut Call, next: Next<'a>) -> BoxFuture<'a, Result<Reply, InvokeError>> {
         Box::pin(async move {
-            let number = call.attempt.as_ref().map_or(1, |attempt| attempt.number + 1);
+            // Those of earlier deliveries count on.
+            let number = call.recording.attempts() + 1;
             let span = call.recording.open(span::ATTEMPT, call.recording.root());
             call.recording.set(span, attribute::ATTEMPT, number);
             call.recording.attempt();

@@ -29,6 +29,7 @@ pub mod circuit;
 pub mod concurrency;
 pub mod deadline;
 pub mod execute;
+pub mod idempotency;
 pub mod mask;
 pub mod retry;
 pub mod service_spans;
@@ -53,6 +54,8 @@ pub struct Call {
     pub attempt: Option<Attempt>,
     pub usage: Usage,
     pub kept_chunks: KeptChunks,
+    /// The reply is that of this earlier call.
+    pub replay_of: Option<InvocationId>,
 }
 
 pub struct Attempt {
@@ -63,6 +66,14 @@ pub struct Attempt {
 }
 
 impl Call {
+    /// The whole output of a good end; `None` when it went out in chunks.
+    pub fn whole_output(&self, reply: &Reply) -> Option<Arc<RawValue>> {
+        match reply {
+            Reply::Value(value) => Some(value.clone()),
+            Reply::Streamed => self.output.list(),
+        }
+    }
+
     /// Hands a whole reply to a caller who wanted a stream, as its one chunk.
     pub async fn deliver(&mut self, reply: Result<Reply, InvokeError>) -> Result<Reply, InvokeError> {
         match reply? {
@@ -128,9 +139,9 @@ impl Output {
     }
 
     /// The parts of a streamed output as one JSON list, for a caller who wanted one reply.
-    pub fn into_list(self) -> Option<Arc<RawValue>> {
+    pub fn list(&self) -> Option<Arc<RawValue>> {
         let Output::Whole { parts } = self else { return None };
-        let list = serde_json::value::to_raw_value(&parts).expect("a list of JSON values is JSON");
+        let list = serde_json::value::to_raw_value(parts).expect("a list of JSON values is JSON");
         Some(list.into())
     }
 

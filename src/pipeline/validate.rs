@@ -88,29 +88,48 @@ impl Call {
     }
 }
 
+/// Whether a version takes the input, for who wants to know before the call is made.
+pub fn accepts(plugin: &CalledPlugin, input: &RawValue) -> Result<(), InvokeError> {
+    within_size(plugin, input)?;
+    is_object(input)?;
+    check(plugin.input_schema.as_ref(), input, ErrorKind::InvalidInput, "the input").map(drop)
+}
+
 fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     let plugin = call.plugin.clone();
     let input = call.invocation.input.clone();
-    let (size, size_max) = (input.get().len() as u64, plugin.manifest.limits.input_bytes_max);
-    call.usage.input_bytes = size;
-    if size > size_max {
-        let message = format!("the input has {size} bytes; the limit is {}", format_bytes(size_max));
-        let help = "send less, or raise limits.max_input of the plugin";
-        return Err(InvokeError::new(ErrorKind::InputTooLarge, message).help(help));
-    }
+    call.usage.input_bytes = input.get().len() as u64;
+    within_size(&plugin, &input)?;
     let schema = plugin.input_schema.as_ref();
-    if !input.get().starts_with('{') {
+    if let Err(error) = is_object(&input) {
         // Kept all the same, so that one can see what came; but a schema cannot redact what it does not fit.
         if schema.is_none_or(|schema| !schema.is_sensitive()) {
             call.recording.capture_input(captured(&plugin, None, None, &input));
         }
-        return Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"));
+        return Err(error);
     }
     within_depth(&input, ErrorKind::InvalidInput, "the input")?;
     let parsed =
         parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
     call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
     fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")
+}
+
+fn within_size(plugin: &CalledPlugin, input: &RawValue) -> Result<(), InvokeError> {
+    let (size, size_max) = (input.get().len() as u64, plugin.manifest.limits.input_bytes_max);
+    if size <= size_max {
+        return Ok(());
+    }
+    let message = format!("the input has {size} bytes; the limit is {}", format_bytes(size_max));
+    let help = "send less, or raise limits.max_input of the plugin";
+    Err(InvokeError::new(ErrorKind::InputTooLarge, message).help(help))
+}
+
+fn is_object(input: &RawValue) -> Result<(), InvokeError> {
+    if input.get().starts_with('{') {
+        return Ok(());
+    }
+    Err(InvokeError::new(ErrorKind::InvalidInput, "the input is not a JSON object"))
 }
 
 fn check_value(call: &mut Call, output: &Arc<RawValue>) -> Result<(), InvokeError> {
@@ -149,7 +168,7 @@ fn check(
     Ok(value)
 }
 
-fn within_depth(json: &RawValue, kind: ErrorKind, what: &str) -> Result<(), InvokeError> {
+pub(super) fn within_depth(json: &RawValue, kind: ErrorKind, what: &str) -> Result<(), InvokeError> {
     // Most documents have too few brackets to be deep. Counting them costs a tenth of following them.
     if brackets(json) <= DEPTH_MAX || depth(json) <= DEPTH_MAX {
         return Ok(());

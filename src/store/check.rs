@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::calls::CallsReader;
 use super::database;
 use super::folder::DataFolder;
 use super::ledger::{LedgerCounts, Reader};
@@ -18,6 +19,7 @@ const LEDGER_TIME_MAX: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub registry: FileCheck,
+    pub calls: FileCheck,
     pub ledger: FileCheck,
     pub kv: FileCheck,
     /// `None`: there is no ledger, or it can't be read.
@@ -54,6 +56,8 @@ pub fn check(folder: &DataFolder) -> Check {
             Ok((file.check()?, file.list()?))
         })
         .unwrap_or_default();
+    let mut calls = FileCheck::of(&folder.calls());
+    let _ = calls.run(|| Ok((CallsReader::new(folder).check()?, ())));
     let mut ledger = FileCheck::of(&folder.ledger());
     let ledger_counts = ledger.run(|| Reader::new(folder).time_max(LEDGER_TIME_MAX).check());
     let mut kv = FileCheck::of(&folder.kv());
@@ -71,6 +75,7 @@ pub fn check(folder: &DataFolder) -> Check {
         registrations: registrations.len(),
         packages: packages.len(),
         registry,
+        calls,
         ledger,
         kv,
         ledger_counts,

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::error::InvokeError;
+use crate::model::ids::InvocationId;
 use crate::model::kind::ErrorKind;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,14 @@ pub enum Error {
     /// The same version was registered with other content.
     #[error("{name} {version} is already registered as {stored}, not as {offered}")]
     Conflict { name: String, version: String, stored: String, offered: String },
+    /// The first call under the key has not ended.
+    #[error("a call under the idempotency key {key:?} is under way")]
+    KeyInFlight { key: String, invocation_id: InvocationId },
+    /// The first call under the key asked for something else.
+    #[error("the idempotency key {key:?} was used for another request")]
+    KeyReused { key: String },
+    #[error("{what} holds as much as it may: {limit}")]
+    Full { what: String, limit: String },
     /// `if_revision` did not match.
     #[error("{what} was changed in the meantime")]
     Changed { what: String },
@@ -53,13 +63,16 @@ impl Error {
             // Of another schema: nothing is broken, program and folder do not fit each other.
             Error::InUse { .. }
             | Error::Conflict { .. }
+            | Error::KeyInFlight { .. }
             | Error::Changed { .. }
             | Error::SchemaTooNew { .. }
             | Error::SchemaTooOld { .. } => ErrorKind::Conflict,
             Error::BadBackup { .. } => ErrorKind::InvalidInput,
             Error::NotFound { .. } => ErrorKind::NotFound,
-            Error::BadCursor | Error::BadDigest { .. } => ErrorKind::InvalidInput,
-            Error::QueryTooSlow { .. } | Error::Busy { .. } | Error::DiskFull { .. } => ErrorKind::Overloaded,
+            Error::BadCursor | Error::BadDigest { .. } | Error::KeyReused { .. } => ErrorKind::InvalidInput,
+            Error::QueryTooSlow { .. } | Error::Busy { .. } | Error::Full { .. } | Error::DiskFull { .. } => {
+                ErrorKind::Overloaded
+            }
             Error::Corrupt { .. } | Error::Io { .. } | Error::Database { .. } => ErrorKind::Internal,
         }
     }
@@ -71,6 +84,9 @@ impl Error {
                 "stop the other process, talk to it with --server, or use another --data-dir"
             }
             Error::Conflict { .. } => "raise the version in the manifest, or remove the registered one first",
+            Error::KeyInFlight { .. } => "wait for its end, then repeat the request to get its reply",
+            Error::KeyReused { .. } => "use a new key for a new request",
+            Error::Full { .. } => "try again when some of it is done",
             Error::Changed { .. } => "read it again and repeat the change",
             Error::BadCursor => "start again without a cursor",
             Error::QueryTooSlow { .. } => "narrow the query with since, until or plugin",
@@ -113,6 +129,17 @@ impl Error {
                 _ => Error::Database { file, detail },
             }
         }
+    }
+}
+
+impl From<Error> for InvokeError {
+    fn from(error: Error) -> InvokeError {
+        let mut invoke = InvokeError::new(error.kind(), error.to_string());
+        invoke.help = error.help().map(str::to_owned);
+        if let Error::KeyInFlight { invocation_id, .. } = error {
+            invoke.in_flight = Some(invocation_id);
+        }
+        invoke
     }
 }
 

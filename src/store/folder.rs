@@ -38,6 +38,10 @@ impl DataFolder {
         self.path.join("kv.db")
     }
 
+    pub fn calls(&self) -> PathBuf {
+        self.path.join("calls.db")
+    }
+
     pub fn packages(&self) -> PathBuf {
         self.path.join("packages")
     }

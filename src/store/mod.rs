@@ -14,6 +14,7 @@ use semver::Version;
 use crate::model::name::PluginName;
 
 mod backup;
+pub mod calls;
 mod check;
 mod database;
 mod error;
@@ -38,6 +39,7 @@ pub use ledger::{
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registering, Registration, Transition};
 
+use calls::{Bounds, Calls};
 use packages::Packages;
 use registry::Registry;
 
@@ -46,6 +48,7 @@ pub struct Store {
     registry: Registry,
     packages: Packages,
     kv: KeyValueStore,
+    calls: Arc<Calls>,
     /// Last: the folder is given up after its files are closed.
     lock: Arc<Lock>,
 }
@@ -59,7 +62,8 @@ impl Store {
         let packages = Packages::open(lock.folder().packages())?;
         let registry = Registry::open(&lock.folder().registry())?;
         let kv = KeyValueStore::open(&lock.folder().kv())?;
-        Ok(Store { registry, packages, kv, lock: Arc::new(lock) })
+        let calls = Arc::new(Calls::open(&lock.folder().calls(), Bounds::default())?);
+        Ok(Store { registry, packages, kv, calls, lock: Arc::new(lock) })
     }
 
     pub fn folder(&self) -> &DataFolder {
@@ -69,6 +73,11 @@ impl Store {
     /// What plugins keep.
     pub fn kv(&self) -> &KeyValueStore {
         &self.kv
+    }
+
+    /// The durable queue and the idempotency keys.
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
     /// Keeps a package: `unpack` fills the folder that it is given. Durable when it returns; with a digest

@@ -10,16 +10,29 @@ use quanta::Instant;
 pub(super) struct Anchor {
     pub unix_ns: u64,
     instant: Instant,
+    /// How long before `instant` the moment was.
+    passed_ns: u64,
 }
 
 impl Anchor {
     pub fn now() -> Anchor {
-        Anchor { unix_ns: unix_ns(), instant: Instant::now() }
+        Anchor { unix_ns: unix_ns(), instant: Instant::now(), passed_ns: 0 }
+    }
+
+    /// A moment before now. One that the wall clock puts into the future, because it was set back, counts as
+    /// now.
+    pub fn at(unix_ns: u64) -> Anchor {
+        Anchor { unix_ns, instant: Instant::now(), passed_ns: self::unix_ns().saturating_sub(unix_ns) }
+    }
+
+    /// Where on its scale the anchor was made: 0 for one of that moment.
+    pub fn offset_ns_at_start(&self) -> u64 {
+        self.passed_ns
     }
 
     /// Nanoseconds since the anchor.
     pub fn offset_ns(&self) -> u64 {
-        nanoseconds(self.instant.elapsed())
+        self.passed_ns.saturating_add(nanoseconds(self.instant.elapsed()))
     }
 }
 

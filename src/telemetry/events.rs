@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::guest::{LogStream, Severity};
 use crate::model::hook::Hook;
+use crate::model::ids::InvocationId;
 use crate::model::kind::ErrorKind;
 use crate::model::text::{Text, truncate};
 
@@ -128,6 +129,30 @@ pub struct InvocationRetried<'a> {
     pub kind: ErrorKind,
     pub message: &'a str,
     pub backoff: Duration,
+}
+
+/// An asynchronous call is on the disk and has been acknowledged.
+pub struct InvocationQueued<'a> {
+    pub invocation_id: InvocationId,
+    pub plugin: &'a str,
+}
+
+/// A delivery of an asynchronous call came to nothing, and it waits for the next.
+pub struct InvocationRequeued<'a> {
+    pub attempts: u32,
+    pub message: &'a str,
+    /// How long at least.
+    pub wait: Duration,
+}
+
+/// The runner died under each delivery of an asynchronous call; it is not tried again.
+pub struct InvocationPoisoned {
+    pub deaths: u32,
+}
+
+/// Kept results of asynchronous calls that went before their time, to make room.
+pub struct CallResultsDropped {
+    pub results: u64,
 }
 
 pub struct CircuitOpened<'a> {
@@ -466,6 +491,55 @@ impl Event for InvocationRetried<'_> {
         .with(names::log::ERROR_TYPE, self.kind.as_str())
         .with("backoff_ms", milliseconds(self.backoff))
         .0
+    }
+}
+
+impl Event for InvocationQueued<'_> {
+    fn name(&self) -> &'static str {
+        event::INVOCATION_QUEUED
+    }
+
+    fn log(&self) -> LogRecord {
+        let mut log = Entry::new(Severity::Debug, "asynchronous call accepted")
+            .with(attribute::INVOCATION_ID, self.invocation_id)
+            .0;
+        log.plugin = Some(truncate(self.plugin, names::PLUGIN_BYTES_MAX).into());
+        log
+    }
+}
+
+impl Event for InvocationRequeued<'_> {
+    fn name(&self) -> &'static str {
+        event::INVOCATION_REQUEUED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Warn, format!("the call goes back to the queue: {}", self.message))
+            .with(attribute::ATTEMPTS, self.attempts)
+            .with("wait_ms", milliseconds(self.wait))
+            .0
+    }
+}
+
+impl Event for InvocationPoisoned {
+    fn name(&self) -> &'static str {
+        event::INVOCATION_POISONED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("the runner died under {} deliveries in a row; the call is given up", self.deaths);
+        Entry::new(Severity::Error, body).with("deaths", self.deaths).0
+    }
+}
+
+impl Event for CallResultsDropped {
+    fn name(&self) -> &'static str {
+        event::CALL_RESULTS_DROPPED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("{} results of asynchronous calls were dropped to make room", self.results);
+        Entry::new(Severity::Warn, body).with("results", self.results).0
     }
 }
 

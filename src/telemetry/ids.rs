@@ -23,6 +23,11 @@ pub fn span_id() -> SpanId {
     }
 }
 
+/// The time of creation of an invocation that begins now.
+pub fn now_unix_ns() -> u64 {
+    super::clock::unix_ns()
+}
+
 pub fn invocation_id(created_at_unix_ns: u64) -> InvocationId {
     let ms = created_at_unix_ns / NS_PER_MS;
     // 12 bits hold the part of a millisecond that has passed, in steps of 244 ns.

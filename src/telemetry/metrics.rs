@@ -34,6 +34,7 @@ pub struct Metrics {
     attempts: Capped<IntCounterVec>,
     cold_starts: Capped<IntCounterVec>,
     active: Capped<IntGaugeVec>,
+    queued: Capped<IntGaugeVec>,
     instances: Capped<IntGaugeVec>,
     circuit: Capped<IntGaugeVec>,
     cpu: Capped<CounterVec>,
@@ -89,6 +90,7 @@ impl Metrics {
             attempts: counter(&names::ATTEMPTS)?,
             cold_starts: counter(&names::COLD_STARTS)?,
             active: gauge(&names::ACTIVE_INVOCATIONS)?,
+            queued: gauge(&names::QUEUED_INVOCATIONS)?,
             instances: gauge(&names::INSTANCES)?,
             circuit: gauge(&names::CIRCUIT_STATE)?,
             cpu: Capped::new(&names::PLUGIN_CPU, cpu, &overflow),
@@ -167,6 +169,11 @@ impl Metrics {
 
     pub fn set_data_dir_available(&self, bytes: u64) {
         self.data_dir_available.set(bytes as f64);
+    }
+
+    /// How many asynchronous calls of a plugin wait. One that is not named keeps its value.
+    pub fn set_queued(&self, plugin: &str, calls: u64) {
+        self.queued.get(&[plugin]).set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
     /// A transition that has no deployment yet, or of one that never came to life.

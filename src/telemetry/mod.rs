@@ -40,6 +40,9 @@ pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
 pub use settings::{LogTarget, Settings};
 
 use crate::model::guest::GuestLog;
+use crate::model::ids::TraceId;
+use crate::model::invocation::Delivery;
+use crate::model::trace_context::TraceContext;
 
 use accounting::{AccountingCollector, Book};
 use operation::Tracer;
@@ -112,6 +115,16 @@ impl Telemetry {
     /// Begins an invocation: ids and clock.
     pub fn begin(&self, begin: Begin) -> Recording {
         Recording::begin(self, begin)
+    }
+
+    /// Goes on with an invocation that was accepted earlier.
+    pub fn resume(&self, begin: Begin, delivery: &Delivery) -> Recording {
+        Recording::resume(self, begin, delivery)
+    }
+
+    /// The flags that the root span of a call has.
+    pub fn trace_flags(&self, trace_id: TraceId, parent: Option<&TraceContext>) -> u8 {
+        self.0.sampler.flags(trace_id, parent.map(|parent| parent.flags))
     }
 
     /// Something happened outside a call. Inside one: [`Recording::emit`].

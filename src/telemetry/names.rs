@@ -48,6 +48,8 @@ families! {
         "Invocations that had to wait for an instance to start.";
     ACTIVE_INVOCATIONS = Gauge "active_invocations" ["plugin"]
         "Invocations that have not ended.";
+    QUEUED_INVOCATIONS = Gauge "queued_invocations" ["plugin"]
+        "Asynchronous invocations that wait in the durable queue.";
     INSTANCES = Gauge "instances" ["plugin", "state"]
         "Live instances by state.";
     CIRCUIT_STATE = Gauge "circuit_state" ["plugin", "state"]
@@ -154,6 +156,10 @@ pub mod attribute {
     pub const USAGE_MEMORY_PEAK: &str = "spanglass.usage.memory_peak_bytes";
     pub const INPUT_BYTES: &str = "spanglass.input.bytes";
     pub const OUTPUT_BYTES: &str = "spanglass.output.bytes";
+    /// How long an asynchronous call lay in the durable queue.
+    pub const ASYNC_QUEUE_MS: &str = "spanglass.async.queue_ms";
+    /// The invocation whose reply a repeat under the same idempotency key got.
+    pub const REPLAY_OF: &str = "spanglass.replay_of";
     pub const SANDBOX_TIER: &str = "spanglass.sandbox.tier";
     pub const SAMPLING_KEEP: &str = "sampling.keep";
     /// `spanglass.dropped.{what}`: how many messages of the plugin a limit cut off.
@@ -229,6 +235,10 @@ pub mod log {
 pub mod event {
     pub const INVOCATION_FINISHED: &str = "invocation.finished";
     pub const INVOCATION_RETRIED: &str = "invocation.retried";
+    pub const INVOCATION_QUEUED: &str = "invocation.queued";
+    pub const INVOCATION_REQUEUED: &str = "invocation.requeued";
+    pub const INVOCATION_POISONED: &str = "invocation.poisoned";
+    pub const CALL_RESULTS_DROPPED: &str = "call_results.dropped";
     pub const EXCEPTION: &str = "exception";
     pub const METRIC: &str = "metric";
     pub const SERVER_STARTED: &str = "server.started";

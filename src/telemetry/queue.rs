@@ -158,6 +158,16 @@ impl Queue {
         wake
     }
 
+    /// The invocation goes on later, as another recording; the box of this one is free.
+    pub fn suspend(&self, slot: Slot, recording: Option<Box<RecordingData>>) {
+        let mut state = lock(&self.shards[usize::from(slot.shard)].0);
+        let gone = state.active.get_mut(slot.index as usize).and_then(Option::take);
+        state.active_free.push(slot.index);
+        drop(state);
+        drop(gone);
+        self.recycle(recording.into_iter().collect());
+    }
+
     /// Hands over a record that belongs to no call. Whether the telemetry thread should wake up.
     pub fn push(&self, record: Record) -> bool {
         self.push_to(SHARD.with(|shard| *shard), record)

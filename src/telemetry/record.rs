@@ -127,6 +127,8 @@ pub struct RecordingData {
     pub runtime: Option<&'static str>,
     pub action: Arc<str>,
     pub created_at_unix_ns: u64,
+    /// How long after that the root span began: 0, but for a call that waited in the durable queue.
+    pub begun_ns: u64,
     pub duration: Duration,
     pub attempts: u32,
     pub queue: Duration,
@@ -372,6 +374,11 @@ impl RecordingData {
         self.created_at_unix_ns.saturating_add(offset_ns)
     }
 
+    /// When the invocation ended.
+    pub fn ended_unix_ns(&self) -> u64 {
+        self.unix_ns(self.begun_ns.saturating_add(super::clock::nanoseconds(self.duration)))
+    }
+
     /// The log record that every call ends with.
     pub fn ending_log(&self) -> LogRecord {
         let mut fields: Vec<(Text, Value)> = Vec::with_capacity(3);
@@ -381,7 +388,7 @@ impl RecordingData {
         }
         fields.push((names::log::DURATION_MS.into(), (self.duration.as_nanos() as f64 / 1e6).into()));
         LogRecord {
-            unix_ns: self.unix_ns(super::clock::nanoseconds(self.duration)),
+            unix_ns: self.ended_unix_ns(),
             severity: self.ending_severity(),
             stream: LogStream::Host,
             body: self.ending_body(),
@@ -408,7 +415,8 @@ impl RecordingData {
             (_, Outcome::Replied) => "invocation replied".into(),
             (Some(error), Outcome::Failed) => error.message.clone(),
             (None, Outcome::Failed) => "invocation failed".into(),
-            (_, Outcome::Dropped) => "invocation dropped: the caller left".into(),
+            (Some(error), Outcome::Dropped) => format!("invocation dropped: {}", error.message).into(),
+            (None, Outcome::Dropped) => "invocation dropped".into(),
         }
     }
 

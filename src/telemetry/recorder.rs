@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::error::InvokeError;
 use crate::model::ids::{InvocationId, SpanId, TraceId};
-use crate::model::invocation::{Origin, Usage};
+use crate::model::invocation::{Delivery, Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::name::PluginName;
 use crate::model::text::{Text, truncate};
@@ -97,6 +97,8 @@ pub struct Recording {
     /// `None` once it has ended.
     data: Option<Box<RecordingData>>,
     anchor: Anchor,
+    /// Attempts that were made before this recording began.
+    attempts_before: u32,
     slot: Slot,
     series: Option<Arc<PluginSeries>>,
     attempt_open: bool,
@@ -110,8 +112,28 @@ pub struct Recording {
 impl Recording {
     pub(super) fn begin(telemetry: &Telemetry, begin: Begin) -> Recording {
         let anchor = Anchor::now();
-        let invocation_id = ids::invocation_id(anchor.unix_ns);
-        let trace_id = begin.parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id);
+        let ids = Delivery {
+            invocation_id: ids::invocation_id(anchor.unix_ns),
+            trace_id: begin.parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id),
+            root_span_id: ids::span_id(),
+            accepted_at_unix_ns: anchor.unix_ns,
+            attempts: 0,
+        };
+        Recording::start(telemetry, begin, &ids, anchor)
+    }
+
+    /// With the ids that the call was accepted under: its root span begins now, its life began then.
+    pub(super) fn resume(telemetry: &Telemetry, begin: Begin, delivery: &Delivery) -> Recording {
+        let anchor = Anchor::at(delivery.accepted_at_unix_ns);
+        let mut recording = Recording::start(telemetry, begin, delivery, anchor);
+        let waited_ms = recording.data().begun_ns as f64 / 1e6;
+        recording.set(recording.root(), attribute::ASYNC_QUEUE_MS, waited_ms);
+        recording
+    }
+
+    fn start(telemetry: &Telemetry, begin: Begin, ids: &Delivery, anchor: Anchor) -> Recording {
+        let Delivery { invocation_id, trace_id, .. } = *ids;
+        let begun_ns = anchor.offset_ns_at_start();
         let flags = telemetry.0.sampler.flags(trace_id, begin.parent.as_ref().map(|parent| parent.flags));
         let plugin = bounded(begin.plugin);
         let action = bounded(begin.action);
@@ -132,17 +154,21 @@ impl Recording {
         data.plugin = plugin;
         data.action = action;
         data.created_at_unix_ns = anchor.unix_ns;
+        data.begun_ns = begun_ns;
+        data.attempts = ids.attempts;
         let kind = match begin.origin {
             Origin::Network => SpanKind::Server,
             Origin::Local => SpanKind::Internal,
         };
         let parent = begin.parent.as_ref().map(|parent| parent.span_id);
         data.tracestate = begin.parent.and_then(|parent| parent.tracestate);
-        data.spans.push(SpanRecord::open(ids::span_id(), parent, Text::Static("invoke"), kind, 0));
+        let root = SpanRecord::open(ids.root_span_id, parent, Text::Static("invoke"), kind, begun_ns);
+        data.spans.push(root);
         Recording {
             telemetry: telemetry.clone(),
             data: Some(data),
             anchor,
+            attempts_before: ids.attempts,
             slot,
             series: None,
             attempt_open: false,
@@ -182,9 +208,9 @@ impl Recording {
         format_traceparent(self.trace_id(), self.span_id(span), self.flags())
     }
 
-    /// Time since the call came in.
+    /// Time since the call came in, or out of the durable queue.
     pub fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.anchor.offset_ns())
+        Duration::from_nanos(self.anchor.offset_ns().saturating_sub(self.data().begun_ns))
     }
 
     /// The call goes to this version. Until then its metrics count for `plugin="_other"`.
@@ -307,8 +333,23 @@ impl Recording {
         }
     }
 
+    /// Those of earlier deliveries included.
     pub fn attempts(&self) -> u32 {
         self.data().attempts
+    }
+
+    /// Whether an attempt has begun since the recording did.
+    pub fn has_attempted(&self) -> bool {
+        self.data().attempts > self.attempts_before
+    }
+
+    /// `None`: no version has been found to call.
+    pub fn version(&self) -> Option<&Arc<str>> {
+        self.data().version.as_ref()
+    }
+
+    pub fn is_cold_start(&self) -> bool {
+        self.data().cold_start
     }
 
     /// The wait for an instance is over; from now on the invocation is running.
@@ -352,17 +393,28 @@ impl Recording {
         self.end(ending).expect(ALIVE)
     }
 
+    /// The call has not ended: it goes back to the queue, and the recording of its next delivery tells all.
+    pub fn suspend(mut self) {
+        let Some(mut data) = self.data.take() else { return };
+        self.attempt_ended(Outcome::Dropped);
+        if let Some(series) = &self.series {
+            series.left();
+        }
+        let reusable = data.clear().then_some(data);
+        self.telemetry.0.queue.suspend(self.slot, reusable);
+    }
+
     fn end(&mut self, ending: Ending<'_>) -> Option<Finished> {
         let mut data = self.data.take()?;
-        let duration_ns = self.anchor.offset_ns();
-        data.duration = Duration::from_nanos(duration_ns);
+        let end_ns = self.anchor.offset_ns();
+        data.duration = Duration::from_nanos(end_ns.saturating_sub(data.begun_ns));
         let labels = settle(&mut data, ending);
         self.attempt_ended(data.outcome);
         if self.series.is_none() {
             data.spans[0].name = format!("{}{}", names::span::INVOKE_PREFIX, data.plugin).into();
         }
         adopt_orphans(&mut data, &self.guests);
-        close_open_spans(&mut data, duration_ns);
+        close_open_spans(&mut data, end_ns);
         let kept = self.count(&data, labels);
         self.describe_root(&mut data, kept);
         let finished = Finished {
@@ -400,7 +452,7 @@ impl Recording {
             trace_id: data.trace_id,
             span_id: data.spans[0].id,
             value: data.duration.as_secs_f64(),
-            unix_ns: data.unix_ns(nanoseconds(data.duration)),
+            unix_ns: data.ended_unix_ns(),
         });
         series.took(data.outcome, data.duration, exemplar)
     }
@@ -466,7 +518,7 @@ fn settle(data: &mut RecordingData, ending: Ending<'_>) -> EndingLabels {
             (attribute::EXCEPTION_MESSAGE.into(), message.into()),
             (attribute::EXCEPTION_STACKTRACE.into(), owned(&exception.traceback).into()),
         ];
-        let at_ns = nanoseconds(data.duration);
+        let at_ns = data.begun_ns.saturating_add(nanoseconds(data.duration));
         data.push_event(0, names::event::EXCEPTION.into(), at_ns, fields);
     }
     data.text_bytes += data.error.as_ref().map_or(0, |error| error.message.len());
@@ -530,6 +582,7 @@ impl RecordingData {
             runtime: None,
             action: names::OTHER.into(),
             created_at_unix_ns: 0,
+            begun_ns: 0,
             duration: Duration::ZERO,
             attempts: 0,
             queue: Duration::ZERO,

@@ -89,7 +89,12 @@ pub async fn store(settings: &Settings) -> Check {
     let Some(found) = blocking(STORE_MAX, move || store::check(&folder)).await else {
         return too_slow(NAME, STORE_MAX);
     };
-    let files = [("registry", &found.registry), ("ledger", &found.ledger), ("key-value store", &found.kv)];
+    let files = [
+        ("registry", &found.registry),
+        ("queue of calls", &found.calls),
+        ("ledger", &found.ledger),
+        ("key-value store", &found.kv),
+    ];
     let problem = files.into_iter().find_map(|(what, file)| Some((what, &file.path, file.problems.first()?)));
     if let Some((what, path, problem)) = problem {
         // Of another version of this program: the file itself is sound.

@@ -4,13 +4,13 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::{duration, outcome, plugin, text};
+use super::{duration, plugin, standing, text};
 use crate::app::output::{self, Bounds, Line, Paint, Style, printable};
 
 /// One call with what went in and came out.
 pub fn render(document: &Value, style: &Style) -> String {
     let mut out = String::new();
-    let outcome = outcome(document["outcome"].as_str(), document["error"]["kind"].as_str(), style);
+    let outcome = standing(document, document["error"]["kind"].as_str(), style);
     let mut first = Line::default();
     first.push(style, outcome.paint, &outcome.text).push(
         style,

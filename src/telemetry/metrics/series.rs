@@ -283,6 +283,7 @@ impl PluginSeries {
             return;
         }
         self.metrics.active.remove(&[&*self.name]);
+        self.metrics.queued.remove(&[&*self.name]);
         for state in InstanceState::ALL {
             self.metrics.instances.remove(&[&self.name, state.as_str()]);
         }

@@ -1,0 +1,74 @@
+//! The tables of `calls.db`.
+
+use crate::store::database::Schema;
+
+pub(super) const SCHEMA: Schema = Schema {
+    durable: true,
+    steps: &["
+        -- Asynchronous calls. `place` orders the queue, whatever the clock says: a call that is put back goes
+        -- to its end.
+        CREATE TABLE calls (
+            place INTEGER PRIMARY KEY AUTOINCREMENT,
+            invocation_id BLOB NOT NULL UNIQUE,
+            trace_id BLOB NOT NULL,
+            root_span_id BLOB NOT NULL,
+            parent_span_id BLOB,
+            parent_flags INTEGER,
+            tracestate TEXT,
+            baggage TEXT,
+            origin TEXT NOT NULL,
+            plugin TEXT NOT NULL,
+            version_asked TEXT,
+            action TEXT NOT NULL,
+            timeout_ns INTEGER,
+            accepted_at_ns INTEGER NOT NULL,
+            -- When it came or, once done, when it ended; for ages. Never in the future for long.
+            since_ns INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            deaths INTEGER NOT NULL DEFAULT 0,
+            input_bytes INTEGER NOT NULL,
+            output_bytes INTEGER NOT NULL DEFAULT 0,
+            version TEXT,
+            outcome TEXT,
+            error_kind TEXT,
+            error_message TEXT,
+            exception_type TEXT,
+            exception_traceback TEXT,
+            duration_ns INTEGER,
+            cold_start INTEGER,
+            input TEXT NOT NULL,
+            output TEXT
+        ) STRICT;
+        CREATE INDEX calls_queued ON calls (plugin, place) WHERE state = 'queued';
+        CREATE INDEX calls_running ON calls (place) WHERE state = 'running';
+        CREATE INDEX calls_done ON calls (since_ns, output_bytes) WHERE state = 'done';
+
+        CREATE TABLE keys (
+            tenant TEXT NOT NULL,
+            plugin TEXT NOT NULL,
+            action TEXT NOT NULL,
+            key TEXT NOT NULL,
+            -- SHA-256 of what was asked.
+            request BLOB NOT NULL,
+            invocation_id BLOB NOT NULL UNIQUE,
+            -- An asynchronous call has its own row, and outlives the process.
+            asynchronous INTEGER NOT NULL,
+            since_ns INTEGER NOT NULL,
+            output_bytes INTEGER NOT NULL DEFAULT 0,
+            version TEXT,
+            -- NULL as long as the call is under way.
+            output TEXT,
+            PRIMARY KEY (tenant, plugin, action, key)
+        ) STRICT;
+        CREATE INDEX keys_since ON keys (since_ns, output_bytes);
+    "],
+};
+
+/// What was running when its process ended without a word: it counts as an attempt, and as one death.
+pub(super) const RECOVER: &str = "
+    BEGIN IMMEDIATE;
+    UPDATE calls SET state = 'queued', attempts = attempts + 1, deaths = deaths + 1 WHERE state = 'running';
+    DELETE FROM keys WHERE output IS NULL AND NOT asynchronous;
+    COMMIT;
+";
