@@ -20,7 +20,7 @@ use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::name::PluginName;
 use crate::model::units::{format_bytes, format_duration};
-use crate::registry::Deployment;
+use crate::registry::{Body, Deployment};
 use crate::store::Transition;
 
 /// What a version must be to be listed.
@@ -222,6 +222,7 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         });
         members.insert("limits".into(), limits);
         members.insert("secrets".into(), manifest.secrets.clone().into());
+        members.insert("crash_loop".into(), crash_loop(deployment));
         members.insert("origin".into(), deployment.origin.as_deref().into());
         let dependencies = manifest.dependencies.iter().map(|dependency| {
             json!({"name": dependency.name.as_str(), "version": dependency.version.to_string(),
@@ -230,6 +231,18 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         members.insert("dependencies".into(), dependencies.collect());
     }
     document
+}
+
+/// Why its instances do not start, if that is so; null when they do.
+fn crash_loop(deployment: &Deployment) -> Value {
+    let Body::Running(running) = &deployment.body else { return Value::Null };
+    running.pool.start_trouble().map_or(Value::Null, |trouble| {
+        json!({
+            "failures": trouble.failures,
+            "retry_after_ms": trouble.retry_in.map(|retry_in| retry_in.as_secs_f64() * 1e3),
+            "error": running.plugin.mask.error(trouble.error).message,
+        })
+    })
 }
 
 fn registered_at(deployment: &Deployment) -> SystemTime {

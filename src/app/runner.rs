@@ -10,6 +10,7 @@ use crate::config;
 use crate::host::services::LiveServices;
 use crate::host::{Host, Parts};
 use crate::pipeline::GuestServices;
+use crate::pipeline::mask::Mask;
 use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
 use crate::runtimes::python::PythonRuntime;
@@ -145,7 +146,8 @@ fn runtimes(data_dir: &Path, telemetry: &Telemetry) -> Result<Vec<Arc<dyn Runtim
             let version = manifest.version.to_string();
             let series =
                 telemetry.plugin(manifest.name.as_str(), &version, manifest.runtime.as_str(), &actions);
-            telemetry.guest_log(&series, log);
+            let mask = Mask::new(spec.secrets.iter().map(|(_, secret)| secret));
+            telemetry.guest_log(&series, mask.log(log));
         }),
     });
     Ok(vec![Arc::new(PythonRuntime::new(workers.clone(), None)), Arc::new(ProcessRuntime::new(workers))])

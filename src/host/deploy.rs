@@ -135,13 +135,15 @@ impl Host {
     /// Makes a version live, in place of the one with the same name and version.
     pub(super) fn swap_in(&self, deployment: Deployment) -> Arc<Deployment> {
         let deployment = Arc::new(deployment);
+        let name = deployment.manifest.name.shared();
+        let before = self.registry.route(&name, None).ok();
         if let Some(replaced) = self.registry.insert(deployment.clone()) {
             let draining = (replaced.digest != deployment.digest).then(|| replaced.digest.clone());
             self.retire(replaced, draining.and_then(|digest| Digest::parse(&digest).ok()));
         }
-        let name = deployment.manifest.name.as_str();
-        if self.registry.route(name, None).is_ok_and(|live| Arc::ptr_eq(&live, &deployment)) {
+        if self.registry.route(&name, None).is_ok_and(|live| Arc::ptr_eq(&live, &deployment)) {
             deployment.series.reset_circuit();
+            before.into_iter().for_each(superseded);
         }
         deployment
     }
@@ -219,6 +221,14 @@ impl Host {
             };
             let _ = tokio::task::spawn_blocking(sweep).await;
         });
+    }
+}
+
+/// Another version gets its calls: its workers need not wait for them.
+pub(super) fn superseded(deployment: Arc<Deployment>) {
+    if let (Body::Running(running), Ok(runtime)) = (&deployment.body, tokio::runtime::Handle::try_current()) {
+        let pool = running.pool.clone();
+        runtime.spawn(async move { pool.trim().await });
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use semver::Version;
 
-use super::deploy::label_of;
+use super::deploy::{label_of, superseded};
 use super::register::{RegisterError, refused};
 use super::{Host, off_thread};
 use crate::model::error::InvokeError;
@@ -160,6 +160,7 @@ impl Host {
             live.hold_back(true);
         }
         goal.series.reset_circuit();
+        superseded(current.clone());
         let cause = format!("rolled back to {version}");
         self.write_history(&[transition(&current, &current.state(), &current.state(), Some(cause), actor)]);
         self.telemetry.emit(PluginRolledBack {

@@ -296,13 +296,23 @@ impl Pool {
             state.stopped = true;
             std::mem::take(&mut state.idle)
         };
+        self.stop_idle(idle, ExitReason::Stopped, grace).await;
+        self.launcher.stop().await;
+    }
+
+    /// Stops what is idle now, for a version that gets no more calls but those that name it.
+    pub async fn trim(&self) {
+        let idle = std::mem::take(&mut self.state().idle);
+        self.stop_idle(idle, ExitReason::Idle, self.settings.stop_grace).await;
+    }
+
+    async fn stop_idle(&self, idle: Vec<Idle>, reason: ExitReason, grace: Duration) {
         let stops = idle.into_iter().map(|idle| {
             self.observer.instances(InstanceState::Idle, -1);
-            self.observer.exited(ExitReason::Stopped);
+            self.observer.exited(reason);
             self.stop_instance(idle.instance, grace)
         });
         futures_util::future::join_all(stops).await;
-        self.launcher.stop().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -189,6 +189,8 @@ async fn every_route_answers_as_described() {
         (&post, "/v1/lock/update", "/v1/lock/update".into(), vec![], 200),
         (&post, "/v1/lock/update", "/v1/lock/update?plugin=nobody".into(), vec![], 404),
         (&get, "/v1/lock", "/v1/lock".into(), vec![], 200),
+        (&get, "/v1/backup", "/v1/backup".into(), vec![], 200),
+        (&post, "/v1/restore", "/v1/restore".into(), b"no backup".to_vec(), 422),
         (
             &delete,
             "/v1/plugins/{name}/versions/{version}",

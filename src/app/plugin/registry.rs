@@ -118,6 +118,7 @@ fn details(document: &Value, style: &Style) -> String {
     let facts = [
         ("", text(document, "description")),
         ("cause", text(document, "cause")),
+        ("crash loop", crash_loop(&document["crash_loop"])),
         ("owner", text(document, "owner")),
         ("runtime", text(document, "runtime")),
         ("versions", list("versions")),
@@ -163,6 +164,13 @@ fn details(document: &Value, style: &Style) -> String {
         out += &format!("{}\n", style.paint(Paint::Dim, &call));
     }
     out
+}
+
+fn crash_loop(trouble: &Value) -> String {
+    match trouble["failures"].as_u64() {
+        Some(failures) => format!("{failures} failed starts in a row: {}", text(trouble, "error")),
+        None => String::new(),
+    }
 }
 
 fn dependencies(document: &Value) -> String {

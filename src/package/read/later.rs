@@ -17,11 +17,7 @@ const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::fro
 pub fn dependencies(reader: &mut Reader<'_>, top: &Section<'_>) -> Vec<Dependency> {
     let mut dependencies: Vec<Dependency> = Vec::new();
     let Some(field) = top.get("dependencies") else { return dependencies };
-    let items = reader.list(&field, LIST_MAX);
-    if !items.is_empty() {
-        reader.no_effect(&field);
-    }
-    for item in items {
+    for item in reader.list(&field, LIST_MAX) {
         if item.node.as_str().is_some() {
             let help =
                 "write `- {name: core-utils, version: ^2.3.0}`; Python packages belong in requirements.txt";

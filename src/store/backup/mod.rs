@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::calls;
 use super::database::{self, Access, Schema};
 use super::error::Error;
+use super::kv;
 use super::ledger;
 use super::registry;
 
@@ -40,21 +42,37 @@ const FORMAT: u32 = 1;
 struct Database {
     name: &'static str,
     schema: &'static Schema,
-    /// Takes over the rows of the database that is attached as `other`; of a running server.
-    import: fn(&mut Connection) -> rusqlite::Result<()>,
-    /// Rows that are there already stay beside those that come back.
-    keeps_rows: bool,
+    /// Into the file of a running server: takes over the rows of the backup's, which is attached as `other`.
+    import: Option<Import>,
+    /// Into the backup's file, before it takes the place of the one that is there, which is attached as `other`:
+    /// rows of the latter that stay.
+    keep: Option<Import>,
 }
+
+type Import = fn(&mut Connection) -> rusqlite::Result<()>;
 
 /// The first must be there. Versions of plugins come back through the host, so that they are deployed.
 const DATABASES: &[Database] = &[
     Database {
         name: "registry.db",
         schema: &registry::SCHEMA,
-        import: |connection| replace_tables(connection, &["documents"]),
-        keeps_rows: false,
+        import: Some(|connection| replace_tables(connection, &["documents"])),
+        keep: None,
     },
-    Database { name: "ledger.db", schema: &ledger::SCHEMA, import: ledger::merge, keeps_rows: true },
+    Database {
+        name: "ledger.db",
+        schema: &ledger::SCHEMA,
+        import: Some(ledger::merge),
+        keep: Some(ledger::merge),
+    },
+    Database {
+        name: "kv.db",
+        schema: &kv::SCHEMA,
+        import: Some(|connection| replace_tables(connection, &["entries", "plugins"])),
+        keep: None,
+    },
+    // What a running server has acknowledged since is worth more than what once waited: its queue stays as it is.
+    Database { name: "calls.db", schema: &calls::SCHEMA, import: None, keep: Some(calls::keep) },
 ];
 
 /// `backup.json`, the last part of the archive.
@@ -111,11 +129,11 @@ pub(super) fn replace_tables(connection: &mut Connection, tables: &[&str]) -> ru
 }
 
 /// Opens `into` with `from` attached as `other`. Both have the schema of this program.
-fn import(database: &Database, into: &Path, from: &Path, access: Access) -> Result<(), Error> {
+fn import(database: &Database, rows: Import, into: &Path, from: &Path, access: Access) -> Result<(), Error> {
     let engine = Error::engine(into);
     let mut connection = database::open(into, database.schema, access)?;
     connection.execute("ATTACH ?1 AS other", [&*from.to_string_lossy()]).map_err(&engine)?;
-    (database.import)(&mut connection).map_err(&engine)
+    rows(&mut connection).map_err(&engine)
 }
 
 /// A folder that goes with its owner.

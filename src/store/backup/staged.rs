@@ -90,10 +90,10 @@ impl Staged {
 
     /// Takes the rows of all databases over into those of a running server.
     pub(in crate::store) fn import(&self, folder: &DataFolder) -> Result<(), Error> {
-        for database in DATABASES {
+        for (database, rows) in DATABASES.iter().filter_map(|one| Some((one, one.import?))) {
             let from = self.path(database.name);
             if from.exists() {
-                import(database, &folder.path().join(database.name), &from, Access::Guest)?;
+                import(database, rows, &folder.path().join(database.name), &from, Access::Guest)?;
             }
         }
         Ok(())
@@ -110,12 +110,12 @@ impl Staged {
     /// From here on the restore will be finished, by whoever opens the folder next.
     pub(super) fn commit(self, lock: &Lock) -> Result<Summary, Error> {
         let folder = lock.folder();
-        for database in DATABASES.iter().filter(|database| database.keeps_rows) {
+        for (database, rows) in DATABASES.iter().filter_map(|one| Some((one, one.keep?))) {
             let (kept, staged) = (folder.path().join(database.name), self.path(database.name));
             if kept.exists() {
                 // Up to date first: both sides have the same tables.
                 drop(database::open(&kept, database.schema, Access::Owner)?);
-                import(database, &staged, &kept, Access::Owner)?;
+                import(database, rows, &staged, &kept, Access::Owner)?;
             }
         }
         for database in DATABASES {

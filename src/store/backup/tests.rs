@@ -139,8 +139,14 @@ fn merged_rows_come_once_and_make_room_for_each_other() {
     call(&other, 101, 1);
     drop((mine, other));
     for _ in 0..2 {
-        import(&DATABASES[1], &temp.path().join("ledger.db"), &temp.path().join("other.db"), Access::Guest)
-            .unwrap();
+        import(
+            &DATABASES[1],
+            ledger::merge,
+            &temp.path().join("ledger.db"),
+            &temp.path().join("other.db"),
+            Access::Guest,
+        )
+        .unwrap();
     }
     let mine = open("ledger.db");
     let logs: i64 = mine.query_row("SELECT count(*) FROM logs", [], |row| row.get(0)).unwrap();

@@ -37,6 +37,8 @@ pub use keys::{Claim, Claimed, KeptReply};
 pub use prune::Pruned;
 pub use reader::{CallView, CallsReader};
 
+pub(super) use schema::{SCHEMA, keep};
+
 /// A result and a key are kept so long after the call's end.
 pub const KEPT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

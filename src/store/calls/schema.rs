@@ -1,8 +1,10 @@
 //! The tables of `calls.db`.
 
+use rusqlite::{Connection, TransactionBehavior};
+
 use crate::store::database::Schema;
 
-pub(super) const SCHEMA: Schema = Schema {
+pub(in crate::store) const SCHEMA: Schema = Schema {
     durable: true,
     steps: &["
         -- Asynchronous calls. `place` orders the queue, whatever the clock says: a call that is put back goes
@@ -64,6 +66,24 @@ pub(super) const SCHEMA: Schema = Schema {
         CREATE INDEX keys_since ON keys (since_ns, output_bytes);
     "],
 };
+
+/// Takes over the calls and keys of another file of this kind, attached as `other`, in place of those with the same
+/// ids: for what waits there acknowledged must not be lost.
+pub(in crate::store) fn keep(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Each file counts its places by itself.
+    let columns: Vec<String> = {
+        let mut names =
+            transaction.prepare("SELECT name FROM pragma_table_info('calls') WHERE name <> 'place'")?;
+        names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+    };
+    let columns = columns.join(", ");
+    transaction.execute_batch(&format!(
+        "INSERT OR REPLACE INTO main.calls ({columns}) SELECT {columns} FROM other.calls ORDER BY place;
+         INSERT OR REPLACE INTO main.keys SELECT * FROM other.keys;"
+    ))?;
+    transaction.commit()
+}
 
 /// What was running when its process ended without a word: it counts as an attempt, and as one death.
 pub(super) const RECOVER: &str = "

@@ -34,7 +34,7 @@ pub const PAGE_KEYS_MAX: usize = 1_000;
 /// Operations that wait for the thread; as many values may lie in memory.
 const QUEUE_MAX: usize = 256;
 
-const SCHEMA: Schema = Schema {
+pub(in crate::store) const SCHEMA: Schema = Schema {
     durable: true,
     steps: &["
         CREATE TABLE entries (
