@@ -204,7 +204,8 @@ async fn a_bad_backup_is_refused_and_changes_nothing() {
         pack(&parts)
     };
     let mut flipped = good.clone();
-    flipped[good.len() / 2] ^= 0x40;
+    // In the checksum of the whole: in the middle of a run of zeros a changed distance means the same.
+    flipped[good.len() - 6] ^= 0x40;
     let zip = |parts: &[Part]| parts.iter().position(|(name, _)| name.starts_with("packages/")).unwrap();
     let database = |parts: &[Part]| parts.iter().position(|(name, _)| name == "registry.db").unwrap();
     let bad = [

@@ -319,3 +319,68 @@ async fn folders_are_taken_in_whatever_their_order() {
     }
     until(&server, "all gone", PATIENCE, "/v1/plugins", |list| names(list).is_empty()).await;
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
+    if !require("python3") {
+        return;
+    }
+    let mut server = Home::new().plugin("base", "", &source("1.0.0")).serve().await;
+    let needs = "dependencies: [{name: base, version: ^1}]";
+    let mut acknowledged: BTreeMap<String, bool> = BTreeMap::new();
+    let mut next = 0;
+    for round in 0..4_u64 {
+        let stop = tokio::time::sleep(Duration::from_millis(150 + 70 * round));
+        tokio::pin!(stop);
+        loop {
+            let version = format!("1.{next}.0");
+            next += 1;
+            let folder = write(&server, &format!("elsewhere/{version}"), "echo", &version, needs);
+            let zip = zip_folder(&folder);
+            let disables = next % 3 == 0;
+            let change = async {
+                let mut done = Vec::new();
+                let posted = server.client.try_send(http::Method::POST, "/v1/plugins", &[], zip).await;
+                if posted.is_ok_and(|reply| reply.status == 201) {
+                    done.push(true);
+                    let path = format!("/v1/plugins/echo/versions/{version}/disable");
+                    if disables {
+                        let disabled = server.client.try_send(http::Method::POST, &path, &[], "").await;
+                        done.extend(disabled.is_ok_and(|reply| reply.status == 200).then_some(false));
+                    }
+                }
+                done
+            };
+            tokio::select! {
+                done = change => drop(done.last().map(|enabled| acknowledged.insert(version, *enabled))),
+                () = &mut stop => break,
+            }
+        }
+        server.kill();
+        server.restart().await;
+        let lock: Value = server.client.get("/v1/lock").await.json();
+        for (version, enabled) in &acknowledged {
+            let shown = server.client.get(&format!("/v1/plugins/echo/versions/{version}")).await;
+            assert_eq!(shown.status, 200, "{version} was acknowledged");
+            assert_eq!(shown.json()["state"], if *enabled { "running" } else { "registered" }, "{version}");
+            let locked = lock["plugins"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|one| one["name"] == "echo" && one["version"] == **version);
+            assert_eq!(locked.unwrap()["dependencies"]["base"], "1.0.0", "{version}");
+        }
+        let newest = acknowledged.iter().filter(|(_, enabled)| **enabled).count();
+        assert!(newest > 0, "something was registered before the kill");
+        let reply = server.client.invoke("echo", json!({})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    assert!(acknowledged.values().any(|enabled| !enabled), "{acknowledged:?}");
+}
+
+fn zip_folder(folder: &Path) -> Vec<u8> {
+    let package = spanglass::package::Package::load(folder).unwrap();
+    let mut zip = std::io::Cursor::new(Vec::new());
+    package.write_zip(&mut zip).unwrap();
+    zip.into_inner()
+}
