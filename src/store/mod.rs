@@ -170,7 +170,7 @@ impl Store {
         self.registry.remove(name, version, if_revision)
     }
 
-    /// The first part of a backup; see [`Snapshot::take`] for what the caller must hold meanwhile.
+    /// The first part of a backup; `backup/snapshot.rs` says what the caller must hold meanwhile.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         Snapshot::take(self.folder())
     }
