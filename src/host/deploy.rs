@@ -11,6 +11,8 @@ use super::observer::Observer;
 use super::register::{RegisterError, is_called, lock};
 use super::settings::{Capture, PluginSettings, Settings};
 use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
+use crate::model::error::InvokeError;
+use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::CalledPlugin;
@@ -111,17 +113,51 @@ impl Host {
         if !from_running || !self.registry.would_route(&deployment) {
             return deployment;
         }
-        let mut prepare =
-            Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
-        let (series, mask) = (&deployment.series, &running.plugin.mask);
-        let first = running.pool.acquire(&mut |log| self.telemetry.guest_log(series, mask.log(log))).await;
+        let first = self.start_first(&deployment.series, running, operation).await;
         if let Err(error) = first {
-            let error = mask.error(error);
-            prepare.fail(error.kind, &error.message);
-            running.pool.stop(STOP_GRACE).await;
             deployment.body = Body::Failed { stage: Stage::Start, cause: error.message };
         }
         deployment
+    }
+
+    /// Assembles a version of which an instance must start.
+    pub(super) async fn try_out(
+        self: &Arc<Self>,
+        source: Source,
+        operation: &Operation,
+    ) -> Result<Deployment, InvokeError> {
+        let (host, settings) = (self.clone(), self.settings.load_full());
+        let deployment = off_thread(move || host.assemble(source, &settings)).await;
+        match &deployment.body {
+            Body::Running(running) => self.start_first(&deployment.series, running, operation).await?,
+            Body::Failed { cause, .. } => {
+                return Err(InvokeError::new(ErrorKind::Unavailable, cause.clone()));
+            }
+            Body::Registered => {
+                let name = &deployment.manifest.name;
+                let error = InvokeError::new(ErrorKind::Conflict, format!("{name} is disabled"));
+                return Err(error.help(format!("plugins.{name}.enabled of the configuration says so")));
+            }
+        }
+        Ok(deployment)
+    }
+
+    /// Starts an instance before there are calls. If it does not start, the pool is at its end.
+    async fn start_first(
+        &self,
+        series: &Arc<PluginSeries>,
+        running: &Running,
+        operation: &Operation,
+    ) -> Result<(), InvokeError> {
+        let mut prepare =
+            Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
+        let mask = &running.plugin.mask;
+        let first = running.pool.acquire(&mut |log| self.telemetry.guest_log(series, mask.log(log))).await;
+        let Err(error) = first else { return Ok(()) };
+        let error = mask.error(error);
+        prepare.fail(error.kind, &error.message);
+        running.pool.stop(STOP_GRACE).await;
+        Err(error)
     }
 
     /// Makes a version live, in place of the one with the same name and version.
