@@ -207,6 +207,22 @@ pub enum Plugin {
     },
     /// Take a version away
     Remove(Change),
+    /// Work on a plugin: each save is checked and takes over, for those who name it
+    Dev(PluginDev),
+}
+
+#[derive(Debug, Args)]
+pub struct PluginDev {
+    #[command(flatten)]
+    pub path: PluginPath,
+    #[command(flatten)]
+    pub input: Input,
+    /// Another action than `invoke`
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Run it once, take it away again, and end as the call did
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// A change of one version.

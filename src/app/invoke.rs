@@ -70,13 +70,26 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
 
 /// Sends the call and prints its end.
 pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
+    let answer = post(target, request).await?;
+    print_end(target, request, answer, json).await
+}
+
+/// Sends the call.
+pub async fn post(target: &Target, request: &Request) -> Result<Answer, Failure> {
     let mode = if request.stream { "stream" } else { "sync" };
     let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
     let body = serde_json::to_vec(&request.body).map_err(|error| Failure::usage(error.to_string()))?;
-    let body = Bytes::from(body);
-    let answer = target.send(Method::POST, &path, Some(body)).await?;
-    let trace_id =
-        answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
+    target.send(Method::POST, &path, Some(Bytes::from(body))).await
+}
+
+/// Prints how the call ended.
+pub async fn print_end(
+    target: &Target,
+    request: &Request,
+    answer: Answer,
+    json: bool,
+) -> Result<(), Failure> {
+    let trace_id = answer.trace_id().map(str::to_owned);
     let ended = if request.stream && answer.status.is_success() {
         print_stream(answer, json, request.watch).await
     } else {
@@ -216,7 +229,7 @@ pub fn whole_input(input: &Input) -> Result<Option<Box<RawValue>>, Failure> {
 }
 
 /// `-f key=value`, typed as the plugin's schema says.
-async fn typed_fields(
+pub async fn typed_fields(
     target: &Target,
     plugin: &str,
     version: Option<&str>,
