@@ -211,6 +211,12 @@ pub enum Plugin {
     Dev(PluginDev),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DebugAt {
+    Entry,
+    PostMortem,
+}
+
 #[derive(Debug, Args)]
 pub struct PluginDev {
     #[command(flatten)]
@@ -220,6 +226,10 @@ pub struct PluginDev {
     /// Another action than `invoke`
     #[arg(long)]
     pub action: Option<String>,
+    /// Let each save wait for a debugger where its first call begins, and take all the time it needs; with
+    /// post-mortem also where a call has failed
+    #[arg(long, value_name = "AT", num_args = 0..=1, require_equals = true, default_missing_value = "entry")]
+    pub debug: Option<DebugAt>,
     /// Run it once, take it away again, and end as the call did
     #[arg(long)]
     pub once: bool,

@@ -26,6 +26,9 @@ use crate::telemetry::{Operation, OperationKind, PluginSeries};
 /// How often it is looked whether the last call of a version that was taken away has ended.
 const RETIRE_LOOK: Duration = Duration::from_millis(50);
 
+/// Longer than anybody looks into one call.
+const DEBUGGING_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Files and facts of a version that is to be deployed.
 pub(super) struct Source {
     pub(super) manifest: Manifest,
@@ -73,6 +76,9 @@ impl Host {
         let settings = all.plugins.get(name.as_str()).cloned().unwrap_or_default();
         let mut manifest = source.manifest.clone();
         settings.limits.apply(&mut manifest.limits);
+        if settings.debugging.is_some() {
+            take_time(&mut manifest);
+        }
         let manifest = Arc::new(manifest);
         let body = if settings.enabled && source.enabled {
             self.build(&source, &settings, &all.capture, &manifest, &series)
@@ -208,12 +214,16 @@ impl Host {
             config: config_of(manifest, settings)?,
             secrets,
             convention: source.convention,
+            debugging: settings.debugging.clone(),
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
         let observer = Observer::new(self.telemetry.clone(), series.clone());
         let limits = &manifest.limits;
-        let pool =
-            Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
+        let mut pool = PoolSettings::new(limits.instances_min, limits.instances_max);
+        if settings.debugging.is_some() {
+            (pool.start_timeout, pool.idle_timeout) = (DEBUGGING_MAX, DEBUGGING_MAX);
+        }
+        let pool = Pool::new(launcher, pool, observer);
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,
             output_schema: compile(manifest.output_schema.as_ref())?,
@@ -246,6 +256,16 @@ impl Host {
             let _ = tokio::task::spawn_blocking(sweep).await;
         });
     }
+}
+
+/// A person looks into the calls: one after the other, once each, for as long as he likes.
+fn take_time(manifest: &mut Manifest) {
+    let limits = &mut manifest.limits;
+    limits.timeout = DEBUGGING_MAX;
+    (limits.concurrency, limits.instances_max) = (1, 1);
+    limits.instances_min = limits.instances_min.min(1);
+    (manifest.retry.attempts_max, manifest.retry.attempt_timeout) = (1, None);
+    manifest.breaker.calls_min = u32::MAX;
 }
 
 pub(super) fn label_of(state: &Lifecycle) -> crate::telemetry::Lifecycle {

@@ -199,6 +199,7 @@ impl Plugin {
             config: config.as_object().unwrap().clone(),
             secrets: vec![("API_TOKEN".into(), Secret::new("s3cr3t"))],
             convention: source.convention,
+            debugging: None,
         };
         let launcher = runtime.deploy(Arc::new(spec)).unwrap();
         Plugin { launcher, folder, data_dir, stray, start_logs: Mutex::default(), _home: home }

@@ -17,6 +17,7 @@ use crate::model::kind::ErrorKind;
 use crate::package::Package;
 
 mod call;
+mod debugger;
 mod save;
 mod say;
 mod stop;
@@ -27,6 +28,7 @@ mod watch;
 mod work;
 
 use call::Input;
+use debugger::Place;
 use say::Say;
 use stop::Stop;
 use terminal::{Key, Terminal};
@@ -40,54 +42,61 @@ pub async fn command(global: &Global, dev: &PluginDev, settings: &Settings) -> R
     })?;
     let input = Input::of(&dev.input, dev.action.as_deref())?;
     let _turn = alone(&folder)?;
-    if dev.once {
-        let package = work::load(path).await?;
-        let target = connect(global, settings, Need::Host)?;
-        let mut work = Work::new(&target, (path, &folder), &package, input, Say::new(global.json), Stop::new());
-        let ended = work.once().await;
-        work.clean_up().await;
-        target.finish().await;
-        return ended;
-    }
     let stop = Stop::new();
     let mut watch = Watch::start(folder.clone());
     let mut say = Say::new(global.json);
-    let package = tokio::select! {
-        package = first(path, &mut watch, &mut say) => package?,
-        exit = stop.told() => return ended(exit),
+    let package = if dev.once {
+        work::load(path).await?
+    } else {
+        tokio::select! {
+            package = first(path, &mut watch, &mut say) => package?,
+            exit = stop.told() => return ended(exit),
+        }
     };
-    let target = connect(global, settings, Need::Host)?;
-    let work = Work::new(&target, (path, &folder), &package, input, say, stop.clone());
-    let worked = follow(work, watch, &stop).await;
+    let terminal = if global.json || dev.once { None } else { Terminal::take() };
+    let modes = terminal.as_ref().map(|terminal| terminal.modes.clone()).unwrap_or_default();
+    let debugger = dev.debug.map(|_| Place::open(global.json, modes)).transpose()?;
+    let (target, _data) = match (&debugger, dev.debug) {
+        (Some(place), Some(at)) => place.target(global, settings, &package.manifest, at)?,
+        _ => (connect(global, settings, Need::Host)?, None),
+    };
+    let console = debugger.as_ref().map(|place| place.console.clone());
+    // Without a terminal there are no keys, and standard input is nobody's but a debugger's.
+    let keys = terminal.as_ref().map(|_| terminal::keys(stop.clone(), console.clone()));
+    if let (None, Some(console)) = (&terminal, console) {
+        terminal::pipe_to(console);
+    }
+    let mut work = Work::new(&target, (path, &folder), &package, input, say, stop.clone());
+    let worked = if dev.once { work.once().await } else { follow(&mut work, &mut watch, keys, &stop).await };
+    work.clean_up().await;
+    drop(terminal);
     target.finish().await;
     worked
 }
 
 /// Works until the author has enough.
-async fn follow(mut work: Work<'_>, mut watch: Watch, stop: &Stop) -> Result<(), Failure> {
-    let terminal = if work.say.lock().await.json() { None } else { Terminal::take() };
-    // Without a terminal there are no keys, and standard input may be somebody else's.
-    let mut keys = terminal.as_ref().map(|_| terminal::keys(stop.clone()));
-    let worked = {
-        let (target, name, author, say) = work.tailed();
-        let lines = tail::follow(target, &name, &author, &say);
-        let cycle = async {
-            work.begin(terminal.is_some()).await?;
-            loop {
-                tokio::select! {
-                    () = watch.saved() => work.reload().await?,
-                    key = next(&mut keys) => work.key(key).await?,
-                    exit = stop.told() => return Ok(exit),
-                }
+async fn follow(
+    work: &mut Work<'_>,
+    watch: &mut Watch,
+    mut keys: Option<mpsc::Receiver<Key>>,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let (target, name, author, say) = work.tailed();
+    let lines = tail::follow(target, &name, &author, &say);
+    let cycle = async {
+        work.begin(keys.is_some()).await?;
+        loop {
+            tokio::select! {
+                () = watch.saved() => work.reload().await?,
+                key = next(&mut keys) => work.key(key).await?,
+                exit = stop.told() => return Ok(exit),
             }
-        };
-        tokio::select! {
-            worked = cycle => worked,
-            failed = lines => failed.map(|()| 0),
         }
     };
-    work.clean_up().await;
-    drop(terminal);
+    let worked = tokio::select! {
+        worked = cycle => worked,
+        failed = lines => failed.map(|()| 0),
+    };
     ended(worked?)
 }
 

@@ -11,6 +11,7 @@ use super::version::Author;
 use crate::app::failure::Failure;
 use crate::app::look::logs::{Follower, POLL};
 use crate::app::target::Target;
+use crate::telemetry::names::event;
 
 /// Prints lines as they come; ends only if they cannot be printed.
 pub async fn follow(target: &Target, plugin: &str, author: &Author, say: &Arc<Mutex<Say>>) -> Result<(), Failure> {
@@ -40,8 +41,9 @@ pub async fn follow(target: &Target, plugin: &str, author: &Author, say: &Arc<Mu
 fn concerns(item: &Value, author: &Author) -> bool {
     let version = item["plugin.version"].as_str().and_then(|version| Version::parse(version).ok());
     let is_own = version.is_some_and(|version| author.number_of(&version).is_some());
-    // Of what the host says the ends of calls, and what is wrong; the rest has been shown.
+    // Of what the host says the ends of calls, and what is wrong, unless the refusal of a save has said it.
     let from_host = item["stream"] == "host" || item["stream"].is_null();
     let wrong = matches!(item["severity_text"].as_str(), Some("WARN" | "ERROR" | "FATAL"));
-    is_own && (!from_host || wrong || item["event_name"] == "invocation.finished")
+    let said = [event::PLUGIN_REGISTER_FAILED, event::INSTANCE_START_FAILED].iter().any(|name| item["event_name"] == *name);
+    is_own && !said && (!from_host || wrong || item["event_name"] == event::INVOCATION_FINISHED)
 }

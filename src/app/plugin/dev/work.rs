@@ -256,7 +256,7 @@ impl<'t> Work<'t> {
         let say = self.say.lock().await;
         match self.call_text() {
             Some(call) => say.dim(&format!("others call it so: {call}")),
-            None => say.dim("nobody else can call it: no server runs; with `spanglass serve` they could"),
+            None => say.dim("it runs in this process, where nobody else can call it; on a server (--server, or `spanglass serve` first) they can"),
         }
     }
 
