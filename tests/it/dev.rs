@@ -26,10 +26,14 @@ struct Dev {
 
 impl Dev {
     fn start(home: &Home, arguments: &[&str]) -> Dev {
+        Dev::start_with(home, arguments, Stdio::null())
+    }
+
+    fn start_with(home: &Home, arguments: &[&str], input: Stdio) -> Dev {
         let all = [&["plugin", "dev", "--json"], arguments].concat();
         let output = home.path().join("dev.out");
         let mut command = home.command(&all);
-        command.stdin(Stdio::null()).stdout(File::create(&output).unwrap());
+        command.stdin(input).stdout(File::create(&output).unwrap());
         command.stderr(File::create(home.path().join("dev.err")).unwrap());
         Dev { child: command.spawn().unwrap(), output, seen: 0 }
     }
@@ -53,6 +57,18 @@ impl Dev {
             let ended = self.child.try_wait().unwrap();
             assert!(start.elapsed() < PATIENCE && ended.is_none(), "no {name}, {ended:?}: {events:#?}");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// What the debugger says next, up to this.
+    async fn debugger_says(&mut self, text: &str) {
+        let mut said = String::new();
+        while !said.contains(text) {
+            said += self.next("debugger_output").await["text"].as_str().unwrap();
         }
     }
 
@@ -96,7 +112,10 @@ async fn a_save_takes_over_unless_it_is_broken() {
     let result = dev.next("result").await;
     assert_eq!((&result["exit"], &result["reply"]["data"]), (&json!(0), &json!({"said": 1})));
     let line = dev.next("log").await;
-    assert_eq!((&line["record"]["body"], &line["record"]["stream"]), (&json!("heard {'n': 7}"), &json!("stdout")));
+    assert_eq!(
+        (&line["record"]["body"], &line["record"]["stream"]),
+        (&json!("heard {'n': 7}"), &json!("stdout"))
+    );
 
     // Code that cannot be loaded: the server's word for it, with the place.
     home.write("greet/executor.py", BROKEN);
@@ -134,7 +153,8 @@ async fn only_who_names_it_reaches_the_save() {
     // A range that takes pre-releases in does not mean this one.
     let range = server.client.call("greet", json!({"input": {}, "version": ">=1.0.0-0"}), &[]).await.json();
     assert_eq!(range["data"]["said"], "release");
-    let named = server.client.call("greet", json!({"input": {"by": "name"}, "version": version}), &[]).await.json();
+    let named =
+        server.client.call("greet", json!({"input": {"by": "name"}, "version": version}), &[]).await.json();
     assert_eq!((&named["data"]["said"], &named["meta"]["version"]), (&json!(1), &json!(version)));
     // The author sees what others' calls of his version print.
     assert_eq!(dev.next("log").await["record"]["body"], "heard {'by': 'name'}");
@@ -201,6 +221,89 @@ async fn once_ends_as_the_call_does() {
     assert!(ran.stderr.contains("folder"), "{}", ran.stderr);
 }
 
+#[tokio::test]
+async fn a_trial_must_start_and_is_for_those_who_name_it() {
+    let server = Home::new().plugin("greet", "", GOOD).serve().await;
+    let pack = async |version: &str, source: &str| {
+        server.home.write_plugin("work/greet", "greet", version, "", source);
+        let ran = server.home.run(&["plugin", "package", "work/greet"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        std::fs::read(server.home.path().join(format!("greet-{version}.zip"))).unwrap()
+    };
+    let broken = server.client.post("/v1/plugins?trial=true", pack("2.0.0", BROKEN).await).await;
+    assert_eq!(broken.status, 503, "{}", broken.text());
+    let traceback = broken.json()["exception"]["traceback"].as_str().unwrap().to_owned();
+    assert!(traceback.contains("import nothing_of_the_kind"), "{traceback}");
+    assert_eq!(versions(&server, "greet").await, ["1.0.0"]);
+    assert_eq!(server.client.post("/v1/plugins?trial=maybe", "").await.status, 422);
+
+    let newer = pack("2.0.0", &GOOD.replace('1', "2")).await;
+    let on_trial = server.client.post("/v1/plugins?trial=true", newer).await;
+    assert_eq!((on_trial.status, on_trial.json()["state"].clone()), (201, json!("running")));
+    let said =
+        async |body: Value| server.client.call("greet", body, &[]).await.json()["data"]["said"].clone();
+    assert_eq!(said(json!({"input": {}})).await, 1);
+    assert_eq!(said(json!({"input": {}, "version": ">=2"})).await, Value::Null);
+    assert_eq!(said(json!({"input": {}, "version": "2.0.0"})).await, 2);
+    let enabled = server.client.post("/v1/plugins/greet/versions/2.0.0/enable", "").await;
+    assert_eq!(enabled.status, 200);
+    assert_eq!(said(json!({"input": {}})).await, 2);
+    // From then on it is in earnest.
+    let again =
+        server.client.post("/v1/plugins?trial=true", pack("2.0.0", &GOOD.replace('1', "2")).await).await;
+    assert_eq!(again.status, 409, "{}", again.text());
+    assert_eq!(said(json!({"input": {}})).await, 2);
+}
+
+#[tokio::test]
+async fn a_debugger_has_all_the_time_that_it_needs() {
+    let home = Home::new();
+    let rest =
+        "limits: {timeout: 20ms}\nretry: {max_attempts: 3, attempt_timeout: 10ms, retry_on: [plugin_error]}";
+    let source = "def double(n):\n    return n * 2\n\ndef invoke(input_data):\n    x = input_data['n']\n    y = double(x)\n    \
+        breakpoint()\n    if y == 3:\n        raise ValueError('three')\n    return [x, y]\n";
+    home.write_plugin("greet", "greet", "1.0.0", rest, source);
+    let arguments = ["greet", "--debug=post-mortem", "--input", r#"{"n": 20}"#];
+    let mut dev = Dev::start_with(&home, &arguments, Stdio::piped());
+    assert_eq!(dev.next("debugger").await["debugger"], "pdb");
+    dev.debugger_says("executor.py(5)invoke()\n-> x = input_data['n']").await;
+    dev.types("n\np x + 1\n");
+    dev.debugger_says("21\n").await;
+    dev.types("x = 4\nc\n");
+    dev.debugger_says("-> if y == 3:").await;
+    dev.types("p y\nc\n");
+    dev.debugger_says("8\n").await;
+    assert_eq!(dev.next("result").await["reply"]["data"], json!([4, 8]));
+
+    // A save waits for it as well, and a failure is held where it happened.
+    home.write("greet/executor.py", source.replace("breakpoint()", "y = 3"));
+    dev.debugger_says("executor.py(5)invoke()").await;
+    dev.types("c\n");
+    dev.debugger_says("ValueError: three").await;
+    dev.types("p x * 5\nc\n");
+    dev.debugger_says("100\n").await;
+    let result = dev.next("result").await;
+    assert_eq!((&result["exit"], &result["reply"]["kind"]), (&json!(4), &json!("plugin_error")));
+    // A call that is held does not hold up the end.
+    home.write("greet/executor.py", source);
+    dev.debugger_says("executor.py(5)invoke()").await;
+    dev.signal(Signal::INT);
+    assert_eq!(dev.end().await, Some(130));
+}
+
+#[tokio::test]
+async fn a_debugger_works_beside_a_server_and_not_on_it() {
+    let server = Home::new().serve().await;
+    let folder = server.home.write_plugin("work/greet", "greet", "1.0.0", "", GOOD);
+    let folder = folder.to_str().unwrap();
+    let ran = server.home.run_with(&["plugin", "dev", folder, "--once", "--debug", "--json"], "c\n").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(server.client.get("/v1/plugins/greet").await.status, 404);
+    let ran = server.home.run(&["plugin", "dev", folder, "--debug", "--server", server.url()]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("--local"), "{}", ran.stderr);
+}
+
 /// A terminal in front of a shell command, by Python's `pty`.
 struct Screen {
     dev: Dev,
@@ -211,7 +314,8 @@ impl Screen {
     fn start(home: &Home, script: &str) -> Screen {
         let output = home.path().join("screen.out");
         let mut command = home.command(&[]);
-        let environment: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+        let environment: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
         command = std::process::Command::new("python3");
         for (name, value) in environment {
             match value {
@@ -271,6 +375,28 @@ async fn keys_run_it_again() {
     screen.press("q");
     screen.shows("ended 0").await;
     // The shell has its terminal back.
+    screen.shows(" icanon").await;
+    screen.shows(" echo ").await;
+}
+
+#[tokio::test]
+async fn the_terminal_is_the_debuggers_as_long_as_it_holds_a_call() {
+    if !require("python3") || !require("stty") {
+        return;
+    }
+    let home = Home::new().env("NO_COLOR", "1");
+    home.write_plugin("greet", "greet", "1.0.0", "", GOOD);
+    let mut screen = Screen::start(&home, "$PROGRAM plugin dev greet --debug; echo ended $?; stty -a");
+    screen.shows("q ends").await;
+    screen.press("r");
+    screen.shows("(pdb)").await;
+    // A line for the debugger, not keys: the `q` in it ends nothing.
+    screen.press("p 'q' * 3\n");
+    screen.shows("'qqq'").await;
+    screen.press("c\n");
+    screen.shows("replied").await;
+    screen.press("q");
+    screen.shows("ended 0").await;
     screen.shows(" icanon").await;
     screen.shows(" echo ").await;
 }

@@ -58,7 +58,8 @@ impl Input {
 
     /// The first example of the action from this place on, the list being a circle.
     pub fn example(&self, examples: &[Example], from: usize) -> Option<usize> {
-        let fits = |place: &usize| self.action.as_ref().is_none_or(|action| examples[*place].action == *action);
+        let fits =
+            |place: &usize| self.action.as_ref().is_none_or(|action| examples[*place].action == *action);
         let count = examples.len();
         (0..count).map(|step| (from + step) % count).find(fits)
     }

@@ -42,12 +42,13 @@ pub struct Place {
 
 impl Place {
     pub fn open(json: bool, modes: Modes) -> Result<Place, Failure> {
-        let failed = |error: std::io::Error| Failure::internal(format!("no place for a debugger can be made: {error}"));
+        let failed = |error: std::io::Error| {
+            Failure::internal(format!("no place for a debugger can be made: {error}"))
+        };
         // Nobody else can look into the folder, or connect.
         let folder = tempfile::tempdir().map_err(failed)?;
         let listener = UnixListener::bind(folder.path().join(SOCKET)).map_err(failed)?;
-        let console =
-            Arc::new(Console { json, modes, attached: Mutex::default(), changed: Condvar::new() });
+        let console = Arc::new(Console { json, modes, attached: Mutex::default(), changed: Condvar::new() });
         let heard = console.clone();
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -149,7 +150,11 @@ impl Console {
         let text = |member: &str| printable(words[member].as_str().unwrap_or_default());
         let style = Style::stderr();
         let line = match words["address"].as_str() {
-            Some(_) => format!("debugpy waits for an editor at {}; the files are in {}", text("address"), text("folder")),
+            Some(_) => format!(
+                "debugpy waits for an editor at {}; the files are in {}",
+                text("address"),
+                text("folder")
+            ),
             None => format!("{} (c goes on, q gives the call up, h helps)", text("debugger")),
         };
         output::note(&format!("{} {line}", style.paint(Paint::Accent, "debugger")));

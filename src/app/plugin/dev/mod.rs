@@ -127,7 +127,8 @@ async fn first(path: &Path, watch: &mut Watch, say: &mut Say) -> Result<Package,
 /// One at a time for a folder: they would take each other's versions away. Held by the file.
 fn alone(folder: &Path) -> Result<File, Failure> {
     let shown = printable(&folder.display().to_string());
-    let file = File::open(folder).map_err(|error| Failure::usage(format!("{shown} cannot be opened: {error}")))?;
+    let file =
+        File::open(folder).map_err(|error| Failure::usage(format!("{shown} cannot be opened: {error}")))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         let message = format!("another `plugin dev` works on {shown}");
         Failure::of_kind(ErrorKind::Conflict, message).help("end the other one first")

@@ -14,7 +14,8 @@ use crate::package::{Package, rewrite};
 /// Reads the folder. Blocks on the disk.
 pub fn load(folder: &Path) -> Result<Package, Failure> {
     if folder.is_file() {
-        let message = format!("{} is a file, and only a folder is worked on", printable(&folder.display().to_string()));
+        let message =
+            format!("{} is a file, and only a folder is worked on", printable(&folder.display().to_string()));
         return Err(Failure::usage(message).help("use the folder that the zip was made of"));
     }
     Ok(Package::load(folder)?)
@@ -22,9 +23,10 @@ pub fn load(folder: &Path) -> Result<Package, Failure> {
 
 /// The zip of the package, in which only the version is another one. Blocks on the disk.
 pub fn zip_as(package: &Package, version: &Version) -> Result<Bytes, Failure> {
-    let failed = |error: std::io::Error| Failure::internal(format!("no copy of the package can be made: {error}"));
-    let text = rewrite::set_version(package.manifest_name, &package.manifest_text, version)
-        .map_err(|error| {
+    let failed =
+        |error: std::io::Error| Failure::internal(format!("no copy of the package can be made: {error}"));
+    let text =
+        rewrite::set_version(package.manifest_name, &package.manifest_text, version).map_err(|error| {
             let message = format!("the version in {} cannot be replaced: {error}", package.manifest_name);
             Failure::of_kind(ErrorKind::Conflict, message).help(error.help())
         })?;

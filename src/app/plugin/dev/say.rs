@@ -26,7 +26,13 @@ pub struct Say {
 
 impl Say {
     pub fn new(json: bool) -> Say {
-        Say { json, printer: Printer::new(Style::stdout()), remarked: String::new(), refused: None, shown: VecDeque::new() }
+        Say {
+            json,
+            printer: Printer::new(Style::stdout()),
+            remarked: String::new(),
+            refused: None,
+            shown: VecDeque::new(),
+        }
     }
 
     pub fn json(&self) -> bool {
@@ -79,7 +85,10 @@ impl Say {
         }
         let style = Style::stderr();
         let word = style.paint(Paint::Good, "ready");
-        self.note(&format!("{word} {name} {version} after {}", output::milliseconds(took.as_secs_f64() * 1000.0)));
+        self.note(&format!(
+            "{word} {name} {version} after {}",
+            output::milliseconds(took.as_secs_f64() * 1000.0)
+        ));
         Ok(())
     }
 
@@ -91,7 +100,10 @@ impl Say {
         if self.json {
             return self.event("unchanged", json!({"plugin": name, "version": version}));
         }
-        self.note(&format!("{} {name} {version} is what lies there", Style::stderr().paint(Paint::Good, "ready")));
+        self.note(&format!(
+            "{} {name} {version} is what lies there",
+            Style::stderr().paint(Paint::Good, "ready")
+        ));
         Ok(())
     }
 
@@ -106,7 +118,10 @@ impl Say {
             let style = Style::stderr();
             failure.report(false, diagnostic::Style { color: style.color, width: style.width });
         } else {
-            self.note(&format!("{} the same as before: {failure}", Style::stderr().paint(Paint::Bad, "refused")));
+            self.note(&format!(
+                "{} the same as before: {failure}",
+                Style::stderr().paint(Paint::Bad, "refused")
+            ));
         }
         match kept {
             Some(version) => self.dim(&format!("{version} keeps serving")),
@@ -120,7 +135,8 @@ impl Say {
     pub fn lines<'v>(&mut self, items: impl Iterator<Item = &'v Value>) -> Result<(), Failure> {
         let mut text = String::new();
         for item in items {
-            let shown = item["trace_id"].as_str().is_some_and(|id| self.shown.iter().any(|shown| shown == id));
+            let shown =
+                item["trace_id"].as_str().is_some_and(|id| self.shown.iter().any(|shown| shown == id));
             if self.json {
                 self.event("log", json!({"record": item}))?;
             } else if !shown {

@@ -14,7 +14,12 @@ use crate::app::target::Target;
 use crate::telemetry::names::event;
 
 /// Prints lines as they come; ends only if they cannot be printed.
-pub async fn follow(target: &Target, plugin: &str, author: &Author, say: &Arc<Mutex<Say>>) -> Result<(), Failure> {
+pub async fn follow(
+    target: &Target,
+    plugin: &str,
+    author: &Author,
+    say: &Arc<Mutex<Say>>,
+) -> Result<(), Failure> {
     let asked = vec![("plugin", plugin.to_owned())];
     let mut follower = Follower::start(target, asked, 0).await?.0;
     let mut away = false;
@@ -44,6 +49,8 @@ fn concerns(item: &Value, author: &Author) -> bool {
     // Of what the host says the ends of calls, and what is wrong, unless the refusal of a save has said it.
     let from_host = item["stream"] == "host" || item["stream"].is_null();
     let wrong = matches!(item["severity_text"].as_str(), Some("WARN" | "ERROR" | "FATAL"));
-    let said = [event::PLUGIN_REGISTER_FAILED, event::INSTANCE_START_FAILED].iter().any(|name| item["event_name"] == *name);
+    let said = [event::PLUGIN_REGISTER_FAILED, event::INSTANCE_START_FAILED]
+        .iter()
+        .any(|name| item["event_name"] == *name);
     is_own && !said && (!from_host || wrong || item["event_name"] == event::INVOCATION_FINISHED)
 }

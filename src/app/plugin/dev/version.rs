@@ -26,8 +26,7 @@ impl Author {
     }
 
     fn of(user: &str, machine: &[u8], folder: &Path) -> Author {
-        let user: String =
-            user.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let user: String = user.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let user = truncate(user.trim_matches('-'), USER_BYTES_MAX);
         let mut hasher = Sha256::new();
         hasher.update(machine);

@@ -155,7 +155,8 @@ impl<'t> Work<'t> {
         let begun = Instant::now();
         let package = load(&self.path).await?;
         if package.manifest.name.as_str() != self.name {
-            let message = format!("the plugin's name is {} now, and was {}", package.manifest.name, self.name);
+            let message =
+                format!("the plugin's name is {} now, and was {}", package.manifest.name, self.name);
             return Err(Failure::of_kind(ErrorKind::Conflict, message).help("begin again: plugin dev"));
         }
         self.say.lock().await.remarks(&package);
@@ -230,8 +231,9 @@ impl<'t> Work<'t> {
             return invoke::print_end(self.target, &request, answer, false).await;
         }
         let (status, bytes) = answer.bytes().await?;
-        let body: Value = serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::internal(format!("the server answered {status} with something that is not JSON")))?;
+        let body: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            Failure::internal(format!("the server answered {status} with something that is not JSON"))
+        })?;
         let kind = body["kind"].as_str().and_then(ErrorKind::parse);
         let exit = if status.is_success() { 0 } else { kind.map_or(1, exit_code_of) };
         let mut event = json!({"version": version, "exit": exit, "reply": body});
@@ -292,11 +294,15 @@ impl<'t> Work<'t> {
                         self.take_out(&version.to_string()).await;
                     }
                 }
-                Err(failure) => output::note(&format!("the versions of this run could not be taken away: {failure}")),
+                Err(failure) => {
+                    output::note(&format!("the versions of this run could not be taken away: {failure}"))
+                }
             }
         };
         if tokio::time::timeout(CLEAN_UP_MAX, all).await.is_err() {
-            output::note(&format!("the versions of this run could not be taken away within {CLEAN_UP_MAX:?}"));
+            output::note(&format!(
+                "the versions of this run could not be taken away within {CLEAN_UP_MAX:?}"
+            ));
         }
     }
 
