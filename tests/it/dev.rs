@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::server::{Home, Server};
-use crate::support::{PATIENCE, require};
+use crate::support::{PATIENCE, eventually, require};
 
 const GOOD: &str = "def invoke(input_data):\n    print('heard', input_data)\n    return {'said': 1}\n";
 const BROKEN: &str = "import nothing_of_the_kind\n";
@@ -194,6 +194,28 @@ async fn what_a_killed_run_left_goes_with_the_next() {
     dev.signal(Signal::TERM);
     assert_eq!(dev.end().await, Some(130));
     assert_eq!(server.client.get("/v1/plugins/greet").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_insists_need_not_wait_for_a_start() {
+    let home = Home::new();
+    let starting = home.path().join("starting");
+    let source =
+        format!("import time\nopen({:?}, 'w').close()\ntime.sleep(600)\n", starting.to_str().unwrap());
+    home.write_plugin("greet", "greet", "1.0.0", "", &source);
+    let mut dev = Dev::start(&home, &["greet"]);
+    eventually("the worker begins", PATIENCE, || starting.exists()).await;
+    let start = Instant::now();
+    let status = loop {
+        dev.signal(Signal::INT);
+        if let Some(status) = dev.child.try_wait().unwrap() {
+            break status;
+        }
+        // Less than a start may take.
+        assert!(start.elapsed() < PATIENCE, "it does not end");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert_eq!(status.code(), Some(130));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 
 use crate::app::cli::{Global, PluginDev};
@@ -67,11 +68,20 @@ pub async fn command(global: &Global, dev: &PluginDev, settings: &Settings) -> R
         terminal::pipe_to(console);
     }
     let mut work = Work::new(&target, (path, &folder), &package, input, say, stop.clone());
-    let worked = if dev.once { work.once().await } else { follow(&mut work, &mut watch, keys, &stop).await };
-    work.clean_up().await;
-    drop(terminal);
-    target.finish().await;
-    worked
+    let worked = async {
+        let worked =
+            if dev.once { work.once().await } else { follow(&mut work, &mut watch, keys, &stop).await };
+        work.clean_up().await;
+        worked
+    };
+    tokio::select! {
+        worked = worked => {
+            drop(terminal);
+            target.finish().await;
+            worked
+        }
+        exit = stop.insisted() => ended(exit),
+    }
 }
 
 /// Works until the author has enough.
@@ -129,11 +139,14 @@ fn alone(folder: &Path) -> Result<File, Failure> {
     let shown = printable(&folder.display().to_string());
     let file =
         File::open(folder).map_err(|error| Failure::usage(format!("{shown} cannot be opened: {error}")))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let message = format!("another `plugin dev` works on {shown}");
-        Failure::of_kind(ErrorKind::Conflict, message).help("end the other one first")
-    })?;
-    Ok(file)
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let message = format!("another `plugin dev` works on {shown}");
+            Err(Failure::of_kind(ErrorKind::Conflict, message).help("end the other one first"))
+        }
+        // A file system without locks has no others either, as far as can be known.
+        _ => Ok(file),
+    }
 }
 
 fn ended(exit: u8) -> Result<(), Failure> {

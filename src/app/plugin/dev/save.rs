@@ -53,7 +53,7 @@ mod tests {
         let version = Version::parse("1.0.0-dev.ada-1f2e.1").unwrap();
         let zipped = Package::from_zip_bytes(zip_as(&package, &version).unwrap()).unwrap();
         assert_eq!(zipped.manifest.version, version);
-        assert_eq!(zipped.manifest_text, manifest.replace("1.0.0", "1.0.0-dev.ada-1f2e.1"));
+        assert_eq!(zipped.manifest_text, manifest.replace("1.0.0", "\"1.0.0-dev.ada-1f2e.1\""));
         assert!(zipped.files.names().eq(package.files.names()));
         assert_eq!(std::fs::read_to_string(home.path().join("manifest.yaml")).unwrap(), manifest);
     }
