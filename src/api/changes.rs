@@ -35,7 +35,7 @@ pub async fn register(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Result<Response, Problem> {
-    let actor = only_actor(&api, query.as_deref())?;
+    let arrival = arrival(&api, query.as_deref())?;
     let turn = timeout(UPLOAD_WAIT_MAX, UPLOADS.acquire()).await.map_err(|_| {
         let message = format!("{UPLOADS_MAX} other packages are being registered");
         InvokeError::new(ErrorKind::Overloaded, message).help("try again in a while")
@@ -43,7 +43,7 @@ pub async fn register(
     let help = "leave out of the package what is not needed to run";
     let file = body::spool_zip(body, api.host.spool()?, PACKAGE_BYTES_MAX, help).await?;
     let package = blocking(move || Package::from_zip_file(file)).await?;
-    let registered = api.host.register(package, Arrival::Handed(actor)).await;
+    let registered = api.host.register(package, arrival).await;
     drop(turn);
     let registered = registered?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -135,6 +135,17 @@ pub async fn lock(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], api.host.lock_text()).into_response()
 }
 
+/// `?trial=true`: for those who name the version, if it starts.
+fn arrival(api: &Api, query: Option<&str>) -> Result<Arrival, Problem> {
+    let mut query = Query::new(query);
+    let trial = query.parsed("trial", |text| {
+        text.parse::<bool>().map_err(|_| format!("{text:?} is neither true nor false"))
+    });
+    let actor = actor(api, &mut query);
+    query.end()?;
+    Ok(if trial == Some(true) { Arrival::OnTrial(actor) } else { Arrival::Handed(actor) })
+}
+
 fn only_actor(api: &Api, query: Option<&str>) -> Result<Actor, Problem> {
     let mut query = Query::new(query);
     let actor = actor(api, &mut query);
@@ -166,6 +177,9 @@ impl From<RegisterError> for Problem {
         let diagnostics = error.diagnostics().map(|diagnostics| diagnostics.to_json()["diagnostics"].clone());
         let mut invoke = InvokeError::new(error.kind(), error.to_string());
         invoke.help = error.help();
+        if let RegisterError::Refused(refused) = &error {
+            invoke.exception = refused.exception.clone();
+        }
         for diagnostic in diagnostics.iter().filter_map(Value::as_array).flatten() {
             let text = |member: &str| diagnostic[member].as_str().unwrap_or_default();
             let pointer = format!("/{}", text("path").replace('.', "/"));

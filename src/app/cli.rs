@@ -214,6 +214,32 @@ pub enum Plugin {
     },
     /// Take a version away
     Remove(Change),
+    /// Work on a plugin: each save is checked and takes over, for those who name it
+    Dev(PluginDev),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DebugAt {
+    Entry,
+    PostMortem,
+}
+
+#[derive(Debug, Args)]
+pub struct PluginDev {
+    #[command(flatten)]
+    pub path: PluginPath,
+    #[command(flatten)]
+    pub input: Input,
+    /// Another action than `invoke`
+    #[arg(long)]
+    pub action: Option<String>,
+    /// Let each save wait for a debugger where its first call begins, and take all the time it needs; with
+    /// post-mortem also where a call has failed
+    #[arg(long, value_name = "AT", num_args = 0..=1, require_equals = true, default_missing_value = "entry")]
+    pub debug: Option<DebugAt>,
+    /// Run it once, take it away again, and end as the call did
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// A change of one version.

@@ -156,6 +156,11 @@ impl Failure {
         self.exit == EXIT_UNREACHABLE || matches!(kind, Some(ErrorKind::Overloaded | ErrorKind::Unavailable))
     }
 
+    /// What `--json` prints.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
     fn detail(&self) -> &str {
         self.document.get("detail").and_then(Value::as_str).unwrap_or("something went wrong")
     }

@@ -80,9 +80,23 @@ pub async fn command(global: &Global, invoke: &Invoke, settings: &Settings) -> R
 
 /// Sends the call and prints its end.
 pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
-    let answer = post(target, request, if request.stream { "stream" } else { "sync" }).await?;
-    let trace_id =
-        answer.traceparent.as_deref().and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
+    let answer = post(target, request).await?;
+    print_end(target, request, answer, json).await
+}
+
+/// Sends the call.
+pub async fn post(target: &Target, request: &Request) -> Result<Answer, Failure> {
+    post_as(target, request, if request.stream { "stream" } else { "sync" }).await
+}
+
+/// Prints how the call ended.
+pub async fn print_end(
+    target: &Target,
+    request: &Request,
+    answer: Answer,
+    json: bool,
+) -> Result<(), Failure> {
+    let trace_id = answer.trace_id().map(str::to_owned);
     let ended = if request.stream && answer.status.is_success() {
         print_stream(answer, json, request.watch).await
     } else {
@@ -99,7 +113,7 @@ pub async fn send(target: &Target, request: &Request, json: bool) -> Result<(), 
 
 /// Leaves the call in the queue, and says how to get at its end.
 async fn hand_over(target: &Target, request: &Request, json: bool) -> Result<(), Failure> {
-    let (status, bytes) = post(target, request, "async").await?.bytes().await?;
+    let (status, bytes) = post_as(target, request, "async").await?.bytes().await?;
     let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
         Failure::internal(format!("the server answered {status} with something that is not JSON"))
     })?;
@@ -122,7 +136,7 @@ async fn hand_over(target: &Target, request: &Request, json: bool) -> Result<(),
     Ok(())
 }
 
-async fn post(target: &Target, request: &Request, mode: &str) -> Result<Answer, Failure> {
+async fn post_as(target: &Target, request: &Request, mode: &str) -> Result<Answer, Failure> {
     let path = format!("/v1/plugins/{}/invoke?mode={mode}", escaped(&request.plugin));
     let body = serde_json::to_vec(&request.body).map_err(|error| Failure::usage(error.to_string()))?;
     let key = request.idempotency_key.as_deref().map(|key| ("idempotency-key", key));
@@ -255,7 +269,7 @@ pub fn whole_input(input: &Input) -> Result<Option<Box<RawValue>>, Failure> {
 }
 
 /// `-f key=value`, typed as the plugin's schema says.
-async fn typed_fields(
+pub async fn typed_fields(
     target: &Target,
     plugin: &str,
     version: Option<&str>,

@@ -1,12 +1,13 @@
 //! `plugin`: from a folder to a version that can be called. `files.rs` works on a folder or zip alone,
 //! `test.rs` runs its examples in this process, `record.rs` makes one of a call, `registry.rs` and `changes.rs`
-//! talk to a host.
+//! talk to a host, `dev/` does all of it at each save.
 
 use super::cli::{Global, Plugin};
 use super::failure::Failure;
 use crate::config::Settings;
 
 mod changes;
+mod dev;
 mod files;
 mod manifest_file;
 mod record;
@@ -33,5 +34,6 @@ pub async fn command(global: &Global, plugin: &Plugin, settings: &Settings) -> R
             changes::rollback(global, name, to.as_deref(), reason, settings).await
         }
         Plugin::Remove(change) => changes::remove(global, change, settings).await,
+        Plugin::Dev(dev) => dev::command(global, dev, settings).await,
     }
 }

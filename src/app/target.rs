@@ -186,6 +186,11 @@ fn traceparent_of(headers: &http::HeaderMap) -> Option<String> {
 }
 
 impl Answer {
+    /// The trace that the request became.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+
     /// The whole body, whatever the status.
     pub async fn bytes(self) -> Result<(StatusCode, Vec<u8>), Failure> {
         let status = self.status;

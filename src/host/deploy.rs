@@ -11,6 +11,8 @@ use super::observer::Observer;
 use super::register::{RegisterError, is_called, lock};
 use super::settings::{Capture, PluginSettings, Settings};
 use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
+use crate::model::error::InvokeError;
+use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
 use crate::pipeline::CalledPlugin;
@@ -24,6 +26,9 @@ use crate::telemetry::{Operation, OperationKind, PluginSeries};
 
 /// How often it is looked whether the last call of a version that was taken away has ended.
 const RETIRE_LOOK: Duration = Duration::from_millis(50);
+
+/// Longer than anybody looks into one call.
+const DEBUGGING_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Files and facts of a version that is to be deployed.
 pub(super) struct Source {
@@ -72,6 +77,9 @@ impl Host {
         let settings = all.plugins.get(name.as_str()).cloned().unwrap_or_default();
         let mut manifest = source.manifest.clone();
         settings.limits.apply(&mut manifest.limits);
+        if settings.debugging.is_some() {
+            take_time(&mut manifest);
+        }
         let manifest = Arc::new(manifest);
         let body = if settings.enabled && source.enabled {
             self.build(&source, &settings, &all.capture, &manifest, &series)
@@ -112,9 +120,45 @@ impl Host {
         if !from_running || !self.registry.would_route(&deployment) {
             return deployment;
         }
+        let first = self.start_first(&deployment.series, running, operation).await;
+        if let Err(error) = first {
+            deployment.body = Body::Failed { stage: Stage::Start, cause: error.message };
+        }
+        deployment
+    }
+
+    /// Assembles a version of which an instance must start.
+    pub(super) async fn try_out(
+        self: &Arc<Self>,
+        source: Source,
+        operation: &Operation,
+    ) -> Result<Deployment, InvokeError> {
+        let (host, settings) = (self.clone(), self.settings.load_full());
+        let deployment = off_thread(move || host.assemble(source, &settings)).await;
+        match &deployment.body {
+            Body::Running(running) => self.start_first(&deployment.series, running, operation).await?,
+            Body::Failed { cause, .. } => {
+                return Err(InvokeError::new(ErrorKind::Unavailable, cause.clone()));
+            }
+            Body::Registered => {
+                let name = &deployment.manifest.name;
+                let error = InvokeError::new(ErrorKind::Conflict, format!("{name} is disabled"));
+                return Err(error.help(format!("plugins.{name}.enabled of the configuration says so")));
+            }
+        }
+        Ok(deployment)
+    }
+
+    /// Starts an instance before there are calls. If it does not start, the pool is at its end.
+    async fn start_first(
+        &self,
+        series: &Arc<PluginSeries>,
+        running: &Running,
+        operation: &Operation,
+    ) -> Result<(), InvokeError> {
         let mut prepare =
             Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
-        let (series, mask) = (&deployment.series, &running.plugin.mask);
+        let mask = &running.plugin.mask;
         let listener = &mut |news| match news {
             StartNews::Log(log) => self.telemetry.guest_log(series, mask.log(log)),
             StartNews::Span(step) => {
@@ -123,13 +167,11 @@ impl Host {
             }
         };
         let first = running.pool.acquire(listener).await;
-        if let Err(error) = first {
-            let error = mask.error(error);
-            prepare.fail(error.kind, &error.message);
-            running.pool.stop(STOP_GRACE).await;
-            deployment.body = Body::Failed { stage: Stage::Start, cause: error.message };
-        }
-        deployment
+        let Err(error) = first else { return Ok(()) };
+        let error = mask.error(error);
+        prepare.fail(error.kind, &error.message);
+        running.pool.stop(STOP_GRACE).await;
+        Err(error)
     }
 
     /// Makes a version live, in place of the one with the same name and version.
@@ -182,12 +224,16 @@ impl Host {
             config: config_of(manifest, settings)?,
             secrets,
             convention: source.convention,
+            debugging: settings.debugging.clone(),
         });
         let launcher = runtime.deploy(spec).map_err(|error| error.message)?;
         let observer = Observer::new(self.telemetry.clone(), series.clone(), mask.clone());
         let limits = &manifest.limits;
-        let pool =
-            Pool::new(launcher, PoolSettings::new(limits.instances_min, limits.instances_max), observer);
+        let mut pool = PoolSettings::new(limits.instances_min, limits.instances_max);
+        if settings.debugging.is_some() {
+            (pool.start_timeout, pool.idle_timeout) = (DEBUGGING_MAX, DEBUGGING_MAX);
+        }
+        let pool = Pool::new(launcher, pool, observer);
         let plugin = Arc::new(CalledPlugin {
             input_schema: compile(manifest.input_schema.as_ref())?,
             output_schema: compile(manifest.output_schema.as_ref())?,
@@ -230,6 +276,16 @@ pub(super) fn superseded(deployment: Arc<Deployment>) {
         let pool = running.pool.clone();
         runtime.spawn(async move { pool.trim().await });
     }
+}
+
+/// A person looks into the calls: one after the other, once each, for as long as he likes.
+fn take_time(manifest: &mut Manifest) {
+    let limits = &mut manifest.limits;
+    limits.timeout = DEBUGGING_MAX;
+    (limits.concurrency, limits.instances_max) = (1, 1);
+    limits.instances_min = limits.instances_min.min(1);
+    (manifest.retry.attempts_max, manifest.retry.attempt_timeout) = (1, None);
+    manifest.breaker.calls_min = u32::MAX;
 }
 
 pub(super) fn label_of(state: &Lifecycle) -> crate::telemetry::Lifecycle {

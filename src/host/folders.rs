@@ -1,13 +1,10 @@
-//! Plugins in folders: found, watched, taken in and out. A change is taken as it is once it has been at rest
-//! for a moment, so that a copy under way is not taken for a plugin, or after a second of unrest.
+//! Plugins in folders: found, watched, taken in and out. When a change is taken, `registry/rest.rs` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -21,16 +18,9 @@ use crate::package::{Package, PackageError};
 use crate::registry::Deployment;
 use crate::registry::folder::{Fingerprint, Look};
 use crate::registry::resolve::{Candidate, Standing, Universe, order};
+use crate::registry::rest::{LOOK_AGAIN, LOOK_ANYWAY, REST, Unrest, watcher};
 use crate::telemetry::events::FolderUnreadable;
 
-/// A change has been at rest for this long when it is taken.
-const REST: Duration = Duration::from_millis(200);
-/// What never rests is taken after this long all the same.
-const UNREST_MAX: Duration = Duration::from_secs(1);
-/// Between two looks while something is changing.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Between two looks while nothing is, in case a watcher misses something (network file systems tell nothing).
-const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 /// A plugin that takes longer to come up does not hold up the others; so many may be slow at once.
 const TAKE_IN_PATIENCE: Duration = Duration::from_millis(500);
 const SLOW_MAX: usize = 8;
@@ -45,6 +35,10 @@ pub struct Folders {
 }
 
 impl Folders {
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.folders.iter().chain(self.named.values())
+    }
+
     fn absolute(&self) -> Folders {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         Folders {
@@ -71,12 +65,7 @@ impl From<&RegisterError> for Refusal {
 /// What is known of an entry from earlier looks.
 #[derive(Clone, Debug)]
 struct Seen {
-    fingerprint: Fingerprint,
-    since: Instant,
-    /// The first change that has not been taken yet.
-    unrest_since: Instant,
-    /// Nothing is to be done until it changes.
-    taken: bool,
+    unrest: Unrest,
     /// It was refused when the registry had this generation; another one may let it in.
     refused_at: Option<u64>,
     /// What it would be, if it is a plugin.
@@ -84,8 +73,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(fingerprint: Fingerprint, now: Instant, unrest_since: Instant) -> Seen {
-        Seen { fingerprint, since: now, unrest_since, taken: false, refused_at: None, candidate: None }
+    fn new(fingerprint: Fingerprint, now: Instant) -> Seen {
+        Seen { unrest: Unrest::new(fingerprint, now), refused_at: None, candidate: None }
     }
 }
 
@@ -121,7 +110,7 @@ impl FolderWatch {
     /// Follows what changes, the folders themselves too, until it is dropped.
     pub async fn run(mut self, mut folders: watch::Receiver<Folders>) {
         let changed = Arc::new(Notify::new());
-        let mut _watcher = self.watcher(&changed);
+        let mut _watcher = watcher(self.folders.all(), &changed);
         loop {
             let wait = if self.restless() { LOOK_AGAIN } else { LOOK_ANYWAY };
             tokio::select! {
@@ -130,33 +119,14 @@ impl FolderWatch {
             }
             if folders.has_changed().unwrap_or(false) {
                 self.folders = folders.borrow_and_update().absolute();
-                _watcher = self.watcher(&changed);
+                _watcher = watcher(self.folders.all(), &changed);
             }
             self.look(REST).await;
         }
     }
 
-    /// Tells when something happens below the folders. Without it (no inotify, too many folders) changes are
-    /// found a little later.
-    fn watcher(&self, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-        let changed = changed.clone();
-        let tell = move |event: Result<notify::Event, notify::Error>| {
-            // Our own reading is no change.
-            let matters = !matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(kind)
-                if kind != AccessKind::Close(AccessMode::Write)));
-            if matters {
-                changed.notify_one();
-            }
-        };
-        let mut watcher = notify::recommended_watcher(tell).ok()?;
-        for path in self.folders.folders.iter().chain(self.folders.named.values()) {
-            let _ = watcher.watch(path, RecursiveMode::Recursive);
-        }
-        Some(watcher)
-    }
-
     fn restless(&self) -> bool {
-        !self.slow.is_empty() || self.seen.values().any(|seen| !seen.taken)
+        !self.slow.is_empty() || self.seen.values().any(|seen| !seen.unrest.is_taken())
     }
 
     async fn look(&mut self, rest: Duration) {
@@ -176,14 +146,11 @@ impl FolderWatch {
         self.seen.retain(|path, _| look.entries.contains_key(path));
         let mut due = Vec::new();
         for (path, fingerprint) in &look.entries {
-            let seen = self.seen.entry(path.clone()).or_insert(Seen::new(*fingerprint, now, now));
-            if seen.fingerprint != *fingerprint {
-                let unrest_since = if seen.taken { now } else { seen.unrest_since };
-                *seen = Seen::new(*fingerprint, now, unrest_since);
+            let seen = self.seen.entry(path.clone()).or_insert(Seen::new(*fingerprint, now));
+            if seen.unrest.see(*fingerprint, now) {
+                (seen.refused_at, seen.candidate) = (None, None);
             }
-            let at_rest = now - seen.since >= rest || now - seen.unrest_since >= UNREST_MAX;
-            if !seen.taken && at_rest {
-                seen.taken = true;
+            if seen.unrest.take(rest, now) {
                 due.push(path.clone());
             }
         }

@@ -45,6 +45,9 @@ pub enum RegisterError {
 pub enum Arrival {
     /// Somebody hands it over: it is enabled, and no longer held back.
     Handed(Actor),
+    /// The same, but to be tried out by those who name it: an instance of it is started first, without one it
+    /// is refused, and it gets no other calls until somebody enables it.
+    OnTrial(Actor),
     /// It lies in this folder or zip. What was decided about it before stays.
     Found(Arc<str>),
 }
@@ -52,16 +55,20 @@ pub enum Arrival {
 impl Arrival {
     fn actor(&self) -> Actor {
         match self {
-            Arrival::Handed(actor) => actor.clone(),
+            Arrival::Handed(actor) | Arrival::OnTrial(actor) => actor.clone(),
             Arrival::Found(path) => Actor::new("folder").because(path.clone()),
         }
     }
 
     fn origin(&self) -> Option<&str> {
         match self {
-            Arrival::Handed(_) => None,
+            Arrival::Handed(_) | Arrival::OnTrial(_) => None,
             Arrival::Found(path) => Some(path),
         }
+    }
+
+    fn is_trial(&self) -> bool {
+        matches!(self, Arrival::OnTrial(_))
     }
 }
 
@@ -171,7 +178,11 @@ impl Host {
             Kept::Live(deployment) => return Ok(Registered { deployment, created: false }),
             Kept::New(source, hold) => (source, hold),
         };
-        let deployment = self.bring_up(*source, operation).await;
+        let deployment = if arrival.is_trial() {
+            self.try_out(*source, operation).await.map_err(RegisterError::Refused)?
+        } else {
+            self.bring_up(*source, operation).await
+        };
         let host = self.clone();
         off_thread(move || {
             let committed = host.commit(&package, deployment, &arrival);
@@ -191,6 +202,9 @@ impl Host {
         if let Some(registration) = &registration {
             if !registration.may_become(&digest, arrival.origin()) {
                 return Err(registration.conflict(&digest).into());
+            }
+            if arrival.is_trial() && !registration.held_back {
+                return Err(in_earnest(manifest));
             }
             let live = self.registry.get(manifest.name.as_str(), &manifest.version);
             let settled =
@@ -238,7 +252,7 @@ impl Host {
             convention: Convention::Plugin,
             origin: arrival.origin().map(Arc::from),
             enabled: before.is_none_or(|registration| registration.enabled),
-            held_back: before.is_some_and(|registration| registration.held_back),
+            held_back: arrival.is_trial() || before.is_some_and(|registration| registration.held_back),
         };
         Ok(Kept::New(Box::new(source), hold))
     }
@@ -276,6 +290,9 @@ impl Host {
             manifest: &package.manifest_text,
             origin: arrival.origin(),
         })?;
+        if arrival.is_trial() {
+            store.set_held_back(&manifest.name, &manifest.version, true)?;
+        }
         deployment.registered_at_unix_ms = super::deploy::unix_ms(registered.registration.registered_at);
         let actor = arrival.actor();
         let state = deployment.state();
@@ -442,6 +459,13 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// A trial must not take a version away from those whom it serves.
+fn in_earnest(manifest: &Manifest) -> RegisterError {
+    let message = format!("{} {} is registered, and not on trial", manifest.name, manifest.version);
+    let error = InvokeError::new(ErrorKind::Conflict, message);
+    RegisterError::Refused(error.help("try it under another version, a pre-release for instance"))
 }
 
 /// What `keep` found out.

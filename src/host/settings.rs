@@ -8,6 +8,7 @@ use semver::VersionReq;
 use serde_json::{Map, Value};
 
 use crate::model::limits::Limits;
+use crate::runtimes::Debugging;
 
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -29,6 +30,8 @@ pub struct PluginSettings {
     pub config: Map<String, Value>,
     pub limits: LimitsOverride,
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Its author looks into it: nothing that it does is bounded in time.
+    pub debugging: Option<Debugging>,
 }
 
 impl Default for PluginSettings {
@@ -41,6 +44,7 @@ impl Default for PluginSettings {
             config: Map::new(),
             limits: LimitsOverride::default(),
             secrets: BTreeMap::new(),
+            debugging: None,
         }
     }
 }

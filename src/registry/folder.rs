@@ -7,10 +7,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::package::archive::names::is_ignored;
+
 /// More files than a package may have are not looked at: what is there is refused anyway.
 const FILES_MAX: usize = 20_000;
-/// Not part of a package, and busy.
-const NOT_LOOKED_INTO: [&str; 3] = [".git", "__pycache__", "node_modules/.cache"];
+/// Not part of a package either, as far as anybody runs it, and busy.
+const BUSY: &str = "node_modules/.cache";
 
 /// Changes whenever a file of the entry does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,8 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
             for child in children {
                 seen += 1;
                 let relative = child.strip_prefix(path).unwrap_or(&child);
-                let left_out = NOT_LOOKED_INTO.iter().any(|name| relative.ends_with(name));
+                // What no package takes along is no change: caches, our own data folder.
+                let left_out = relative.to_str().is_some_and(is_ignored) || relative.ends_with(BUSY);
                 let Ok(about) = fs::symlink_metadata(&child) else { continue };
                 if left_out || seen > FILES_MAX {
                     continue;

@@ -20,6 +20,7 @@ use crate::telemetry::PluginSeries;
 pub mod folder;
 pub mod locked;
 pub mod resolve;
+pub mod rest;
 pub mod split;
 
 /// A registered version.

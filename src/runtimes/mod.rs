@@ -38,6 +38,17 @@ pub struct DeploymentSpec {
     pub secrets: Vec<(String, Secret)>,
     /// How entry points are called.
     pub convention: Convention,
+    /// Somebody wants to look into it while it runs.
+    pub debugging: Option<Debugging>,
+}
+
+/// A worker that waits for a debugger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debugging {
+    /// Where whoever debugs listens.
+    pub socket: PathBuf,
+    /// Whether a failed call is held where it failed.
+    pub post_mortem: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

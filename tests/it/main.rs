@@ -10,6 +10,7 @@ mod backup;
 mod cli;
 mod configuration;
 mod contract;
+mod dev;
 mod faults;
 mod function;
 mod hostile;

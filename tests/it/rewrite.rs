@@ -6,15 +6,18 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use semver::Version;
 use serde_json::{Value, json};
-use spanglass::package::rewrite::{Expectation, append_example, set_expectations};
+use spanglass::package::rewrite::{Expectation, append_example, set_expectations, set_version};
 use spanglass::package::yaml;
 
-/// `{"expect": [[index, value], …]}` or `{"append": value}`.
+/// `{"expect": [[index, value], …]}`, `{"append": value}` or `{"version": text}`.
 fn change(file: &str, text: &str, change: &Value) -> Result<String, String> {
-    let changed = match change.get("append") {
-        Some(example) => append_example(file, text, example),
-        None => {
+    let version = change.get("version").map(|version| Version::parse(version.as_str().unwrap()).unwrap());
+    let changed = match (change.get("append"), &version) {
+        (Some(example), _) => append_example(file, text, example),
+        (None, Some(version)) => set_version(file, text, version),
+        (None, None) => {
             let pairs = change["expect"].as_array().unwrap().iter();
             let changes: Vec<Expectation> = pairs
                 .map(|pair| Expectation {

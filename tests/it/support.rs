@@ -225,6 +225,7 @@ impl Plugin {
             config: config.as_object().unwrap().clone(),
             secrets: vec![("API_TOKEN".into(), Secret::new("s3cr3t"))],
             convention: source.convention,
+            debugging: None,
         };
         let launcher = runtime.deploy(Arc::new(spec)).unwrap();
         Plugin {

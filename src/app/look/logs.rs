@@ -13,7 +13,7 @@ use crate::app::target::Target;
 use crate::config::Settings;
 
 /// How often a follower asks for new lines.
-const POLL: Duration = Duration::from_millis(500);
+pub const POLL: Duration = Duration::from_millis(500);
 /// A follower asks so many times in vain before it gives up: ten seconds, enough for a restart.
 const POLLS_IN_VAIN_MAX: u32 = 20;
 /// New lines that one question brings.
@@ -63,47 +63,84 @@ async fn newest_logs(target: &Target, logs: &Logs, json: bool) -> Result<(), Fai
     output::print(&lines)
 }
 
-/// The newest lines, then each that arrives. The place goes by arrival, so that no line is lost or repeated,
-/// whatever its time says.
+/// The newest lines, then each that arrives.
 async fn follow(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure> {
-    let mut asked = asked_logs(logs);
-    let first =
-        fetch(target, &format!("/v1/logs?{}", query(&asked, Some(usize::from(logs.tail.max(1)))))).await?;
+    let asked = asked_logs(logs).into_iter().map(|(name, value)| (name, value.to_owned())).collect();
     let mut printer = (!json).then(|| Printer::new(Style::stdout()));
-    let items = first.document["items"].as_array().map_or(&[][..], Vec::as_slice);
-    let newest = items.iter().take(usize::from(logs.tail)).rev();
-    print_lines(newest, &mut printer)?;
-    let mut after = place(&first.document)?;
-    // What is old when it arrives is new all the same.
-    asked.retain(|(name, _)| *name != "since");
+    let (mut follower, newest) = Follower::start(target, asked, usize::from(logs.tail)).await?;
+    print_lines(newest.iter(), &mut printer)?;
     let mut in_vain = 0;
-    let mut more = false;
     loop {
-        if !more {
+        if !follower.more {
             tokio::time::sleep(POLL).await;
         }
-        let mut asked = asked.clone();
-        asked.push(("after", &after));
-        let path = format!("/v1/logs?{}", query(&asked, Some(FOLLOW_LINES)));
-        let fetched = match fetch(target, &path).await {
-            Ok(fetched) => fetched,
+        match follower.next(target).await {
+            Ok(items) => {
+                in_vain = 0;
+                print_lines(items.iter(), &mut printer)?;
+            }
             Err(failure) if failure.may_pass() && in_vain < POLLS_IN_VAIN_MAX => {
                 in_vain += 1;
-                more = false;
                 if in_vain == 1 {
                     output::note(&format!("trying again: {failure}"));
                 }
-                continue;
             }
             Err(failure) => return Err(failure),
-        };
-        in_vain = 0;
-        let mut items: Vec<&Value> = fetched.document["items"].as_array().into_iter().flatten().collect();
+        }
+    }
+}
+
+/// Asks for what has arrived, again and again. The place goes by arrival, so that no line is lost or repeated,
+/// whatever its time says.
+pub struct Follower {
+    asked: Vec<(&'static str, String)>,
+    after: String,
+    /// There was more than one answer holds: nothing is to be waited for.
+    pub more: bool,
+}
+
+impl Follower {
+    /// Also gives the `tail` newest lines that are there, oldest first.
+    pub async fn start(
+        target: &Target,
+        mut asked: Vec<(&'static str, String)>,
+        tail: usize,
+    ) -> Result<(Follower, Vec<Value>), Failure> {
+        let path = format!("/v1/logs?{}", query(&borrowed(&asked), Some(tail.max(1))));
+        let mut first = fetch(target, &path).await?;
+        let after = place(&first.document)?;
+        // What is old when it arrives is new all the same.
+        asked.retain(|(name, _)| *name != "since");
+        let mut newest = taken_items(&mut first.document);
+        newest.truncate(tail);
+        newest.reverse();
+        Ok((Follower { asked, after, more: false }, newest))
+    }
+
+    /// What has arrived since. After a failure the next time asks for the same.
+    pub async fn next(&mut self, target: &Target) -> Result<Vec<Value>, Failure> {
+        self.more = false;
+        let mut asked = borrowed(&self.asked);
+        asked.push(("after", &self.after));
+        let path = format!("/v1/logs?{}", query(&asked, Some(FOLLOW_LINES)));
+        let mut fetched = fetch(target, &path).await?;
+        self.after = place(&fetched.document)?;
+        let mut items = taken_items(&mut fetched.document);
         // What arrived together, of several calls, reads best by its time.
-        items.sort_by_key(|item| text(item, "timestamp"));
-        more = items.len() == FOLLOW_LINES;
-        print_lines(items.into_iter(), &mut printer)?;
-        after = place(&fetched.document)?;
+        items.sort_by(|left, right| text(left, "timestamp").cmp(text(right, "timestamp")));
+        self.more = items.len() == FOLLOW_LINES;
+        Ok(items)
+    }
+}
+
+fn borrowed<'a>(asked: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    asked.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+fn taken_items(document: &mut Value) -> Vec<Value> {
+    match document["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
     }
 }
 
@@ -127,18 +164,18 @@ fn print_lines<'v>(
 }
 
 /// Log lines for people. Days stand on lines of their own.
-struct Printer {
+pub struct Printer {
     style: Style,
     day: String,
 }
 
 impl Printer {
-    fn new(style: Style) -> Printer {
+    pub fn new(style: Style) -> Printer {
         let today = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         Printer { style, day: today.split('T').next().unwrap_or_default().to_owned() }
     }
 
-    fn line(&mut self, item: &Value) -> String {
+    pub fn line(&mut self, item: &Value) -> String {
         let style = &self.style;
         let mut out = String::new();
         let (day, time) = output::clock(text(item, "timestamp")).unwrap_or_default();

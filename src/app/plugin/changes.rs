@@ -148,13 +148,18 @@ async fn version_of(target: &Target, asked: &Change, word: &str) -> Result<(Stri
 }
 
 /// Who asks, as far as this machine knows, and why.
-fn signed(reason: &Reason) -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+pub(super) fn signed(reason: &Reason) -> String {
+    let user = user();
     let by = if user.is_empty() { "cli".to_owned() } else { format!("cli:{user}") };
     let by = crate::model::text::truncate(&by, crate::model::lifecycle::Actor::BY_BYTES_MAX).to_owned();
     let reason =
         reason.reason.as_deref().map_or_else(String::new, |reason| format!("&reason={}", escaped(reason)));
     format!("by={}{reason}", escaped(&by))
+}
+
+/// The name of the person, if the environment has it.
+pub(super) fn user() -> String {
+    ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
 }
 
 fn changed_text(document: &Value, word: &str) -> String {

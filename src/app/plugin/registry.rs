@@ -212,7 +212,7 @@ fn history(document: &Value, style: &Style) -> String {
 }
 
 /// A document as one word of a shell.
-fn shell_quoted(value: &Value) -> String {
+pub(super) fn shell_quoted(value: &Value) -> String {
     format!("'{}'", printable(&value.to_string()).replace('\'', "'\\''"))
 }
 

@@ -8,6 +8,7 @@ mod style;
 
 use std::ops::Range;
 
+use semver::Version;
 use serde_json::{Map, Value};
 
 use self::style::Style;
@@ -15,6 +16,7 @@ use super::yaml::{self, Key, Node, NodeValue};
 
 const EXAMPLES: &str = "examples";
 const EXPECT: &str = "expect";
+const VERSION: &str = "version";
 
 /// Why a manifest is left as it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +95,21 @@ pub fn append_example(file: &str, text: &str, example: &Value) -> Result<String,
         _ => edit.set(&tree, EXAMPLES, &Value::Array(vec![example.clone()]), "the manifest")?,
     };
     edit.apply(vec![splice], &wanted, EXAMPLES)
+}
+
+/// Replaces the version.
+///
+/// # Errors
+/// [`RewriteError`], and nothing is changed.
+pub fn set_version(file: &str, text: &str, version: &Version) -> Result<String, RewriteError> {
+    let tree = parsed(file, text)?;
+    let edit = Edit { file, text };
+    edit.refuse_shared(tree.get(VERSION), VERSION)?;
+    let version = Value::from(version.to_string());
+    let splice = edit.set(&tree, VERSION, &version, "the manifest")?;
+    let mut wanted = tree.to_json();
+    wanted[VERSION] = version;
+    edit.apply(vec![splice], &wanted, VERSION)
 }
 
 fn parsed(file: &str, text: &str) -> Result<Node, RewriteError> {

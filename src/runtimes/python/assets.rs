@@ -15,6 +15,7 @@ pub const SDK: &str = "sdk";
 
 const FILES: &[(&str, &str)] = &[
     ("spanglass_worker.py", include_str!("worker.py")),
+    ("spanglass_debugger.py", include_str!("debugger.py")),
     ("sdk/spanglass/__init__.py", include_str!("../../../sdk/python/spanglass/__init__.py")),
     ("sdk/spanglass/__init__.pyi", include_str!("../../../sdk/python/spanglass/__init__.pyi")),
     ("sdk/spanglass/__main__.py", include_str!("../../../sdk/python/spanglass/__main__.py")),
@@ -72,7 +73,7 @@ mod tests {
             assert_eq!(write(data.path()).unwrap(), folder);
             assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), *content);
         }
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
         assert!(folder.join(format!("{MODULE}.py")).is_file() && folder.join(SDK).is_dir());
     }
 }

@@ -1307,6 +1307,7 @@ class Worker:
         self.modules = []
         self.config_json = "{}"
         self.secrets = {}
+        self.debugger = None
         self._loop = None
         self._fflush = None
         self._modules_seen = 0
@@ -1357,6 +1358,8 @@ class Worker:
         folder = os.path.abspath(hello["folder"])
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
         try:
+            if hello.get("debug") is not None:
+                self._debug(hello["debug"], folder)
             self._load(folder, hello["entrypoints"], hello.get("convention"))
             # Any function may be what `spanglass run` is asked for, one called `health` too.
             hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
@@ -1383,6 +1386,13 @@ class Worker:
         self._usage.end()  # what was used so far belongs to no call
         self._remember()
         self.channel.send(ready)
+
+    def _debug(self, settings, folder):
+        sys.path.insert(0, os.path.dirname(_OWN_FILE))
+        import spanglass_debugger
+
+        del sys.path[0]
+        self.debugger = spanglass_debugger.start(settings, folder)
 
     def _load(self, folder, entrypoints, convention):
         sys.path.insert(0, folder)
@@ -1459,6 +1469,8 @@ class Worker:
             if function is None:
                 raise LoadError("there is no action `%s`" % command.get("action"))
             stream.encode = function.encode
+            if self.debugger is not None:
+                self.debugger.enter()
             result = function(command.get("input"), ctx)
             if type(result) not in _PLAIN:
                 result = self._settle(result, stream)
@@ -1468,7 +1480,11 @@ class Worker:
                 end = '{"t":"end","id":%d,"output":%s' % (call.id, stream.checked(result))
             end = end.encode("utf-8")
         except BaseException as error:
+            if self.debugger is not None:
+                self.debugger.failed(error)
             end = self._failure(call, error)
+        if self.debugger is not None:
+            self.debugger.leave()
         if _thread_count():
             self._estrange()
         # Before the reply, so that all output of the call is in the pipes when the host sees it.

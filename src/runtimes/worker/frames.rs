@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub enum ToWorker<'a> {
         config: &'a Map<String, Value>,
         secrets: BTreeMap<&'a str, &'a str>,
         max_frame: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        debug: Option<DebugFrame<'a>>,
     },
     Call {
         id: u64,
@@ -73,6 +76,12 @@ pub enum ToWorker<'a> {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+#[derive(Serialize)]
+pub struct DebugFrame<'a> {
+    pub socket: &'a Path,
+    pub post_mortem: bool,
 }
 
 #[derive(Serialize)]

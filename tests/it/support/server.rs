@@ -62,7 +62,7 @@ impl Home {
     }
 
     /// The program with nothing of this process's environment that it would heed.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
