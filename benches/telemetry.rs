@@ -175,7 +175,7 @@ async fn direct(plugin: &str, callers: usize, folder: &std::path::Path) -> Varia
         folder: package,
         secrets: Vec::new(),
         convention: Convention::Plugin,
-            debugging: None,
+        debugging: None,
     };
     let python = hosts::python(&folder.join("data"));
     let launcher: Arc<dyn Launcher> = python.deploy(Arc::new(spec)).expect("it can be deployed");

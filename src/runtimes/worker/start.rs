@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::capture::Capture;
-use super::frames::{self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker};
+use super::frames::{
+    self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker,
+};
 use super::instance::{CLOSED, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
 use crate::model::error::{GuestException, InvokeError};
@@ -118,10 +120,10 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
         config: &deployment.config,
         secrets: deployment.secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose())).collect(),
         max_frame: link.frame_bytes_max,
-        debug: deployment.debugging.as_ref().map(|debugging| DebugFrame {
-            socket: &debugging.socket,
-            post_mortem: debugging.post_mortem,
-        }),
+        debug: deployment
+            .debugging
+            .as_ref()
+            .map(|debugging| DebugFrame { socket: &debugging.socket, post_mortem: debugging.post_mortem }),
     };
     frames::encode(link.outbox(), &hello);
     link.push();
