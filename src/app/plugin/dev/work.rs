@@ -222,7 +222,13 @@ impl<'t> Work<'t> {
             version: Some(version.to_owned()),
             timeout: None,
         };
-        let request = invoke::Request { plugin: self.name.clone(), body, stream: false, watch: true, idempotency_key: None };
+        let request = invoke::Request {
+            plugin: self.name.clone(),
+            body,
+            stream: false,
+            watch: true,
+            idempotency_key: None,
+        };
         let answer = invoke::post(self.target, &request).await?;
         if let Some(trace_id) = answer.trace_id() {
             say.has_shown(trace_id);
