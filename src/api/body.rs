@@ -20,6 +20,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// gives it back in time.
 const RATE_MIN_BYTES: u64 = 64 << 10;
 const RATE_GRACE: Duration = Duration::from_secs(30);
+/// So much is read of a body where none is wanted.
+const NOTHING_BYTES_MAX: u64 = 64 << 10;
 /// How a zip begins: with its first file, or with its end if it holds none.
 const ZIP_SIGNATURES: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 const ZIP_SIGNATURE_BYTES: usize = 4;
@@ -48,6 +50,16 @@ pub async fn read(body: Body, bytes_max: u64, help: &str) -> Result<Bytes, Invok
         bytes.extend_from_slice(&part);
     }
     Ok(bytes.freeze())
+}
+
+/// For routes whose parameters stand in the query: a body that says something would go unheard.
+pub async fn nothing(body: Body) -> Result<(), InvokeError> {
+    let bytes = read(body, NOTHING_BYTES_MAX, "send no body").await?;
+    match bytes.trim_ascii() {
+        b"" | b"{}" => Ok(()),
+        _ => Err(InvokeError::new(ErrorKind::InvalidInput, "this route takes no body")
+            .help("its parameters stand in the query")),
+    }
 }
 
 /// Writes the body into a file, at most `bytes_max` of it. Of one that does not begin like a zip only the

@@ -69,7 +69,9 @@ pub async fn enable(
     state: State<Api>,
     path: Named<(String, String)>,
     query: RawQuery,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
+    body::nothing(body).await?;
     set_enabled(state, path, query, true).await
 }
 
@@ -77,7 +79,9 @@ pub async fn disable(
     state: State<Api>,
     path: Named<(String, String)>,
     query: RawQuery,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
+    body::nothing(body).await?;
     set_enabled(state, path, query, false).await
 }
 
@@ -89,7 +93,11 @@ async fn set_enabled(
 ) -> Result<Json<Value>, Problem> {
     let actor = only_actor(&api, query.as_deref())?;
     let (name, version) = (parse_name(&name)?, parse_version(&version)?);
-    Ok(Json(head_json(&*api.host.set_enabled(&name, &version, enabled, actor).await?)))
+    let mut document = head_json(&*api.host.set_enabled(&name, &version, enabled, actor).await?);
+    if !enabled {
+        document["used_by"] = api.host.users_of(name.as_str(), |used| *used == version).into();
+    }
+    Ok(Json(document))
 }
 
 /// To the next lower version that takes calls, or to the one that `?to=` names.
@@ -97,7 +105,9 @@ pub async fn rollback(
     State(api): State<Api>,
     Named(name): Named<String>,
     RawQuery(query): RawQuery,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
+    body::nothing(body).await?;
     let mut query = Query::new(query.as_deref());
     let to = query.parsed("to", |text| {
         Version::parse(text).map_err(|error| format!("{text:?} is not a version as 1.2.3: {error}"))
@@ -107,11 +117,18 @@ pub async fn rollback(
     let rolled_back = api.host.roll_back(&parse_name(&name)?, to, actor).await?;
     let mut document = head_json(&rolled_back.to);
     document["from"] = rolled_back.from.to_string().into();
+    let goal = &rolled_back.to.manifest.version;
+    document["used_by"] = api.host.users_of(&name, |used| used > goal && *used <= rolled_back.from).into();
     Ok(Json(document))
 }
 
 /// Moves dependencies to the highest versions that fit.
-pub async fn update(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+pub async fn update(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    body::nothing(body).await?;
     let mut query = Query::new(query.as_deref());
     let only = query.text("plugin");
     let actor = actor(&api, &mut query);

@@ -60,9 +60,7 @@ pub fn connect(global: &Global, settings: &Settings, need: Need) -> Result<Targe
         }
         (None, Need::Ledger) => Target::Local(Box::new(Local::ledger(settings))),
     };
-    if !global.json {
-        output::note(&format!("target: {}", target.describe()));
-    }
+    output::note(&format!("target: {}", target.describe()));
     Ok(target)
 }
 

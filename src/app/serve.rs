@@ -24,6 +24,7 @@ use crate::api::{Api, Guard, guarded};
 use crate::config::{Flags, Settings};
 use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
+use crate::model::lifecycle::Lifecycle;
 use crate::telemetry::LogTarget;
 use crate::telemetry::events::{ServerStarted, ServerStopped};
 
@@ -213,20 +214,24 @@ pub fn folders(settings: &Settings) -> Folders {
 
 /// Says what was found and cannot be registered. That is fatal only for what the configuration calls required.
 fn check_found(host: &Host, settings: &Settings) -> Result<(), Failure> {
+    if let Some(problem) = host.lock_problem() {
+        output::note(&format!("warning: spanglass.lock {problem}; dependencies were chosen anew"));
+    }
     let refusals = host.refusals();
     for (path, refusal) in &refusals {
         let help = refusal.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
         output::note(&format!("warning: {} is left out: {}{help}", path.display(), refusal.message));
     }
     for (name, plugin) in settings.host.plugins.iter().filter(|(_, plugin)| plugin.required) {
-        if !host.registry().versions(name).is_empty() {
-            continue;
-        }
+        let why_not = match host.registry().route(name, None) {
+            Ok(live) if matches!(live.state(), Lifecycle::Running) => continue,
+            Ok(live) => format!("{name} {} is {}", live.manifest.version, live.state()),
+            Err(error) => error.message,
+        };
         let path = plugin.path.as_ref().and_then(|path| std::path::absolute(path).ok());
-        let why = path
-            .and_then(|path| refusals.get(&path))
-            .map_or_else(String::new, |refusal| format!(": {}", refusal.message));
-        return Err(Failure::invalid(format!("the plugin {name} is required and not registered{why}")));
+        let why =
+            path.and_then(|path| refusals.get(&path)).map_or(why_not, |refusal| refusal.message.clone());
+        return Err(Failure::invalid(format!("the plugin {name} is required and takes no calls: {why}")));
     }
     Ok(())
 }

@@ -85,6 +85,10 @@ impl Target {
 
 impl Remote {
     pub fn new(base: &str, token: Option<String>) -> Result<Remote, Failure> {
+        if !reqwest::Url::parse(base).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+            return Err(Failure::usage(format!("{base:?} is no address of a server"))
+                .help("write it as http://HOST:PORT"));
+        }
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
         // A proxy is for other machines, and must not see a token that is meant for this one.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use semver::{Comparator, Op, Version, VersionReq};
 
@@ -152,14 +153,19 @@ impl Host {
     /// cannot be read is said and made anew by the next change; the file stays until then.
     pub(super) fn restore_lock(&self) {
         let Some(store) = &self.store else { return };
-        let read = store.folder().read_lock_file().map_err(|error| error.to_string());
+        let read = store.folder().read_lock_file().map_err(|error| format!("cannot be read: {error}"));
+        let lost = !self.registry.all().is_empty();
         let parsed = read.and_then(|text| match text {
-            Some(text) => Locked::parse(&text).map_err(|error| error.to_string()),
-            None => Ok(Locked::default()),
+            Some(text) => Locked::parse(&text)
+                .map(|locked| (locked, text))
+                .map_err(|error| format!("cannot be read: {error}")),
+            None if lost => Err("is missing".to_owned()),
+            None => Ok(Default::default()),
         });
-        let mut locked = parsed.unwrap_or_else(|message| {
+        let (mut locked, text) = parsed.unwrap_or_else(|message| {
             self.telemetry.emit(LockFileUnreadable { message: &message });
-            Locked::default()
+            let _ = self.lock_problem.set(message);
+            Default::default()
         });
         locked.retain(|name, version| self.registry.get(name, version).is_some());
         self.locked.store(Arc::new(locked));
@@ -174,7 +180,24 @@ impl Host {
                 );
             }
         }
+        self.lock_is_written.store(next.to_text() == text, Ordering::Relaxed);
         self.locked.store(Arc::new(next));
+    }
+
+    /// What was wrong with `spanglass.lock` at the start.
+    pub fn lock_problem(&self) -> Option<&str> {
+        self.lock_problem.get().map(String::as_str)
+    }
+
+    /// Who uses one of these versions of a plugin, each as `name version`.
+    pub fn users_of(&self, name: &str, versions: impl Fn(&Version) -> bool) -> Vec<String> {
+        let locked = self.locked.load();
+        let all = self.registry.versions(name);
+        let used = all.iter().map(|live| &live.manifest.version).filter(|version| versions(version));
+        used.flat_map(|version| {
+            locked.users(name, version).map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     /// A version that was registered and lacks what it requires now: it is there, and takes no calls.
@@ -208,12 +231,13 @@ impl Host {
     }
 
     fn relock(&self, next: Locked) -> Result<(), RegisterError> {
-        if **self.locked.load() == next {
+        if **self.locked.load() == next && self.lock_is_written.load(Ordering::Relaxed) {
             return Ok(());
         }
         if let Some(store) = &self.store {
             store.folder().write_lock_file(&next.to_text())?;
         }
+        self.lock_is_written.store(true, Ordering::Relaxed);
         self.locked.store(Arc::new(next));
         Ok(())
     }
@@ -253,9 +277,7 @@ fn exactly(version: &Version) -> VersionReq {
 fn in_use(name: &str, version: &Version, unresolved: &Unresolved) -> RegisterError {
     let message = format!("{name} {version} is in use: without it, {unresolved}");
     let error = InvokeError::new(ErrorKind::Conflict, message);
-    RegisterError::Refused(
-        error.help("remove or disable what needs it first, or register another version that fits"),
-    )
+    RegisterError::Refused(error.help("remove what needs it first, or register another version that fits"))
 }
 
 impl From<Unresolved> for RegisterError {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use notify::RecommendedWatcher;
+use semver::Version;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -14,11 +16,12 @@ use super::{Arrival, Host, Registered, off_thread};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Actor;
+use crate::model::name::PluginName;
 use crate::package::{Package, PackageError};
 use crate::registry::Deployment;
 use crate::registry::folder::{Fingerprint, Look};
 use crate::registry::resolve::{Candidate, Standing, Universe, order};
-use crate::registry::rest::{LOOK_AGAIN, LOOK_ANYWAY, REST, Unrest, watcher};
+use crate::registry::rest::{LOOK_AGAIN, LOOK_ANYWAY, LOOK_ANYWAY_WATCHED, REST, Unrest, watcher};
 use crate::telemetry::events::FolderUnreadable;
 
 /// A plugin that takes longer to come up does not hold up the others; so many may be slow at once.
@@ -56,9 +59,13 @@ pub struct Refusal {
     pub help: Option<String>,
 }
 
-impl From<&RegisterError> for Refusal {
-    fn from(error: &RegisterError) -> Refusal {
-        Refusal { kind: error.kind(), message: error.to_string(), help: error.help() }
+impl Refusal {
+    fn of(path: &Path, error: &RegisterError) -> Refusal {
+        let mistake = error.diagnostics().and_then(|diagnostics| diagnostics.first_error());
+        let message = mistake.map_or_else(|| error.to_string(), |first| format!("{error}; first: {first}"));
+        let validate = || format!("spanglass plugin validate {} shows all of it", path.display());
+        let help = error.help().or_else(|| (error.kind() == ErrorKind::InvalidInput).then(validate));
+        Refusal { kind: error.kind(), message, help }
     }
 }
 
@@ -70,11 +77,13 @@ struct Seen {
     refused_at: Option<u64>,
     /// What it would be, if it is a plugin.
     candidate: Option<Candidate>,
+    /// The plugin that was registered from there last.
+    serves: Option<Arc<str>>,
 }
 
 impl Seen {
     fn new(fingerprint: Fingerprint, now: Instant) -> Seen {
-        Seen { unrest: Unrest::new(fingerprint, now), refused_at: None, candidate: None }
+        Seen { unrest: Unrest::new(fingerprint, now), refused_at: None, candidate: None, serves: None }
     }
 }
 
@@ -85,8 +94,10 @@ pub struct FolderWatch {
     seen: BTreeMap<PathBuf, Seen>,
     unreadable: BTreeSet<PathBuf>,
     slow: Vec<(PathBuf, JoinHandle<Result<Registered, RegisterError>>)>,
-    /// So many could not be removed when the registry had this generation.
-    stuck: Option<(u64, usize)>,
+    /// What could not be removed when the registry had this generation.
+    stuck: Option<(u64, Vec<(PluginName, Version)>)>,
+    changed: Arc<Notify>,
+    watcher: Option<RecommendedWatcher>,
 }
 
 impl FolderWatch {
@@ -99,27 +110,35 @@ impl FolderWatch {
             unreadable: BTreeSet::new(),
             slow: Vec::new(),
             stuck: None,
+            changed: Arc::default(),
+            watcher: None,
         }
     }
 
     /// Takes in what lies there now.
     pub async fn take_all(&mut self) {
+        // First, so that nothing that comes meanwhile is missed.
+        self.watcher = watcher(self.folders.all(), &self.changed);
         self.look(Duration::ZERO).await;
     }
 
     /// Follows what changes, the folders themselves too, until it is dropped.
     pub async fn run(mut self, mut folders: watch::Receiver<Folders>) {
-        let changed = Arc::new(Notify::new());
-        let mut _watcher = watcher(self.folders.all(), &changed);
+        let changed = self.changed.clone();
         loop {
-            let wait = if self.restless() { LOOK_AGAIN } else { LOOK_ANYWAY };
+            let wait = match &self.watcher {
+                _ if self.restless() => LOOK_AGAIN,
+                // A path that is not there yet, or is replaced as a whole, cannot be watched.
+                Some(_) if self.folders.named.is_empty() => LOOK_ANYWAY_WATCHED,
+                _ => LOOK_ANYWAY,
+            };
             tokio::select! {
                 () = changed.notified() => tokio::time::sleep(LOOK_AGAIN).await,
+                Ok(()) = folders.changed() => {
+                    self.folders = folders.borrow_and_update().absolute();
+                    self.watcher = watcher(self.folders.all(), &changed);
+                }
                 () = tokio::time::sleep(wait) => {}
-            }
-            if folders.has_changed().unwrap_or(false) {
-                self.folders = folders.borrow_and_update().absolute();
-                _watcher = watcher(self.folders.all(), &changed);
             }
             self.look(REST).await;
         }
@@ -243,12 +262,15 @@ impl FolderWatch {
     }
 
     fn note(&mut self, path: PathBuf, registered: Result<Registered, RegisterError>) {
-        let refusal = registered.as_ref().err().map(Refusal::from);
+        let refusal = registered.as_ref().err().map(|error| Refusal::of(&path, error));
         // What another plugin stands in the way of, or is missing for, may come in when that changes.
         let may_change = refusal.as_ref().is_some_and(|refusal| refusal.kind == ErrorKind::Conflict);
         let generation = self.host.registry().generation();
         if let Some(seen) = self.seen.get_mut(&path) {
             seen.refused_at = may_change.then_some(generation);
+            if let Ok(registered) = &registered {
+                seen.serves = Some(registered.deployment.manifest.name.shared());
+            }
         }
         self.host.note_refusal(path, refusal);
     }
@@ -256,11 +278,25 @@ impl FolderWatch {
     /// Removes what was found at a place where nothing is any more, or another plugin. What others need stays
     /// until they are gone too, so it is tried until nothing more goes.
     async fn take_out(&mut self, look: &Look) {
-        self.host.forget_refusals(|path| look.entries.contains_key(path) || !self.lacks(look, path));
+        let named = |path: &Path| self.folders.named.values().any(|named| named == path);
+        let held: Vec<PathBuf> =
+            self.going(look).iter().filter_map(|live| Some(live.origin.as_deref()?.into())).collect();
+        self.host.forget_refusals(|path| {
+            look.entries.contains_key(path)
+                || !self.lacks(look, path)
+                || held.iter().any(|held| held == path)
+                || named(path)
+        });
+        for path in self.folders.named.values().filter(|path| self.lacks(look, path)) {
+            let (kind, message) = (ErrorKind::NotFound, "there is nothing at the configured path".to_owned());
+            self.host.note_refusal(path.clone(), Some(Refusal { kind, message, help: None }));
+        }
         loop {
             let going = self.going(look);
-            let stuck = (self.host.registry().generation(), going.len());
-            if going.is_empty() || self.stuck == Some(stuck) {
+            let version =
+                |live: &Arc<Deployment>| (live.manifest.name.clone(), live.manifest.version.clone());
+            let stuck = Some((self.host.registry().generation(), going.iter().map(version).collect()));
+            if going.is_empty() || self.stuck == stuck {
                 return;
             }
             let mut removed = false;
@@ -270,11 +306,13 @@ impl FolderWatch {
                 let actor = Actor::new("folder").because(format!("{origin} is gone"));
                 match self.host.remove(name, version, actor).await {
                     Ok(()) => removed = true,
-                    Err(error) => self.host.note_refusal(origin.into(), Some(Refusal::from(&error))),
+                    Err(error) => {
+                        self.host.note_refusal(origin.into(), Some(Refusal::of(Path::new(origin), &error)))
+                    }
                 }
             }
             if !removed {
-                self.stuck = Some(stuck);
+                self.stuck = stuck;
             }
         }
     }
@@ -297,10 +335,8 @@ impl FolderWatch {
 
     /// Whether a plugin of another name was registered from there since.
     fn renamed(&self, origin: &Path, name: &str) -> bool {
-        let all = self.host.registry().all();
-        let from_there = |live: &&Arc<Deployment>| live.origin.as_deref().map(Path::new) == Some(origin);
-        let newest = all.iter().filter(from_there).max_by_key(|live| live.registered_at_unix_ms);
-        newest.is_some_and(|newest| newest.manifest.name.as_str() != name)
+        let serves = self.seen.get(origin).and_then(|seen| seen.serves.as_deref());
+        serves.is_some_and(|serves| serves != name)
     }
 
     fn tell_unreadable(&mut self, look: &Look) {

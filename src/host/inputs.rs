@@ -54,6 +54,15 @@ pub(super) fn secrets_of(
 
 /// Messages name the secret and its source, never its value.
 pub fn read_secret(name: &str, source: &SecretSource) -> Result<Secret, String> {
+    let secret = read(name, source)?;
+    if secret.expose().is_empty() {
+        // Nobody means that: a variable that was forgotten, a file that is being written.
+        return Err(format!("the secret {name} is missing: its {} is empty", source.word()));
+    }
+    Ok(secret)
+}
+
+fn read(name: &str, source: &SecretSource) -> Result<Secret, String> {
     match source {
         SecretSource::Environment(variable) => {
             let value = std::env::var(variable)

@@ -64,6 +64,11 @@ impl Host {
         let (live, source) = off_thread(move || {
             let (name, version) = &wanted;
             let live = host.live(name, version)?;
+            if host.settings.load().plugins.get(name.as_str()).is_some_and(|plugin| !plugin.enabled) {
+                let error =
+                    InvokeError::new(ErrorKind::Conflict, format!("{name} is disabled by the configuration"));
+                return Err(RegisterError::Refused(error.help(format!("set plugins.{name}.enabled there"))));
+            }
             let store = host.store()?;
             store.set_held_back(name, version, false)?;
             live.hold_back(false);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -74,6 +74,10 @@ pub struct Host {
     settings: ArcSwap<Settings>,
     /// Which version of each plugin that it depends on a version uses.
     locked: ArcSwap<Locked>,
+    /// Whether the file says the same.
+    lock_is_written: AtomicBool,
+    /// What was wrong with the file at the start.
+    lock_problem: OnceLock<String>,
     changes: Arc<Mutex<register::Changes>>,
     turns: Turns,
     refusals: Mutex<BTreeMap<PathBuf, Refusal>>,
@@ -121,6 +125,8 @@ impl Host {
             services,
             settings: ArcSwap::from_pointee(settings),
             locked: ArcSwap::default(),
+            lock_is_written: AtomicBool::new(false),
+            lock_problem: OnceLock::new(),
             changes: Arc::default(),
             turns: Turns::default(),
             refusals: Mutex::default(),

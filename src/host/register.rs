@@ -133,6 +133,7 @@ impl Host {
                 operation.set("spanglass.plugin.version", version.clone());
             }
             operation.set("spanglass.actor", arrival.actor().by);
+            let arrived = arrival.origin().map(str::to_owned);
             let registered = match package {
                 Ok(package) => host.take_in(package, arrival, &operation).await,
                 Err(error) => Err(error.into()),
@@ -142,7 +143,14 @@ impl Host {
                 let plugin = identity.as_ref().map_or("_other", |(name, _)| name);
                 let version = identity.as_ref().map(|(_, version)| version.as_str());
                 let (stage, message) = (Stage::Register.as_str(), error.to_string());
-                host.telemetry.emit(PluginRegisterFailed { plugin, version, stage, message: &message });
+                let origin = arrived.as_deref();
+                host.telemetry.emit(PluginRegisterFailed {
+                    plugin,
+                    origin,
+                    version,
+                    stage,
+                    message: &message,
+                });
             }
             registered
         };
@@ -289,10 +297,8 @@ impl Host {
             digest: &digest,
             manifest: &package.manifest_text,
             origin: arrival.origin(),
+            held_back: arrival.is_trial(),
         })?;
-        if arrival.is_trial() {
-            store.set_held_back(&manifest.name, &manifest.version, true)?;
-        }
         deployment.registered_at_unix_ms = super::deploy::unix_ms(registered.registration.registered_at);
         let actor = arrival.actor();
         let state = deployment.state();
@@ -341,6 +347,7 @@ impl Host {
                 }
                 Err(error) => self.telemetry.emit(PluginRegisterFailed {
                     plugin: registration.name.as_str(),
+                    origin: None,
                     version: Some(&registration.version.to_string()),
                     stage: Stage::Start.as_str(),
                     message: &error.to_string(),

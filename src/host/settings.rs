@@ -56,6 +56,15 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
+impl SecretSource {
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            SecretSource::Environment(_) => "variable",
+            SecretSource::File(_) => "file",
+        }
+    }
+}
+
 /// The limits that the operator sets; the others stay as the manifest has them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LimitsOverride {

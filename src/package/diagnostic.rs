@@ -182,6 +182,13 @@ impl Diagnostics {
         sorted
     }
 
+    /// The first error with its place, on one line.
+    pub fn first_error(&self) -> Option<String> {
+        let first = self.sorted().into_iter().find(|diagnostic| diagnostic.severity == Severity::Error)?;
+        let Place { line, column, .. } = first.place;
+        Some(format!("{} (line {line}, column {column}, {})", first.message, first.code))
+    }
+
     /// How many there are of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()

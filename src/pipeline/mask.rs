@@ -27,6 +27,7 @@ impl Mask {
             values.push(secret.clone());
             // A key of several lines is printed line by line.
             values.extend(secret.expose().lines().map(Secret::new));
+            values.extend(spellings(secret.expose()));
         }
         values.retain(|value| value.expose().len() >= VALUE_BYTES_MIN);
         values.sort_by(|a, b| {
@@ -91,6 +92,29 @@ impl Mask {
     }
 }
 
+/// The value as it stands within JSON, with and without characters beyond ASCII, and in what Python's `repr`
+/// makes of it.
+fn spellings(value: &str) -> impl Iterator<Item = Secret> {
+    let json = Value::from(value).to_string();
+    let json = json.trim_matches('"').to_owned();
+    let ascii = json.chars().fold(String::new(), |mut ascii, character| {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")));
+        }
+        ascii
+    });
+    let repr = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+    let quoted = repr.replace('\'', "\\'");
+    let all = [json, ascii, repr, quoted].into_iter();
+    let value = value.to_owned();
+    all.filter(move |spelled| *spelled != value).map(|spelled| Secret::new(&spelled))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +135,18 @@ mod tests {
     fn a_key_of_several_lines_is_known_line_by_line() {
         let mask = mask(&["BEGIN KEY\nMIIEvQIBADANBg\nEND KEY"]);
         assert_eq!(mask.text("MIIEvQIBADANBg"), "***");
+    }
+
+    #[test]
+    fn a_secret_is_known_in_other_spellings() {
+        let secret = "{\"key\": \"MIIE\\secret\", \"name\": \"pässwörd\"}\nend";
+        let mask = mask(&[secret]);
+        let json = serde_json::json!({"K": secret}).to_string();
+        assert_eq!(mask.text(&json), r#"{"K":"***"}"#);
+        let ascii = json.replace('ä', "\\u00e4").replace('ö', "\\u00f6");
+        assert_eq!(mask.text(&ascii), r#"{"K":"***"}"#);
+        let repr = r#"{'K': '{"key": "MIIE\\secret", "name": "pässwörd"}\nend'}"#;
+        assert_eq!(mask.text(repr), "{'K': '***'}");
     }
 
     #[test]

@@ -18,8 +18,10 @@ pub const REST: Duration = Duration::from_millis(200);
 const UNREST_MAX: Duration = Duration::from_secs(1);
 /// Between two looks while something is changing.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Between two looks while nothing is, in case a watcher misses something (network file systems tell nothing).
+/// Between two looks while nothing is and nobody tells.
 pub const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+/// The same beside a watcher, in case it misses something: network file systems and mounts tell nothing.
+pub const LOOK_ANYWAY_WATCHED: Duration = Duration::from_secs(5);
 
 /// What is known of one entry from look to look.
 #[derive(Clone, Debug)]

@@ -51,12 +51,25 @@ pub fn choose<'a, D: Borrow<Deployment>>(
         let there: Vec<String> = newest_first
             .iter()
             .take(NAMED_MAX)
-            .map(|deployment| deployment.borrow().manifest.version.to_string())
+            .map(|deployment| described(deployment.borrow(), allowed))
             .collect();
         let wanted = asked.or(allowed).map_or_else(|| "a release".to_owned(), |range| format!("{range}"));
         let message = format!("no version of {name} fits {wanted}; registered: {}", there.join(", "));
         InvokeError::new(ErrorKind::NotFound, message)
+            .help(format!("spanglass plugin show {name} tells who took calls away, and why"))
     })
+}
+
+/// A version and what keeps calls from it.
+fn described(deployment: &Deployment, allowed: Option<&VersionReq>) -> String {
+    let version = &deployment.manifest.version;
+    let shut_out = allowed.is_some_and(|allowed| !allowed.matches(version));
+    match deployment.body {
+        Body::Registered => format!("{version} (disabled)"),
+        _ if shut_out => format!("{version} (not allowed by plugins.{}.version)", deployment.manifest.name),
+        _ if deployment.is_held_back() => format!("{version} (rolled back)"),
+        _ => version.to_string(),
+    }
 }
 
 /// Whether a range names one version.

@@ -87,6 +87,8 @@ pub struct Registering<'a> {
     /// Where it was found. Other content under the same version is then what is there now, provided that
     /// the registered one was found there too; without an origin it is [`Error::Conflict`].
     pub origin: Option<&'a str>,
+    /// On trial: it gets only the calls that name it.
+    pub held_back: bool,
 }
 
 /// What [`super::Store::register`] did.
@@ -141,7 +143,7 @@ impl Registry {
     /// Registers a version. Handed over by somebody it is enabled and no longer held back, also if it was
     /// there before; found in a folder, one that is there stays as it is.
     pub fn register(&self, new: &Registering<'_>) -> Result<Registered, Error> {
-        let Registering { name, version, digest, manifest, origin } = *new;
+        let Registering { name, version, digest, manifest, origin, held_back } = *new;
         self.write(|transaction| {
             let stored = find(transaction, name, version)?.map(|row| self.read(row)).transpose()?;
             let same = stored.as_ref().is_some_and(|stored| stored.digest == *digest);
@@ -154,19 +156,19 @@ impl Registry {
             transaction
                 .prepare_cached(
                     "INSERT INTO registrations
-                         (name, version, digest, manifest, registered_at_ns, enabled, revision, origin)
-                     VALUES (?1, ?2, ?3, ?4, ?5, 1, 1, ?6)
+                         (name, version, digest, manifest, registered_at_ns, enabled, revision, origin, held_back)
+                     VALUES (?1, ?2, ?3, ?4, ?5, 1, 1, ?6, ?7)
                      ON CONFLICT (name, version) DO UPDATE
                      SET digest = excluded.digest, manifest = excluded.manifest,
-                         enabled = enabled OR ?6 IS NULL, held_back = held_back AND ?6 IS NOT NULL,
+                         enabled = enabled OR ?6 IS NULL, held_back = ?7 OR (held_back AND ?6 IS NOT NULL),
                          registered_at_ns = IIF(digest = excluded.digest, registered_at_ns, ?5),
                          revision = revision + 1
                      WHERE digest <> excluded.digest OR manifest <> excluded.manifest
-                         OR (?6 IS NULL AND (held_back OR NOT enabled))",
+                         OR (?6 IS NULL AND (held_back <> ?7 OR NOT enabled))",
                 )
                 .and_then(|mut insert| {
                     let (name, version) = (name.as_str(), version.to_string());
-                    insert.execute(params![name, version, digest.as_str(), manifest, now, origin])
+                    insert.execute(params![name, version, digest.as_str(), manifest, now, origin, held_back])
                 })
                 .map_err(self.engine())?;
             let registration = self.get_in(transaction, name, version)?;
@@ -520,6 +522,7 @@ mod tests {
             digest: &digest,
             manifest: "{}",
             origin,
+            held_back: false,
         })
     }
 
@@ -543,8 +546,14 @@ mod tests {
         let (_temp, registry) = registry();
         for (name, number) in [("b", "1.0.0"), ("a", "1.10.0"), ("a", "1.9.0"), ("a", "1.10.0-rc.1")] {
             let (name, version, digest) = (PluginName::parse(name).unwrap(), version(number), digest(1));
-            let new =
-                Registering { name: &name, version: &version, digest: &digest, manifest: "{}", origin: None };
+            let new = Registering {
+                name: &name,
+                version: &version,
+                digest: &digest,
+                manifest: "{}",
+                origin: None,
+                held_back: false,
+            };
             registry.register(&new).unwrap();
         }
         let list: Vec<_> =

@@ -41,7 +41,7 @@ fn registering<'a>(
     digest: &'a Digest,
     manifest: &'a str,
 ) -> Registering<'a> {
-    Registering { name, version, digest, manifest, origin: None }
+    Registering { name, version, digest, manifest, origin: None, held_back: false }
 }
 
 /// Registers one version after another and says each that was acknowledged.

@@ -42,6 +42,8 @@ pub struct PluginRegistered<'a> {
 /// A package was refused, or its deployment could not be made.
 pub struct PluginRegisterFailed<'a> {
     pub plugin: &'a str,
+    /// Where it was found, if it was.
+    pub origin: Option<&'a str>,
     pub version: Option<&'a str>,
     pub stage: &'static str,
     pub message: &'a str,
@@ -293,10 +295,13 @@ impl Event for PluginRegisterFailed<'_> {
     }
 
     fn log(&self) -> LogRecord {
-        let mut log =
-            Entry::new(Severity::Error, format!("could not register {}: {}", self.plugin, self.message))
-                .with("stage", self.stage)
-                .0;
+        let what = self.origin.unwrap_or(self.plugin);
+        let mut entry = Entry::new(Severity::Error, format!("could not register {what}: {}", self.message))
+            .with("stage", self.stage);
+        if let Some(origin) = self.origin {
+            entry = entry.with("path", origin.to_owned());
+        }
+        let mut log = entry.0;
         log.plugin = Some(truncate(self.plugin, names::PLUGIN_BYTES_MAX).into());
         log.version = self.version.map(|version| truncate(version, names::PLUGIN_BYTES_MAX).into());
         log
@@ -388,7 +393,7 @@ impl Event for LockFileUnreadable<'_> {
     }
 
     fn log(&self) -> LogRecord {
-        let body = format!("spanglass.lock cannot be read, dependencies are chosen anew: {}", self.message);
+        let body = format!("spanglass.lock {}; dependencies are chosen anew", self.message);
         Entry::new(Severity::Error, body).0
     }
 }

@@ -243,7 +243,7 @@ async fn a_command_talks_to_whom_it_is_told_to() {
         (vec!["invoke", "other", "--json"], 7, "not_found"),
         (vec!["invoke", "other", "--json", "--server", other.url()], 0, ""),
         (vec!["invoke", "echo", "--json", "--server", &nobody], 8, "unreachable"),
-        (vec!["invoke", "echo", "--json", "--server", "nonsense"], 8, "unreachable"),
+        (vec!["invoke", "echo", "--json", "--server", "nonsense"], 2, "usage"),
         (vec!["invoke", "echo", "--json", "--server", other.url(), "--local"], 2, "usage"),
         (vec!["invoke", "echo", "--json", "--token-file", "nowhere"], 3, ""),
         (vec!["invoke", "Not A Name", "--json"], 7, "not_found"),

@@ -293,8 +293,9 @@ async fn a_debugger_has_all_the_time_that_it_needs() {
     dev.debugger_says("21\n").await;
     dev.types("x = 4\nc\n");
     dev.debugger_says("-> if y == 3:").await;
-    dev.types("p y\nc\n");
+    dev.types("p y\n");
     dev.debugger_says("8\n").await;
+    dev.types("c\n");
     assert_eq!(dev.next("result").await["reply"]["data"], json!([4, 8]));
 
     // A save waits for it as well, and a failure is held where it happened.
@@ -302,8 +303,9 @@ async fn a_debugger_has_all_the_time_that_it_needs() {
     dev.debugger_says("executor.py(5)invoke()").await;
     dev.types("c\n");
     dev.debugger_says("ValueError: three").await;
-    dev.types("p x * 5\nc\n");
+    dev.types("p x * 5\n");
     dev.debugger_says("100\n").await;
+    dev.types("c\n");
     let result = dev.next("result").await;
     assert_eq!((&result["exit"], &result["reply"]["kind"]), (&json!(4), &json!("plugin_error")));
     // A call that is held does not hold up the end.

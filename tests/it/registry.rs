@@ -384,3 +384,69 @@ fn zip_folder(folder: &Path) -> Vec<u8> {
     package.write_zip(&mut zip).unwrap();
     zip.into_inner()
 }
+
+#[tokio::test]
+async fn a_place_serves_the_plugin_that_lies_there_now() {
+    let server = Home::new().plugin("place", "", "").serve().await;
+    let put = |name: &str| server.home.write_plugin("plugins/place", name, "1.0.0", "", "");
+    let needs = "dependencies: [{name: place, version: ^1}]";
+    server.home.write_plugin("plugins/user", "user", "1.0.0", needs, "");
+    current(&server, "user", "1.0.0").await;
+    // What is needed stays beside the new one, and says why it does.
+    put("other");
+    current(&server, "other", "1.0.0").await;
+    let in_use = |list: &Value| list["refused"].to_string().contains("place 1.0.0 is in use");
+    until(&server, "in use", PATIENCE, "/v1/plugins", in_use).await;
+    assert_eq!(server.client.get("/v1/plugins/place").await.status, 200);
+    // And back again, with the bytes that were registered before.
+    put("place");
+    until(&server, "other is gone", PATIENCE, "/v1/plugins", |list| {
+        let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|item| &item["name"]).collect();
+        names == ["place", "user"] && list["refused"] == json!([])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_lock_is_said_and_written_anew_when_asked() {
+    let home = Home::new().plugin("base", "", "");
+    home.write_plugin("plugins/user", "user", "1.0.0", "dependencies: [{name: base, version: ^1}]", "");
+    let mut server = home.serve().await;
+    let lock = server.home.data_dir().join("spanglass.lock");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    for broken in ["{garbage", r#"{"version": 99}"#] {
+        server.kill();
+        std::fs::write(&lock, broken).unwrap();
+        server.restart().await;
+        assert!(server.stderr().contains("warning: spanglass.lock cannot be read"), "{}", server.stderr());
+        assert_eq!(std::fs::read_to_string(&lock).unwrap(), broken, "kept until somebody changes something");
+        assert_eq!(server.home.run(&["plugin", "update"]).await.code, 0);
+        assert_eq!(std::fs::read_to_string(&lock).unwrap(), text);
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_calls_away_is_told() {
+    let home = Home::new().plugin("echo", "", "").plugin("off", "", "");
+    home.write("spanglass.yaml", "plugins:\n  off: {enabled: false}\n  nowhere: {path: ./nowhere}\n");
+    let server = home.serve().await;
+    let list = server.client.get("/v1/plugins").await.json();
+    assert!(list["refused"].to_string().contains("nothing at the configured path"), "{list:#}");
+    server.home.write("plugins/broken/manifest.yaml", "name: Broken\nversion: 1\n");
+    let first = |list: &Value| {
+        let refused = list["refused"].as_array().unwrap();
+        refused.iter().any(|one| {
+            one["message"].as_str().unwrap().contains("line 1")
+                && one["help"].to_string().contains("validate")
+        })
+    };
+    until(&server, "the first mistake", PATIENCE, "/v1/plugins", first).await;
+    let enable = server.home.run(&["plugin", "enable", "off"]).await;
+    assert!(enable.code == 6 && enable.stderr.contains("plugins.off.enabled"), "{enable:?}");
+    assert_eq!(server.home.run(&["plugin", "disable", "echo"]).await.code, 0);
+    let told = server.client.invoke("echo", json!({})).await;
+    assert_eq!(told.status, 404);
+    assert!(told.json()["detail"].as_str().unwrap().contains("1.0.0 (disabled)"), "{}", told.text());
+    let unheard = server.client.post("/v1/plugins/echo/rollback", r#"{"to": "1.0.0"}"#).await;
+    assert_eq!(unheard.status, 422, "{}", unheard.text());
+}

@@ -67,7 +67,7 @@ pub async fn rollback(
     let said = |document: &Value| {
         let (name, from, to) = (text(document, "name"), text(document, "from"), text(document, "version"));
         let word = Style::stdout().paint(Paint::Good, "rolled back");
-        format!("{word} {name} from {from} to {to}\n")
+        format!("{word} {name} from {from} to {to}\n{}", still_used(document, "went away from"))
     };
     change(global, settings, Method::POST, &route, None, said).await
 }
@@ -170,7 +170,20 @@ fn changed_text(document: &Value, word: &str) -> String {
         text(document, "name"),
         text(document, "version")
     );
-    line + &cause_text(document, &style)
+    line + &cause_text(document, &style) + &still_used(document, "disabled")
+}
+
+/// Who goes on with a version by the lock, or cannot.
+fn still_used(document: &Value, what: &str) -> String {
+    let users: Vec<&str> =
+        document["used_by"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if users.is_empty() {
+        return String::new();
+    }
+    let (style, name) = (Style::stdout(), text(document, "name"));
+    let mark = style.paint(Paint::Warning, style.glyph("!", "!"));
+    let users = printable(&users.join(", "));
+    format!("{mark} what you {what} is locked for {users}; 'spanglass plugin update {name}' moves them\n")
 }
 
 fn registered_text(document: &Value) -> String {

@@ -21,7 +21,14 @@ fn folder(path: &Path, name: &str, start_ns: i64) {
         .unwrap();
     let name = PluginName::parse(name).unwrap();
     let version = semver::Version::new(1, 0, 0);
-    let new = Registering { name: &name, version: &version, digest: &digest, manifest: "{}", origin: None };
+    let new = Registering {
+        name: &name,
+        version: &version,
+        digest: &digest,
+        manifest: "{}",
+        origin: None,
+        held_back: false,
+    };
     store.register(&new).unwrap();
     fs::write(path.join(LOCK_FILE), name.as_str()).unwrap();
     let ledger = database::open(&path.join("ledger.db"), &ledger::SCHEMA, Access::Owner).unwrap();
