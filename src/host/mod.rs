@@ -46,6 +46,8 @@ mod observer;
 mod queue;
 mod register;
 mod reload;
+mod remove;
+mod restore;
 pub mod services;
 pub mod settings;
 mod stack;

@@ -5,21 +5,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use semver::Version;
-
 use super::deploy::Source;
 use super::{Host, off_thread};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
-use crate::model::name::PluginName;
 use crate::package::diagnostic::Diagnostics;
 use crate::package::manifest::{Manifest, SandboxTier};
 use crate::package::{Package, PackageError};
 use crate::registry::{Body, Deployment};
 use crate::runtimes::Convention;
-use crate::store::{self, Digest, PutError, Registering, Registration, ZipSource};
-use crate::telemetry::events::{PluginRegisterFailed, PluginRegistered, PluginRemoved};
+use crate::store::{self, Digest, PutError, Registering, ZipSource};
+use crate::telemetry::events::{PluginRegisterFailed, PluginRegistered};
 use crate::telemetry::{Operation, OperationKind};
 
 /// A version that has been made live.
@@ -77,7 +74,7 @@ impl Arrival {
 pub(super) struct Changes {
     /// Packages that nothing in the store refers to, and that are needed: of versions that are on their way
     /// in, or gone while their last calls run. Once for each need.
-    held: Vec<Digest>,
+    pub(super) held: Vec<Digest>,
 }
 
 impl RegisterError {
@@ -333,117 +330,6 @@ impl Host {
 
     pub(super) fn store(&self) -> Result<&store::Store, RegisterError> {
         self.store.as_deref().ok_or_else(|| refused(ErrorKind::Internal, "this host keeps nothing"))
-    }
-
-    /// Deploys everything that was registered before. One that cannot be started stays, as failed. Blocks on
-    /// the disk.
-    pub fn restore(&self) -> Result<usize, RegisterError> {
-        let Some(store) = &self.store else { return Ok(0) };
-        let mut restored = Vec::new();
-        for registration in store.registrations()? {
-            match self.source(&registration) {
-                Ok(source) => {
-                    restored.push(self.swap_in(self.assemble(source, &self.settings.load())));
-                }
-                Err(error) => self.telemetry.emit(PluginRegisterFailed {
-                    plugin: registration.name.as_str(),
-                    origin: None,
-                    version: Some(&registration.version.to_string()),
-                    stage: Stage::Start.as_str(),
-                    message: &error.to_string(),
-                }),
-            }
-        }
-        self.restore_lock();
-        for deployment in &restored {
-            let deployment = self.fail_unresolved(deployment.clone());
-            self.count_start(&deployment);
-        }
-        Ok(restored.len())
-    }
-
-    /// A version that was registered, read back.
-    pub(super) fn source(&self, registration: &Registration) -> Result<Source, RegisterError> {
-        let gone = || refused(ErrorKind::Internal, "its package is gone");
-        let stored = self.store()?.package(&registration.digest).ok_or_else(gone)?;
-        Ok(Source {
-            manifest: Package::load(&stored.folder)?.manifest,
-            digest: registration.digest.as_str().into(),
-            folder: stored.folder,
-            registered_at: registration.registered_at,
-            convention: Convention::Plugin,
-            origin: registration.origin.as_deref().map(Arc::from),
-            enabled: registration.enabled,
-            held_back: registration.held_back,
-        })
-    }
-
-    /// Takes a version away, unless another one needs it. Its workers end when its last call has.
-    pub async fn remove(
-        self: &Arc<Self>,
-        name: &PluginName,
-        version: &Version,
-        actor: Actor,
-    ) -> Result<(), RegisterError> {
-        self.remove_unless(name, version, actor, true).await
-    }
-
-    /// The same, also if others need it: they lack it from then on.
-    pub(super) async fn remove_at_any_rate(
-        self: &Arc<Self>,
-        name: &PluginName,
-        version: &Version,
-        actor: Actor,
-    ) -> Result<(), RegisterError> {
-        self.remove_unless(name, version, actor, false).await
-    }
-
-    async fn remove_unless(
-        self: &Arc<Self>,
-        name: &PluginName,
-        version: &Version,
-        actor: Actor,
-        in_use: bool,
-    ) -> Result<(), RegisterError> {
-        let (host, name, version) = (self.clone(), name.clone(), version.clone());
-        let work = async move {
-            let mut operation = host.operation(OperationKind::Remove, &name, Some(&version), &actor);
-            let _turn = host.turns.of(&name.shared()).await;
-            let removed = off_thread(move || host.take_out(&name, &version, &actor, in_use)).await;
-            note_failure(&mut operation, &removed);
-            removed
-        };
-        super::to_its_end(work).await
-    }
-
-    fn take_out(
-        &self,
-        name: &PluginName,
-        version: &Version,
-        actor: &Actor,
-        unless_in_use: bool,
-    ) -> Result<(), RegisterError> {
-        let mut changes = lock(&self.changes);
-        let live = self.live(name, version)?;
-        let locked_out = self.lock_out(&live.manifest);
-        if unless_in_use {
-            locked_out?;
-        }
-        if let Some(store) = &self.store {
-            store.remove_registration(name, version, None)?;
-        }
-        drop(live);
-        if let Some(removed) = self.registry.remove(name.as_str(), version) {
-            self.tell(&removed, &removed.state(), &[Lifecycle::Destroyed], actor);
-            self.telemetry.emit(PluginRemoved { series: &removed.series });
-            let draining = is_called(&removed).then(|| Digest::parse(&removed.digest).ok()).flatten();
-            changes.held.extend(draining.clone());
-            self.retire(removed, draining);
-        }
-        if let Some(store) = &self.store {
-            changes.sweep(store)?;
-        }
-        Ok(())
     }
 
     /// The zip of a registered package.

@@ -63,13 +63,22 @@ async fn settings_and_secrets_are_taken_over_and_mistakes_are_not() {
         server.home.write("spanglass.yaml", configuration("debug", ""));
         until_metric(&server, good, 1.0).await;
     }
-    // A secret that has gone changes nothing either; it is back with a new value.
-    std::fs::remove_file(server.home.path().join("key.txt")).unwrap();
-    server.home.write("spanglass.yaml", configuration("info", ""));
-    until_metric(&server, good, 0.0).await;
-    until_says(&server, json!(["debug", "second-value"])).await;
-    server.home.write("key.txt", "third-value\n");
-    until_says(&server, json!(["debug", "third-value"])).await;
+    // A secret that has gone, or is empty, changes nothing either; it is back with a new value.
+    let mut kept = json!(["debug", "second-value"]);
+    for (gone, level, value) in [(true, "info", "third-value"), (false, "debug", "fourth-value")] {
+        std::fs::remove_file(server.home.path().join("key.txt")).unwrap();
+        if !gone {
+            server.home.write("key.txt", "\n");
+        }
+        server.home.write("spanglass.yaml", configuration(level, ""));
+        until_metric(&server, good, 0.0).await;
+        until_says(&server, kept).await;
+        server.home.write("key.txt", value);
+        kept = json!(["debug", value]);
+        until_says(&server, kept.clone()).await;
+        server.home.write("spanglass.yaml", configuration("debug", "x-again: 1\n"));
+        until_metric(&server, good, 1.0).await;
+    }
     let lines = server.log_lines();
     let failures: Vec<_> = lines.iter().filter(|line| line["event_name"] == "config.load_failed").collect();
     for part in ["`listne`", "config_schema", "the secret KEY is missing"] {
