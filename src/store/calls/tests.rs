@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -11,7 +11,8 @@ use crate::model::ids::SpanId;
 use crate::model::kind::ErrorKind;
 use crate::store::folder::DataFolder;
 use crate::store::testing::TinyDisk;
-use crate::store::time::unix_ns;
+
+const HOUR: i64 = 3_600_000_000_000;
 
 /// A file, and numbers for ids.
 struct Scene {
@@ -42,6 +43,17 @@ impl Scene {
     fn reopen(&mut self) {
         self.calls = None;
         self.calls = Some(Calls::open(&self.path(), Bounds::default()).unwrap());
+    }
+
+    /// As after a restart, before which the machine's clock has been moved: seen from there all that lies in the
+    /// file has moved the other way.
+    fn reopen_with_the_clock_set_by(&mut self, ns: i64) {
+        self.sql(&format!(
+            "UPDATE calls SET since_ns = since_ns - {ns};
+             UPDATE keys SET since_ns = since_ns - {ns};
+             UPDATE clock SET now_ns = now_ns - {ns};"
+        ));
+        self.reopen();
     }
 
     fn view(&self, number: u8) -> Option<CallView> {
@@ -295,34 +307,68 @@ fn keys_are_bounded() {
 }
 
 #[test]
-fn results_go_after_their_time_whatever_the_clock_says() {
-    let scene = Scene::new();
-    for number in 1..=3 {
+fn results_and_keys_go_after_their_time() {
+    let mut scene = Scene::new();
+    let ended = |scene: &Scene, number: u8| {
         scene.calls().accept(&keyed("a", number, &number.to_string(), 1)).unwrap();
         scene.claimed("a", 1);
         scene.calls().end(id(number), &replied(&json("1"))).unwrap();
-    }
+    };
+    ended(&scene, 1);
+    scene.reopen_with_the_clock_set_by(HOUR);
+    ended(&scene, 2);
     scene.calls().accept(&call("a", 4)).unwrap();
-    let past = unix_ns(SystemTime::now() - KEPT_MAX);
-    let future = unix_ns(SystemTime::now() + 30 * KEPT_MAX);
-    for table in ["calls", "keys"] {
-        let set = |at: i64, number: u8| {
-            let hex: String = id(number).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            scene.sql(&format!("UPDATE {table} SET since_ns = {at} WHERE invocation_id = x'{hex}'"));
-        };
-        set(past, 1);
-        set(future, 2);
-        set(past, 4);
-    }
+    scene.reopen_with_the_clock_set_by(23 * HOUR);
     assert_eq!(scene.calls().prune().unwrap(), Pruned { expired: 2, dropped: 0 });
-    assert!(scene.view(1).is_none());
-    assert!(scene.view(4).is_some(), "a call without an ending has no end of its time");
+    assert!(scene.view(1).is_none() && scene.view(2).is_some());
     assert!(matches!(scene.calls().accept(&keyed("a", 5, "1", 9)).unwrap(), Accepted::Queued));
-    // What the clock had put into the future is as old as this moment, and no younger.
-    let late: i64 = (scene.calls().lock().connection)
-        .query_row("SELECT max(since_ns) FROM calls", [], |row| row.get(0))
-        .unwrap();
-    assert!(late <= unix_ns(SystemTime::now()));
+    scene.reopen_with_the_clock_set_by(2 * HOUR);
+    assert_eq!(scene.calls().prune().unwrap(), Pruned { expired: 2, dropped: 0 });
+    assert!(scene.view(4).is_some(), "a call without an ending has no end of its time");
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_costs_no_key_its_time() {
+    let mut scene = Scene::new();
+    let keep = |scene: &Scene, number: u8, key: &str| {
+        scene.calls().claim_key(&claim(key, 1), "a", "invoke", id(number)).unwrap();
+        scene.calls().keep_reply(id(number), "1.0.0", &json("1")).unwrap();
+    };
+    let is_replayed = |scene: &Scene, key: &str| {
+        scene.calls().prune().unwrap();
+        let claimed = scene.calls().claim_key(&claim(key, 1), "a", "invoke", id(99)).unwrap();
+        matches!(claimed, Claimed::Replied(_))
+    };
+    keep(&scene, 1, "before");
+    scene.calls().accept(&call("a", 3)).unwrap();
+    scene.claimed("a", 1);
+    scene.calls().end(id(3), &replied(&json("3"))).unwrap();
+    scene.reopen_with_the_clock_set_by(-25 * HOUR);
+    assert!(is_replayed(&scene, "before"));
+    keep(&scene, 2, "meanwhile");
+    scene.reopen_with_the_clock_set_by(25 * HOUR);
+    assert!(is_replayed(&scene, "before") && is_replayed(&scene, "meanwhile"));
+    assert!(scene.view(3).is_some(), "nor a result");
+    // Nor does anything live longer: a day later both are gone.
+    scene.reopen_with_the_clock_set_by(24 * HOUR);
+    assert!(!is_replayed(&scene, "before"));
+}
+
+#[test]
+fn the_clock_of_an_older_file_goes_on_from_what_lies_there() {
+    let mut scene = Scene::new();
+    scene.calls().claim_key(&claim("k", 1), "a", "invoke", id(1)).unwrap();
+    scene.calls().keep_reply(id(1), "1.0.0", &json("1")).unwrap();
+    scene.sql(
+        "UPDATE keys SET since_ns = since_ns + 3600000000000; DROP TABLE clock; PRAGMA user_version = 1",
+    );
+    let latest = |scene: &Scene, sql| -> i64 {
+        scene.calls().lock().connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let kept = latest(&scene, "SELECT max(since_ns) FROM keys");
+    scene.reopen();
+    scene.calls().prune().unwrap();
+    assert!(latest(&scene, "SELECT now_ns FROM clock") >= kept);
 }
 
 #[test]

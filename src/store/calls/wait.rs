@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use crate::model::ids::InvocationId;
 use crate::store::error::Error;
 
-use super::{Calls, Change, Load, QUEUED_COLUMNS, QueuedCall, now_ns, read_queued, signed};
+use super::{Calls, Change, Load, QUEUED_COLUMNS, QueuedCall, read_queued, signed};
 
 impl Calls {
     /// How many calls wait, by plugin; none that has none.
@@ -28,7 +28,7 @@ impl Calls {
         passed_over: Range<u32>,
     ) -> Result<Vec<QueuedCall>, Error> {
         self.write(|transaction, count| {
-            let now = now_ns();
+            let now_ns = count.now_ns;
             let sql = format!(
                 "SELECT {QUEUED_COLUMNS} FROM calls WHERE state = 'queued' AND plugin = ?1
                      AND NOT (deaths >= ?3 AND deaths < ?4) ORDER BY place LIMIT ?2"
@@ -37,7 +37,7 @@ impl Calls {
                 .prepare_cached(&sql)
                 .and_then(|mut select| {
                     let values = params![plugin, signed(most as u64), passed_over.start, passed_over.end];
-                    let rows = select.query_map(values, |row| read_queued(row, now))?;
+                    let rows = select.query_map(values, |row| read_queued(row, now_ns))?;
                     rows.collect::<rusqlite::Result<Vec<_>>>()
                 })
                 .map_err(self.engine())?;
