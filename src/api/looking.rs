@@ -34,7 +34,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a waiting request looks by itself: the ends of synchronous calls, and those in another process,
 /// are not told.
 const WAIT_LOOK: Duration = Duration::from_millis(100);
-/// The state of a call that has ended.
+/// The states of a call that an instance has, and of one that has ended.
+const RUNNING: &str = "running";
 const DONE: &str = "done";
 
 /// The ledger, and the host that is filling it, if it lives in this process.
@@ -95,11 +96,11 @@ impl Looking {
         loop {
             // Listening begins before the look: an ending in between is heard.
             let mut endings = self.host.as_ref().map(|host| host.endings());
-            let waits = match self.call(id).await? {
-                Some(call) => call.state != DONE,
-                None => self.active(id).is_some(),
+            let (waits, running) = match self.call(id).await? {
+                Some(call) => (call.state != DONE, call.state == RUNNING),
+                None => (self.active(id).is_some(), true),
             };
-            if !waits || Instant::now() >= until {
+            if !waits || Instant::now() >= until || self.ends_waits(running) {
                 return Ok(());
             }
             let heard = async {
@@ -111,6 +112,13 @@ impl Looking {
             let look = (Instant::now() + WAIT_LOOK).min(until);
             let _ = timeout_at(look, heard).await;
         }
+    }
+
+    /// Whether the host stops, so that a call comes to no end here any more: one that only waits in the queue
+    /// when the host begins to stop, one that runs when it is cut off.
+    fn ends_waits(&self, running: bool) -> bool {
+        let host = self.host.as_ref();
+        host.is_some_and(|host| if running { host.is_cut_off() } else { !host.not_ready().is_empty() })
     }
 
     /// The document of one invocation, wherever it stands.

@@ -115,7 +115,8 @@ impl Host {
         }
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
+    /// Whether the calls under way have been told to end.
+    pub fn is_cut_off(&self) -> bool {
         self.ends.borrow().all
     }
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use crate::support::server::{Client, Home, Reply};
+use crate::support::server::{Client, Home, Reply, Server};
 use crate::support::{PATIENCE, require};
 
 /// Sleeps, fails if told to, and writes down that it ran: a line for each beginning, one for each end.
@@ -436,6 +438,55 @@ async fn a_stop_in_good_order_keeps_the_queue() {
         );
     }
     assert!(notes(&server.home, "begin").values().all(|times| *times == 1), "each ran once");
+}
+
+/// Asks for the end of a call. Returns once the server has heard it, with what will be the answer.
+async fn waiting_for(server: &Server, id: &str) -> impl Future<Output = Value> + Send + 'static {
+    let address = server.url().strip_prefix("http://").unwrap().to_owned();
+    let mut socket = tokio::net::TcpStream::connect(&address).await.unwrap();
+    // Two requests in one: the answer to the first says that the second was read.
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let requests = get("/healthz") + &get(&format!("/v1/invocations/{id}?wait=60s"));
+    socket.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    while !String::from_utf8_lossy(&answers).contains("200 OK") {
+        assert!(socket.read_buf(&mut answers).await.unwrap() > 0);
+    }
+    async move {
+        // The server closes the connection behind its answer.
+        timeout(PATIENCE, socket.read_to_end(&mut answers)).await.unwrap().unwrap();
+        let text = String::from_utf8(answers).unwrap();
+        let (_, second) = text.split_at(text.rfind("HTTP/1.1 ").unwrap());
+        assert!(second.starts_with("HTTP/1.1 200 OK"), "{text}");
+        serde_json::from_str(second.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_call_in_the_queue_is_answered_when_the_server_stops() {
+    if !require("python3") {
+        return;
+    }
+    let mut server = home().serve().await;
+    let gate = gate(&server.home);
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(accepted(&server.client, "work", json!({"n": n, "gate": gate})).await);
+    }
+    for running in &ids[..2] {
+        until_state(&server.client, running, "running").await;
+    }
+    let running = tokio::spawn(waiting_for(&server, &ids[0]).await);
+    let queued = waiting_for(&server, &ids[2]).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let queued = queued.await;
+    assert_eq!(queued["state"], "queued", "{queued:#}");
+    assert!(!running.is_finished(), "what runs may end yet");
+    open_gate(&server.home);
+    let running = running.await.unwrap();
+    assert_eq!(running["outcome"], "replied", "{running:#}");
+    assert!(server.stop().await.success());
 }
 
 #[tokio::test]
