@@ -600,6 +600,48 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
 }
 
 #[tokio::test]
+async fn a_call_whose_version_is_gone_waits_until_it_is_back() {
+    if !require("python3") {
+        return;
+    }
+    let home = home();
+    home.write_plugin("plugins/newer", "work", "2.0.0", "", "def invoke(i): return i");
+    let server = home.serve().await;
+    let gate = gate(&server.home);
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let body = json!({"input": {"n": n, "gate": gate}, "version": "1.0.0"});
+        let path = "/v1/plugins/work/invoke?mode=async";
+        let reply = server.client.post(path, body.to_string()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        ids.push(reply.json()["invocation_id"].as_str().unwrap().to_owned());
+    }
+    until_state(&server.client, &ids[0], "running").await;
+    let switch = |what: &str| format!("/v1/plugins/work/versions/1.0.0/{what}");
+    assert_eq!(server.client.post(&switch("disable"), "").await.status, 200);
+    open_gate(&server.home);
+    let start = Instant::now();
+    loop {
+        let lines = server.log_lines();
+        if lines.iter().any(|line| line["event_name"] == "invocation.requeued") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "none was put back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let other = accepted(&server.client, "work", json!({"n": 9})).await;
+    assert_eq!(done(&server.client, &other).await["version"], "2.0.0");
+    let waiting = server.client.invocation(&ids[4]).await;
+    assert_eq!((&waiting["outcome"], &waiting["attempts"]), (&Value::Null, &json!(0)), "{waiting:#}");
+    assert_eq!(server.client.post(&switch("enable"), "").await.status, 200);
+    for id in &ids {
+        let ended = done(&server.client, id).await;
+        assert_eq!((&ended["outcome"], &ended["version"]), (&json!("replied"), &json!("1.0.0")), "{ended:#}");
+        assert_eq!(ended["attempts"], 1);
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_finds_no_place_waits_for_one() {
     if !require("python3") {
         return;

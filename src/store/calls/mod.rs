@@ -36,6 +36,7 @@ mod wait;
 pub use keys::{Claim, Claimed, KeptReply};
 pub use prune::Pruned;
 pub use reader::{CallView, CallsReader};
+pub use wait::PassedOver;
 
 pub(super) use schema::{SCHEMA, keep};
 

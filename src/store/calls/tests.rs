@@ -61,7 +61,7 @@ impl Scene {
     }
 
     fn claimed(&self, plugin: &str, most: usize) -> Vec<u8> {
-        let claimed = self.calls().claim(plugin, most, 0..0).unwrap();
+        let claimed = self.calls().claim(plugin, most, &PassedOver::default()).unwrap();
         claimed.iter().map(|queued| queued.call.ids.invocation_id.as_bytes()[15]).collect()
     }
 
@@ -123,7 +123,11 @@ fn a_call_comes_out_as_it_went_in() {
     };
     let kept = NewCall { parent: Some(parent), ..call("echo", 7) };
     scene.calls().accept(&kept).unwrap();
-    let queued = scene.calls().claim("echo", 9, 0..0).unwrap().remove(0);
+    let queued = scene
+        .calls()
+        .claim("echo", 9, &PassedOver { deaths: 0..0, ..PassedOver::default() })
+        .unwrap()
+        .remove(0);
     assert_eq!(format!("{:?}", queued.call), format!("{kept:?}"));
     assert_eq!(queued.deaths, 0);
     assert!(queued.age < Duration::from_secs(60), "the clock of the row, not that of the ids");
@@ -158,15 +162,19 @@ fn what_ran_when_the_process_died_waits_again_and_remembers_it() {
         let view = scene.view(1).unwrap();
         assert_eq!((view.state.as_str(), view.attempts), ("queued", deaths));
     }
-    let others = scene.calls().claim("a", 1, 1..4).unwrap();
+    let others = scene.calls().claim("a", 1, &PassedOver { deaths: 1..4, ..PassedOver::default() }).unwrap();
     assert_eq!(others[0].call.ids.invocation_id, id(2), "the suspect is passed over");
     scene.calls().put_back(id(2), &"a".into(), 0).unwrap();
-    let first = scene.calls().claim("a", 1, 1..3).unwrap().remove(0);
+    let first =
+        scene.calls().claim("a", 1, &PassedOver { deaths: 1..3, ..PassedOver::default() }).unwrap().remove(0);
     assert_eq!((first.deaths, first.call.ids.attempts), (3, 3));
     // A delivery that came back in good order shows that the call is no killer.
     scene.calls().put_back(id(1), &"a".into(), 3).unwrap();
     assert_eq!(scene.claimed("a", 1), [2]);
-    assert_eq!(scene.calls().claim("a", 1, 0..0).unwrap()[0].deaths, 0);
+    assert_eq!(
+        scene.calls().claim("a", 1, &PassedOver { deaths: 0..0, ..PassedOver::default() }).unwrap()[0].deaths,
+        0
+    );
 }
 
 #[test]
@@ -190,6 +198,23 @@ fn the_first_ending_counts() {
     assert_eq!((view.outcome.as_deref(), view.output.is_none()), (Some("dropped"), true));
     assert_eq!(view.error.unwrap().message, "gone");
     assert!(scene.calls().lock().loads.is_empty(), "nothing is left to do");
+}
+
+#[test]
+fn calls_that_ask_for_what_is_not_there_let_others_pass() {
+    let scene = Scene::new();
+    scene.calls().accept(&call("a", 1)).unwrap();
+    scene.calls().accept(&NewCall { version: None, ..call("a", 2) }).unwrap();
+    scene.calls().accept(&NewCall { action: "head".into(), ..call("a", 3) }).unwrap();
+    let without = |asked: &[&NewCall]| {
+        let asked = asked.iter().map(|call| call.asked()).collect();
+        let claimed = scene.calls().claim("a", 9, &PassedOver { asked, ..PassedOver::default() }).unwrap();
+        claimed.iter().map(|queued| queued.call.ids.invocation_id.as_bytes()[15]).collect::<Vec<_>>()
+    };
+    let any = NewCall { version: None, ..call("a", 9) };
+    assert_eq!(without(&[&call("a", 9), &any]), [3]);
+    assert_eq!(without(&[&call("a", 9)]), [2]);
+    assert_eq!(without(&[]), [1]);
 }
 
 #[test]
