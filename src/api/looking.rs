@@ -2,7 +2,7 @@
 //! data folder whose server is not running.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a waiting request looks by itself: the ends of synchronous calls, and those in another process,
 /// are not told.
 const WAIT_LOOK: Duration = Duration::from_millis(100);
-/// The states of a call that an instance has, and of one that has ended.
+/// The states of a call that waits, that an instance has, and that has ended.
+const QUEUED: &str = "queued";
 const RUNNING: &str = "running";
 const DONE: &str = "done";
 
@@ -76,11 +77,14 @@ impl Looking {
         let calls = self.calls.clone();
         let waiting = blocking(move || calls.pending(LIST_MAX)).await??;
         let active = self.host.as_ref().map(|host| host.telemetry().active()).unwrap_or_default();
-        let mut pending: Vec<Pending> = active.iter().map(Pending::of_active).collect();
-        // What is being delivered is active, and tells more there.
-        let running: HashSet<InvocationId> = active.iter().map(|active| active.invocation_id).collect();
-        let waiting = waiting.iter().filter_map(Pending::of_waiting);
-        pending.extend(waiting.filter(|waiting| !running.contains(&waiting.invocation_id)));
+        let mut active: HashMap<InvocationId, ActiveInvocation> =
+            active.into_iter().map(|active| (active.invocation_id, active)).collect();
+        let waiting = waiting.into_iter().filter_map(|call| {
+            let active = active.remove(&InvocationId::parse(&call.invocation_id)?);
+            Pending::of_call(&self.as_it_stands(call, active.as_ref()))
+        });
+        let mut pending: Vec<Pending> = waiting.collect();
+        pending.extend(active.values().map(Pending::of_active));
         pending.retain(|pending| pending.fits(filter));
         Ok(pending)
     }
@@ -88,6 +92,21 @@ impl Looking {
     async fn call(&self, id: InvocationId) -> Result<Option<CallView>, Problem> {
         let calls = self.calls.clone();
         Ok(blocking(move || calls.call(id)).await??)
+    }
+
+    /// An asynchronous call without an ending, with what only its delivery knows.
+    fn as_it_stands(&self, mut call: CallView, active: Option<&ActiveInvocation>) -> CallView {
+        match active {
+            Some(active) => {
+                call.state = state(active).to_owned();
+                call.version = active.version.as_deref().map(str::to_owned);
+                call.attempts = active.attempts;
+            }
+            // It has left the queue, and its delivery has not begun.
+            None if self.host.is_some() => call.state = QUEUED.to_owned(),
+            None => {}
+        }
+        call
     }
 
     /// Waits until the invocation has an ending, or `longest` is over.
@@ -126,12 +145,13 @@ impl Looking {
         // Looked at first: a call that ends meanwhile is then found in the ledger.
         let active = self.active(id);
         let call = self.call(id).await?;
-        if let Some(call) = call.as_ref().filter(|call| call.state != DONE) {
-            return Ok(Json(call).into_response());
-        }
-        if let (Some(active), None) = (&active, &call) {
-            return Ok(Json(Pending::of_active(active).document).into_response());
-        }
+        let call = match (call, &active) {
+            (Some(call), _) if call.state != DONE => {
+                return Ok(Json(self.as_it_stands(call, active.as_ref())).into_response());
+            }
+            (None, Some(active)) => return Ok(Json(Pending::of_active(active).document).into_response()),
+            (call, _) => call,
+        };
         let Json(found) = self.read(move |reader| reader.invocation(id)).await?;
         // Not by way of a parsed value, which would round the numbers in what went in and came out.
         match (found, call) {
@@ -322,7 +342,7 @@ impl Pending {
             "plugin": &*active.plugin,
             "version": version,
             "action": &*active.action,
-            "state": if active.running { "running" } else { "queued" },
+            "state": state(active),
             "outcome": null,
             "error": null,
             "attempts": null,
@@ -342,7 +362,7 @@ impl Pending {
         }
     }
 
-    fn of_waiting(call: &CallView) -> Option<Pending> {
+    fn of_call(call: &CallView) -> Option<Pending> {
         Some(Pending {
             invocation_id: InvocationId::parse(&call.invocation_id)?,
             trace_id: call.trace_id.clone(),
@@ -371,6 +391,10 @@ impl Pending {
             && filter.until.is_none_or(|until| created_at < until)
             && filter.q.as_deref().is_none_or(|q| found(q.trim()))
     }
+}
+
+fn state(active: &ActiveInvocation) -> &'static str {
+    if active.running { RUNNING } else { QUEUED }
 }
 
 fn time(unix_ns: u64) -> SystemTime {

@@ -257,6 +257,32 @@ async fn a_slow_plugin_holds_up_nobody_else_and_keeps_its_own_order() {
 }
 
 #[tokio::test]
+async fn a_call_under_way_is_the_same_in_the_list_and_by_its_id() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    let gate = gate(&server.home);
+    for n in 0..3 {
+        accepted(&server.client, "work", json!({"n": n, "gate": gate})).await;
+    }
+    let start = Instant::now();
+    while notes(&server.home, "begin").len() < 2 {
+        assert!(start.elapsed() < PATIENCE, "they never run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let listed = server.client.get("/v1/invocations?plugin=work").await.json();
+    let mut seen = Vec::new();
+    for item in listed["items"].as_array().unwrap() {
+        assert_eq!(*item, server.client.invocation(item["invocation_id"].as_str().unwrap()).await);
+        seen.push((item["state"].clone(), item["attempts"].clone(), item["version"].clone()));
+    }
+    let (running, queued) =
+        ((json!("running"), json!(1), json!("1.0.0")), (json!("queued"), json!(0), Value::Null));
+    assert_eq!(seen, [queued, running.clone(), running]);
+}
+
+#[tokio::test]
 async fn cancelling_ends_a_call_wherever_it_is() {
     if !require("python3") {
         return;
