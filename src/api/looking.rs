@@ -2,7 +2,7 @@
 //! data folder whose server is not running.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a waiting request looks by itself: the ends of synchronous calls, and those in another process,
 /// are not told.
 const WAIT_LOOK: Duration = Duration::from_millis(100);
-/// The state of a call that has ended.
+/// The states of a call that waits, that an instance has, and that has ended.
+const QUEUED: &str = "queued";
+const RUNNING: &str = "running";
 const DONE: &str = "done";
 
 /// The ledger, and the host that is filling it, if it lives in this process.
@@ -75,11 +77,14 @@ impl Looking {
         let calls = self.calls.clone();
         let waiting = blocking(move || calls.pending(LIST_MAX)).await??;
         let active = self.host.as_ref().map(|host| host.telemetry().active()).unwrap_or_default();
-        let mut pending: Vec<Pending> = active.iter().map(Pending::of_active).collect();
-        // What is being delivered is active, and tells more there.
-        let running: HashSet<InvocationId> = active.iter().map(|active| active.invocation_id).collect();
-        let waiting = waiting.iter().filter_map(Pending::of_waiting);
-        pending.extend(waiting.filter(|waiting| !running.contains(&waiting.invocation_id)));
+        let mut active: HashMap<InvocationId, ActiveInvocation> =
+            active.into_iter().map(|active| (active.invocation_id, active)).collect();
+        let waiting = waiting.into_iter().filter_map(|call| {
+            let active = active.remove(&InvocationId::parse(&call.invocation_id)?);
+            Pending::of_call(&self.as_it_stands(call, active.as_ref()))
+        });
+        let mut pending: Vec<Pending> = waiting.collect();
+        pending.extend(active.values().map(Pending::of_active));
         pending.retain(|pending| pending.fits(filter));
         Ok(pending)
     }
@@ -89,17 +94,32 @@ impl Looking {
         Ok(blocking(move || calls.call(id)).await??)
     }
 
+    /// An asynchronous call without an ending, with what only its delivery knows.
+    fn as_it_stands(&self, mut call: CallView, active: Option<&ActiveInvocation>) -> CallView {
+        match active {
+            Some(active) => {
+                call.state = state(active).to_owned();
+                call.version = active.version.as_deref().map(str::to_owned);
+                call.attempts = active.attempts;
+            }
+            // It has left the queue, and its delivery has not begun.
+            None if self.host.is_some() => call.state = QUEUED.to_owned(),
+            None => {}
+        }
+        call
+    }
+
     /// Waits until the invocation has an ending, or `longest` is over.
     async fn wait_for_end(&self, id: InvocationId, longest: Duration) -> Result<(), Problem> {
         let until = Instant::now() + longest;
         loop {
             // Listening begins before the look: an ending in between is heard.
             let mut endings = self.host.as_ref().map(|host| host.endings());
-            let waits = match self.call(id).await? {
-                Some(call) => call.state != DONE,
-                None => self.active(id).is_some(),
+            let (waits, running) = match self.call(id).await? {
+                Some(call) => (call.state != DONE, call.state == RUNNING),
+                None => (self.active(id).is_some(), true),
             };
-            if !waits || Instant::now() >= until {
+            if !waits || Instant::now() >= until || self.ends_waits(running) {
                 return Ok(());
             }
             let heard = async {
@@ -113,17 +133,25 @@ impl Looking {
         }
     }
 
+    /// Whether the host stops, so that a call comes to no end here any more: one that only waits in the queue
+    /// when the host begins to stop, one that runs when it is cut off.
+    fn ends_waits(&self, running: bool) -> bool {
+        let host = self.host.as_ref();
+        host.is_some_and(|host| if running { host.is_cut_off() } else { !host.not_ready().is_empty() })
+    }
+
     /// The document of one invocation, wherever it stands.
     pub(super) async fn document(&self, id: InvocationId) -> Result<Response, Problem> {
         // Looked at first: a call that ends meanwhile is then found in the ledger.
         let active = self.active(id);
         let call = self.call(id).await?;
-        if let Some(call) = call.as_ref().filter(|call| call.state != DONE) {
-            return Ok(Json(call).into_response());
-        }
-        if let (Some(active), None) = (&active, &call) {
-            return Ok(Json(Pending::of_active(active).document).into_response());
-        }
+        let call = match (call, &active) {
+            (Some(call), _) if call.state != DONE => {
+                return Ok(Json(self.as_it_stands(call, active.as_ref())).into_response());
+            }
+            (None, Some(active)) => return Ok(Json(Pending::of_active(active).document).into_response()),
+            (call, _) => call,
+        };
         let Json(found) = self.read(move |reader| reader.invocation(id)).await?;
         // Not by way of a parsed value, which would round the numbers in what went in and came out.
         match (found, call) {
@@ -314,7 +342,7 @@ impl Pending {
             "plugin": &*active.plugin,
             "version": version,
             "action": &*active.action,
-            "state": if active.running { "running" } else { "queued" },
+            "state": state(active),
             "outcome": null,
             "error": null,
             "attempts": null,
@@ -334,7 +362,7 @@ impl Pending {
         }
     }
 
-    fn of_waiting(call: &CallView) -> Option<Pending> {
+    fn of_call(call: &CallView) -> Option<Pending> {
         Some(Pending {
             invocation_id: InvocationId::parse(&call.invocation_id)?,
             trace_id: call.trace_id.clone(),
@@ -363,6 +391,10 @@ impl Pending {
             && filter.until.is_none_or(|until| created_at < until)
             && filter.q.as_deref().is_none_or(|q| found(q.trim()))
     }
+}
+
+fn state(active: &ActiveInvocation) -> &'static str {
+    if active.running { RUNNING } else { QUEUED }
 }
 
 fn time(unix_ns: u64) -> SystemTime {

@@ -28,6 +28,8 @@ pub(super) enum Delivered {
     Ended,
     /// The call waits again; the lane is to wait at least so long.
     PutBack(Duration),
+    /// The call waits again, for a version or an action that is not there.
+    Missing,
 }
 
 /// Runs one call, and writes down what came of it.
@@ -49,7 +51,9 @@ pub(super) async fn deliver(host: Arc<Host>, calls: Arc<Calls>, queued: QueuedCa
         return Delivered::Ended;
     };
     if let Some(wait) = put_back_after(&host, &ended, age) {
-        return put_back(&host, &calls, ended, &plugin, wait).await;
+        let missing = matches!(&ended.result, Err(error) if error.kind == ErrorKind::NotFound);
+        put_back(&host, &calls, ended, &plugin, wait).await;
+        return if missing { Delivered::Missing } else { Delivered::PutBack(wait) };
     }
     if let Some(ended) = settle(&host, &calls, ended).await {
         ended.close();
@@ -79,19 +83,16 @@ fn put_back_after(host: &Host, ended: &Ended, age: Duration) -> Option<Duration>
     if host.is_cut_off() && error.kind != ErrorKind::Cancelled {
         return Some(Duration::ZERO);
     }
-    let passes =
-        matches!(error.kind, ErrorKind::Overloaded | ErrorKind::CircuitOpen | ErrorKind::Unavailable);
+    // A folder that is moved, or a version that is changed for another, is gone for a moment.
+    let passes = matches!(
+        error.kind,
+        ErrorKind::Overloaded | ErrorKind::CircuitOpen | ErrorKind::Unavailable | ErrorKind::NotFound
+    );
     let waits = passes && !ended.recording.has_attempted() && age < AGE_MAX;
     waits.then(|| error.retry_after.unwrap_or_default())
 }
 
-async fn put_back(
-    host: &Arc<Host>,
-    calls: &Arc<Calls>,
-    mut ended: Ended,
-    plugin: &Arc<str>,
-    wait: Duration,
-) -> Delivered {
+async fn put_back(host: &Arc<Host>, calls: &Arc<Calls>, mut ended: Ended, plugin: &Arc<str>, wait: Duration) {
     let (id, attempts) = (ended.recording.invocation_id(), ended.recording.attempts());
     let (calls, plugin) = (calls.clone(), plugin.clone());
     match blocking(move || Ok(calls.put_back(id, &plugin, attempts)?)).await {
@@ -113,7 +114,6 @@ async fn put_back(
             ended.recording.suspend();
         }
     }
-    Delivered::PutBack(wait)
 }
 
 /// Writes the ending down, and keeps trying as long as the host lives. `None`: it could not be, and the call

@@ -17,7 +17,7 @@ use super::Host;
 use super::asynchronous::blocking;
 use super::delivery::{Delivered, deliver};
 use crate::model::ids::InvocationId;
-use crate::store::calls::Calls;
+use crate::store::calls::{Calls, PassedOver};
 use crate::telemetry::events::{CallResultsDropped, StoreWriteFailed};
 
 /// Deliveries at once, of all plugins together.
@@ -30,6 +30,8 @@ const SUSPECTED_FOR: [Duration; DEATHS_MAX as usize - 1] = [Duration::from_secs(
 /// The waits of a lane after calls that could not be run, the next one twice as long.
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(30);
+/// What calls of one lane ask for in vain, each with a wait of its own; beyond it they hold up the whole lane.
+const MISSING_MAX: usize = 64;
 /// How often what is kept is looked through for what need not be.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Endings that a slow listener may be behind; then he looks for himself.
@@ -115,7 +117,8 @@ impl Host {
         }
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
+    /// Whether the calls under way have been told to end.
+    pub fn is_cut_off(&self) -> bool {
         self.ends.borrow().all
     }
 }
@@ -135,16 +138,25 @@ struct Deliveries {
     calls: Arc<Calls>,
     started: Instant,
     lanes: HashMap<Arc<str>, Lane>,
-    deliveries: JoinSet<(Arc<str>, Delivered)>,
+    deliveries: JoinSet<(Arc<str>, String, Delivered)>,
 }
 
 /// The calls of one plugin that are being delivered.
 #[derive(Default)]
 struct Lane {
     running: usize,
-    /// How long the lane waited the last time, and until when it does now.
+    /// After calls that met what stands in the way of all.
+    pause: Pause,
+    /// After calls that asked for what is not there, by what they asked for; others go on.
+    missing: HashMap<String, Pause>,
+}
+
+/// A wait that grows as long as it has not helped.
+#[derive(Default)]
+struct Pause {
+    /// How long it was the last time, and until when it is now.
     wait: Duration,
-    held_until: Option<Instant>,
+    until: Option<Instant>,
 }
 
 impl Deliveries {
@@ -156,8 +168,8 @@ impl Deliveries {
                 prune_at = Instant::now() + PRUNE_EVERY;
             }
             self.fill_lanes().await;
-            self.lanes.retain(|_, lane| lane.running > 0 || lane.held_until.is_some());
-            let held = self.lanes.values().filter_map(|lane| lane.held_until);
+            self.lanes.retain(|_, lane| lane.running > 0 || lane.pauses().next().is_some());
+            let held = self.lanes.values().flat_map(Lane::pauses);
             let cleared = SUSPECTED_FOR.map(|wait| self.started + wait).into_iter();
             let cleared = cleared.filter(|at| *at > Instant::now());
             let look_again = held.chain(cleared).min().unwrap_or(prune_at).min(prune_at);
@@ -173,13 +185,11 @@ impl Deliveries {
     /// Begins what may begin now.
     async fn fill_lanes(&mut self) {
         let (now, suspects) = (Instant::now(), self.suspects());
-        for lane in self.lanes.values_mut() {
-            lane.held_until = lane.held_until.filter(|until| *until > now);
-        }
+        self.lanes.values_mut().for_each(|lane| lane.go_on(now));
         for (plugin, waiting) in self.calls.waiting() {
             let width = self.host.lane_width(&plugin);
             let lane = self.lanes.entry(plugin.clone()).or_default();
-            if lane.held_until.is_some() {
+            if lane.pause.until.is_some() {
                 continue;
             }
             let free =
@@ -188,18 +198,19 @@ impl Deliveries {
             if count == 0 {
                 continue;
             }
-            let (calls, name, suspects) = (self.calls.clone(), plugin.clone(), suspects.clone());
-            match blocking(move || Ok(calls.claim(&name, count, suspects)?)).await {
+            let passed_over = PassedOver { deaths: suspects.clone(), asked: lane.missing_now() };
+            let (calls, name) = (self.calls.clone(), plugin.clone());
+            match blocking(move || Ok(calls.claim(&name, count, &passed_over)?)).await {
                 Ok(claimed) => {
                     lane.running += claimed.len();
                     for queued in claimed {
+                        let (plugin, asked) = (plugin.clone(), queued.call.asked());
                         let delivery = deliver(self.host.clone(), self.calls.clone(), queued);
-                        let plugin = plugin.clone();
-                        self.deliveries.spawn(async move { (plugin, delivery.await) });
+                        self.deliveries.spawn(async move { (plugin, asked, delivery.await) });
                     }
                 }
                 Err(error) => {
-                    lane.hold(Duration::ZERO);
+                    lane.pause.begin(Duration::ZERO);
                     self.host.telemetry.emit(StoreWriteFailed { message: &error.message });
                 }
             }
@@ -213,15 +224,17 @@ impl Deliveries {
         cleared + 1..DEATHS_MAX
     }
 
-    fn delivered(&mut self, ended: Option<(Arc<str>, Delivered)>) {
+    fn delivered(&mut self, ended: Option<(Arc<str>, String, Delivered)>) {
         // A delivery catches its own panics.
-        let Some((plugin, delivered)) = ended else { return };
+        let Some((plugin, asked, delivered)) = ended else { return };
         let Some(lane) = self.lanes.get_mut(&plugin) else { return };
         lane.running -= 1;
         match delivered {
-            Delivered::PutBack(at_least) => lane.hold(at_least),
-            Delivered::Ended => lane.wait = Duration::ZERO,
+            Delivered::Missing => return lane.miss(asked),
+            Delivered::PutBack(at_least) => lane.pause.begin(at_least),
+            Delivered::Ended => lane.pause.wait = Duration::ZERO,
         }
+        lane.missing.remove(&asked);
     }
 
     async fn prune(&self) {
@@ -237,12 +250,36 @@ impl Deliveries {
 }
 
 impl Lane {
-    fn hold(&mut self, at_least: Duration) {
+    /// Ends the pauses that are over.
+    fn go_on(&mut self, now: Instant) {
+        for pause in self.missing.values_mut().chain([&mut self.pause]) {
+            pause.until = pause.until.filter(|until| *until > now);
+        }
+    }
+
+    fn pauses(&self) -> impl Iterator<Item = Instant> {
+        self.missing.values().chain([&self.pause]).filter_map(|pause| pause.until)
+    }
+
+    fn missing_now(&self) -> Vec<String> {
+        let missing = self.missing.iter().filter(|(_, pause)| pause.until.is_some());
+        missing.map(|(asked, _)| asked.clone()).collect()
+    }
+
+    fn miss(&mut self, asked: String) {
+        let room = self.missing.len() < MISSING_MAX || self.missing.contains_key(&asked);
+        let pause = if room { self.missing.entry(asked).or_default() } else { &mut self.pause };
+        pause.begin(Duration::ZERO);
+    }
+}
+
+impl Pause {
+    fn begin(&mut self, at_least: Duration) {
         let now = Instant::now();
         // Several calls that meet the same obstacle make one step.
-        if self.held_until.is_none_or(|until| until <= now) {
+        if self.until.is_none_or(|until| until <= now) {
             self.wait = (self.wait * 2).clamp(WAIT_FIRST, WAIT_LONGEST);
-            self.held_until = Some(now + self.wait.max(at_least.min(WAIT_LONGEST)));
+            self.until = Some(now + self.wait.max(at_least.min(WAIT_LONGEST)));
         }
     }
 }

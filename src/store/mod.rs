@@ -16,6 +16,7 @@ use crate::model::name::PluginName;
 mod backup;
 pub mod calls;
 mod check;
+mod clock;
 mod database;
 mod error;
 mod folder;

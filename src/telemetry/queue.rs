@@ -69,6 +69,8 @@ pub struct ActiveInvocation {
     pub created_at_unix_ns: u64,
     /// Whether an instance has it; before that it is queued.
     pub running: bool,
+    /// Those of earlier deliveries included.
+    pub attempts: u32,
 }
 
 pub(super) struct Queue {

@@ -145,6 +145,7 @@ impl Recording {
             action: action.clone(),
             created_at_unix_ns: anchor.unix_ns,
             running: false,
+            attempts: ids.attempts,
         });
         let mut data = pooled.unwrap_or_else(|| Box::new(RecordingData::empty(invocation_id, trace_id)));
         data.invocation_id = invocation_id;
@@ -321,7 +322,10 @@ impl Recording {
             self.attempt_ended(Outcome::Failed);
         }
         self.attempt_open = true;
-        self.data_mut().attempts += 1;
+        let data = self.data_mut();
+        data.attempts += 1;
+        let attempts = data.attempts;
+        self.telemetry.0.queue.update(self.slot, |active| active.attempts = attempts);
     }
 
     /// The attempt is over. One that is open at the ending ends with the invocation's outcome.

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use crate::support::server::{Client, Home, Reply};
+use crate::support::server::{Client, Home, Reply, Server};
 use crate::support::{PATIENCE, require};
 
 /// Sleeps, fails if told to, and writes down that it ran: a line for each beginning, one for each end.
@@ -255,6 +257,32 @@ async fn a_slow_plugin_holds_up_nobody_else_and_keeps_its_own_order() {
 }
 
 #[tokio::test]
+async fn a_call_under_way_is_the_same_in_the_list_and_by_its_id() {
+    if !require("python3") {
+        return;
+    }
+    let server = home().serve().await;
+    let gate = gate(&server.home);
+    for n in 0..3 {
+        accepted(&server.client, "work", json!({"n": n, "gate": gate})).await;
+    }
+    let start = Instant::now();
+    while notes(&server.home, "begin").len() < 2 {
+        assert!(start.elapsed() < PATIENCE, "they never run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let listed = server.client.get("/v1/invocations?plugin=work").await.json();
+    let mut seen = Vec::new();
+    for item in listed["items"].as_array().unwrap() {
+        assert_eq!(*item, server.client.invocation(item["invocation_id"].as_str().unwrap()).await);
+        seen.push((item["state"].clone(), item["attempts"].clone(), item["version"].clone()));
+    }
+    let (running, queued) =
+        ((json!("running"), json!(1), json!("1.0.0")), (json!("queued"), json!(0), Value::Null));
+    assert_eq!(seen, [queued, running.clone(), running]);
+}
+
+#[tokio::test]
 async fn cancelling_ends_a_call_wherever_it_is() {
     if !require("python3") {
         return;
@@ -438,6 +466,55 @@ async fn a_stop_in_good_order_keeps_the_queue() {
     assert!(notes(&server.home, "begin").values().all(|times| *times == 1), "each ran once");
 }
 
+/// Asks for the end of a call. Returns once the server has heard it, with what will be the answer.
+async fn waiting_for(server: &Server, id: &str) -> impl Future<Output = Value> + Send + 'static {
+    let address = server.url().strip_prefix("http://").unwrap().to_owned();
+    let mut socket = tokio::net::TcpStream::connect(&address).await.unwrap();
+    // Two requests in one: the answer to the first says that the second was read.
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    let requests = get("/healthz") + &get(&format!("/v1/invocations/{id}?wait=60s"));
+    socket.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    while !String::from_utf8_lossy(&answers).contains("200 OK") {
+        assert!(socket.read_buf(&mut answers).await.unwrap() > 0);
+    }
+    async move {
+        // The server closes the connection behind its answer.
+        timeout(PATIENCE, socket.read_to_end(&mut answers)).await.unwrap().unwrap();
+        let text = String::from_utf8(answers).unwrap();
+        let (_, second) = text.split_at(text.rfind("HTTP/1.1 ").unwrap());
+        assert!(second.starts_with("HTTP/1.1 200 OK"), "{text}");
+        serde_json::from_str(second.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_call_in_the_queue_is_answered_when_the_server_stops() {
+    if !require("python3") {
+        return;
+    }
+    let mut server = home().serve().await;
+    let gate = gate(&server.home);
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(accepted(&server.client, "work", json!({"n": n, "gate": gate})).await);
+    }
+    for running in &ids[..2] {
+        until_state(&server.client, running, "running").await;
+    }
+    let running = tokio::spawn(waiting_for(&server, &ids[0]).await);
+    let queued = waiting_for(&server, &ids[2]).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let queued = queued.await;
+    assert_eq!(queued["state"], "queued", "{queued:#}");
+    assert!(!running.is_finished(), "what runs may end yet");
+    open_gate(&server.home);
+    let running = running.await.unwrap();
+    assert_eq!(running["outcome"], "replied", "{running:#}");
+    assert!(server.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_call_that_a_stop_cuts_off_waits_again() {
     if !require("python3") {
@@ -546,6 +623,48 @@ async fn no_acknowledged_call_is_lost_to_kill_9_and_no_key_completes_twice() {
         }
     }
     assert!(rows.values().all(|rows| *rows == 1), "one row a call");
+}
+
+#[tokio::test]
+async fn a_call_whose_version_is_gone_waits_until_it_is_back() {
+    if !require("python3") {
+        return;
+    }
+    let home = home();
+    home.write_plugin("plugins/newer", "work", "2.0.0", "", "def invoke(i): return i");
+    let server = home.serve().await;
+    let gate = gate(&server.home);
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let body = json!({"input": {"n": n, "gate": gate}, "version": "1.0.0"});
+        let path = "/v1/plugins/work/invoke?mode=async";
+        let reply = server.client.post(path, body.to_string()).await;
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        ids.push(reply.json()["invocation_id"].as_str().unwrap().to_owned());
+    }
+    until_state(&server.client, &ids[0], "running").await;
+    let switch = |what: &str| format!("/v1/plugins/work/versions/1.0.0/{what}");
+    assert_eq!(server.client.post(&switch("disable"), "").await.status, 200);
+    open_gate(&server.home);
+    let start = Instant::now();
+    loop {
+        let lines = server.log_lines();
+        if lines.iter().any(|line| line["event_name"] == "invocation.requeued") {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "none was put back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let other = accepted(&server.client, "work", json!({"n": 9})).await;
+    assert_eq!(done(&server.client, &other).await["version"], "2.0.0");
+    let waiting = server.client.invocation(&ids[4]).await;
+    assert_eq!((&waiting["outcome"], &waiting["attempts"]), (&Value::Null, &json!(0)), "{waiting:#}");
+    assert_eq!(server.client.post(&switch("enable"), "").await.status, 200);
+    for id in &ids {
+        let ended = done(&server.client, id).await;
+        assert_eq!((&ended["outcome"], &ended["version"]), (&json!("replied"), &json!("1.0.0")), "{ended:#}");
+        assert_eq!(ended["attempts"], 1);
+    }
 }
 
 #[tokio::test]

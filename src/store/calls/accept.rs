@@ -6,7 +6,7 @@ use crate::model::units::format_bytes;
 use crate::store::error::Error;
 
 use super::keys::{self, Claimed};
-use super::{Accepted, Bounds, Calls, Change, Count, KeptReply, Load, NewCall, now_ns, origin_text, signed};
+use super::{Accepted, Bounds, Calls, Change, Count, KeptReply, Load, NewCall, origin_text, signed};
 
 impl Calls {
     /// Keeps a call until it is run. On the disk when it returns.
@@ -19,13 +19,13 @@ impl Calls {
                 None => Claimed::First,
             };
             if let Claimed::Replied(reply) = claimed {
-                insert(transaction, call, Some(&reply)).map_err(self.engine())?;
+                insert(transaction, count.now_ns, call, Some(&reply)).map_err(self.engine())?;
                 count.kept.result(reply.output.get().len());
                 return Ok(Accepted::Replayed(reply));
             }
             let input_bytes = call.input.get().len() as u64;
             count.have_room(&call.plugin, input_bytes)?;
-            insert(transaction, call, None).map_err(self.engine())?;
+            insert(transaction, count.now_ns, call, None).map_err(self.engine())?;
             let change = Change { waiting: 1, input_bytes: signed(input_bytes), ..Change::default() };
             count.changes.push((call.plugin.clone(), change));
             Ok(Accepted::Queued)
@@ -60,7 +60,12 @@ impl Count<'_> {
 }
 
 /// With a reply the call is done already, and its input is of no more use.
-fn insert(transaction: &Transaction<'_>, call: &NewCall, reply: Option<&KeptReply>) -> rusqlite::Result<()> {
+fn insert(
+    transaction: &Transaction<'_>,
+    now_ns: i64,
+    call: &NewCall,
+    reply: Option<&KeptReply>,
+) -> rusqlite::Result<()> {
     let parent = call.parent.as_ref();
     let input = call.input.get();
     transaction
@@ -85,7 +90,7 @@ fn insert(transaction: &Transaction<'_>, call: &NewCall, reply: Option<&KeptRepl
             &*call.action,
             call.timeout.map(|timeout| i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX)),
             signed(call.ids.accepted_at_unix_ns),
-            now_ns(),
+            now_ns,
             signed(input.len() as u64),
             if reply.is_some() { "null" } else { input },
             if reply.is_some() { "done" } else { "queued" },

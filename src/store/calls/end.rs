@@ -11,7 +11,7 @@ use crate::model::text::truncate;
 use crate::store::error::Error;
 
 use super::keys;
-use super::{CallEnd, Calls, Cancelled, Change, Count, QUEUED_COLUMNS, now_ns, read_queued, signed};
+use super::{CallEnd, Calls, Cancelled, Change, Count, QUEUED_COLUMNS, read_queued, signed};
 
 /// Longest message and traceback that are kept of an error.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -38,10 +38,10 @@ impl Calls {
     pub fn cancel(&self, id: InvocationId, message: &str) -> Result<Cancelled, Error> {
         self.write(|transaction, count| {
             let sql = format!("SELECT {QUEUED_COLUMNS}, state FROM calls WHERE invocation_id = ?1");
-            let now = now_ns();
+            let now_ns = count.now_ns;
             let found = transaction
                 .query_row(&sql, [id.as_bytes()], |row| {
-                    Ok((read_queued(row, now)?, row.get::<_, String>(17)?))
+                    Ok((read_queued(row, now_ns)?, row.get::<_, String>(17)?))
                 })
                 .optional()
                 .map_err(self.engine())?;
@@ -84,7 +84,7 @@ fn finish(
             params![
                 id.as_bytes(),
                 state,
-                now_ns(),
+                count.now_ns,
                 end.outcome.as_str(),
                 end.version,
                 end.attempts,

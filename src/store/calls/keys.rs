@@ -10,7 +10,7 @@ use crate::model::ids::InvocationId;
 use crate::model::units::format_bytes;
 use crate::store::error::Error;
 
-use super::{Bounds, Calls, Count, KEPT_MAX, now_ns, read_id, signed};
+use super::{Bounds, Calls, Count, KEPT_MAX, read_id, signed};
 
 /// There are no tenants yet; their column is there so that keys need not move then.
 const TENANT: &str = "";
@@ -111,7 +111,6 @@ pub(super) fn claim(
         insert(transaction, count, claim, plugin, action, id, asynchronous)?;
         return Ok(Claimed::First);
     };
-    let now = now_ns();
     let kept_ns = signed(u64::try_from(KEPT_MAX.as_nanos()).unwrap_or(u64::MAX));
     let Some(output) = output else {
         let key = claim.key.to_string();
@@ -122,7 +121,7 @@ pub(super) fn claim(
         };
         return Err(ClaimError::Refused(refused));
     };
-    if now.saturating_sub(since_ns) >= kept_ns {
+    if count.now_ns.saturating_sub(since_ns) >= kept_ns {
         transaction.execute("DELETE FROM keys WHERE invocation_id = ?1", [first.as_bytes()])?;
         count.kept.key_gone(output.len());
         insert(transaction, count, claim, plugin, action, id, asynchronous)?;
@@ -165,7 +164,7 @@ fn insert(
             &claim.request[..],
             id.as_bytes(),
             asynchronous,
-            now_ns(),
+            count.now_ns,
         ])?;
     count.kept.keys += 1;
     Ok(())
@@ -189,7 +188,7 @@ pub(super) fn keep(
             output.get(),
             signed(output.get().len() as u64),
             version,
-            now_ns()
+            count.now_ns
         ])?;
     if changed > 0 {
         count.kept.key_bytes += output.get().len() as u64;

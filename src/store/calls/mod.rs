@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::value::RawValue;
@@ -19,9 +19,9 @@ use crate::model::invocation::{Delivery, Origin};
 use crate::model::kind::Outcome;
 use crate::model::trace_context::TraceContext;
 
+use super::clock::{self, Clock};
 use super::database::{self, Access};
 use super::error::Error;
-use super::time::unix_ns;
 
 mod accept;
 mod end;
@@ -36,6 +36,7 @@ mod wait;
 pub use keys::{Claim, Claimed, KeptReply};
 pub use prune::Pruned;
 pub use reader::{CallView, CallsReader};
+pub use wait::PassedOver;
 
 pub(super) use schema::{SCHEMA, keep};
 
@@ -96,7 +97,7 @@ pub struct QueuedCall {
     pub call: NewCall,
     /// How many deliveries in a row the runner died under.
     pub deaths: u32,
-    /// Since when it waits, by a clock that may have been set back since.
+    /// For how long it waits.
     pub age: Duration,
 }
 
@@ -156,6 +157,7 @@ pub struct Calls {
 
 struct State {
     connection: Connection,
+    clock: Clock,
     /// Calls without an ending, by plugin.
     loads: HashMap<Arc<str>, Load>,
     kept: prune::Kept,
@@ -177,9 +179,10 @@ impl Calls {
         let engine = Error::engine(path);
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(&engine)?;
         connection.execute_batch(schema::RECOVER).map_err(&engine)?;
+        let clock = Clock::of(&connection).map_err(&engine)?;
         let loads = wait::loads(&connection).map_err(&engine)?;
         let kept = prune::Kept::count(&connection).map_err(&engine)?;
-        let state = Mutex::new(State { connection, loads, kept });
+        let state = Mutex::new(State { connection, clock, loads, kept });
         Ok(Calls { path: path.to_path_buf(), bounds, state })
     }
 
@@ -189,11 +192,13 @@ impl Calls {
         change: impl FnOnce(&Transaction<'_>, &mut Count<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut state = self.lock();
-        let State { connection, loads, kept } = &mut *state;
+        let State { connection, clock, loads, kept } = &mut *state;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(self.engine())?;
+        let now_ns = clock.now();
+        clock::write_down(&transaction, now_ns).map_err(self.engine())?;
         // Counted apart until it is certain.
-        let mut count = Count { bounds: self.bounds, loads, changes: Vec::new(), kept: *kept };
+        let mut count = Count { now_ns, bounds: self.bounds, loads, changes: Vec::new(), kept: *kept };
         let result = change(&transaction, &mut count)?;
         let Count { changes, kept: kept_now, .. } = count;
         transaction.commit().map_err(self.engine())?;
@@ -214,6 +219,8 @@ impl Calls {
 
 /// What is counted beside the file, as it was and as it will be if the transaction succeeds.
 struct Count<'a> {
+    /// The moment of the change, by the clock of the file.
+    now_ns: i64,
     bounds: Bounds,
     loads: &'a HashMap<Arc<str>, Load>,
     changes: Vec<(Arc<str>, Change)>,
@@ -238,10 +245,6 @@ impl Change {
             loads.remove(&plugin);
         }
     }
-}
-
-fn now_ns() -> i64 {
-    unix_ns(SystemTime::now())
 }
 
 fn signed(value: u64) -> i64 {

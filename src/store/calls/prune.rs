@@ -1,11 +1,10 @@
-//! What is kept of ended calls goes after its time, and results before it where there are too many. A clock
-//! that was set back does not keep anything for longer: what it puts into the future counts as of now.
+//! What is kept of ended calls goes after its time, and results before it where there are too many.
 
 use rusqlite::{Connection, params};
 
 use crate::store::error::Error;
 
-use super::{Bounds, Calls, KEPT_MAX, now_ns, signed};
+use super::{Bounds, Calls, KEPT_MAX, signed};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,13 +34,10 @@ impl Calls {
     /// Call it every now and then.
     pub fn prune(&self) -> Result<Pruned, Error> {
         self.write(|transaction, count| {
-            let Bounds { results_max, result_bytes_max, .. } = count.bounds;
+            let (now_ns, Bounds { results_max, result_bytes_max, .. }) = (count.now_ns, count.bounds);
             let run = || {
-                let now = now_ns();
-                transaction.execute("UPDATE calls SET since_ns = ?1 WHERE since_ns > ?1", [now])?;
-                transaction.execute("UPDATE keys SET since_ns = ?1 WHERE since_ns > ?1", [now])?;
                 let kept_ns = signed(u64::try_from(KEPT_MAX.as_nanos()).unwrap_or(u64::MAX));
-                let before = now.saturating_sub(kept_ns);
+                let before = now_ns.saturating_sub(kept_ns);
                 let calls = transaction
                     .execute("DELETE FROM calls WHERE state = 'done' AND since_ns <= ?1", [before])?;
                 let keys = transaction

@@ -6,7 +6,8 @@ use crate::store::database::Schema;
 
 pub(in crate::store) const SCHEMA: Schema = Schema {
     durable: true,
-    steps: &["
+    steps: &[
+        "
         -- Asynchronous calls. `place` orders the queue, whatever the clock says: a call that is put back goes
         -- to its end.
         CREATE TABLE calls (
@@ -24,7 +25,7 @@ pub(in crate::store) const SCHEMA: Schema = Schema {
             action TEXT NOT NULL,
             timeout_ns INTEGER,
             accepted_at_ns INTEGER NOT NULL,
-            -- When it came or, once done, when it ended; for ages. Never in the future for long.
+            -- When it came or, once done, when it ended, by the clock of the file; for ages.
             since_ns INTEGER NOT NULL,
             state TEXT NOT NULL,
             attempts INTEGER NOT NULL DEFAULT 0,
@@ -64,7 +65,17 @@ pub(in crate::store) const SCHEMA: Schema = Schema {
             PRIMARY KEY (tenant, plugin, action, key)
         ) STRICT;
         CREATE INDEX keys_since ON keys (since_ns, output_bytes);
-    "],
+    ",
+        "
+        -- It goes on from the last that anything here has seen.
+        CREATE TABLE clock (
+            one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+            now_ns INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO clock SELECT 1, coalesce(max(since_ns), 0)
+            FROM (SELECT since_ns FROM calls UNION ALL SELECT since_ns FROM keys);
+    ",
+    ],
 };
 
 /// Takes over the calls and keys of another file of this kind, attached as `other`, in place of those with the same
@@ -80,7 +91,8 @@ pub(in crate::store) fn keep(connection: &mut Connection) -> rusqlite::Result<()
     let columns = columns.join(", ");
     transaction.execute_batch(&format!(
         "INSERT OR REPLACE INTO main.calls ({columns}) SELECT {columns} FROM other.calls ORDER BY place;
-         INSERT OR REPLACE INTO main.keys SELECT * FROM other.keys;"
+         INSERT OR REPLACE INTO main.keys SELECT * FROM other.keys;
+         UPDATE main.clock SET now_ns = max(now_ns, (SELECT now_ns FROM other.clock));"
     ))?;
     transaction.commit()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -11,7 +11,8 @@ use crate::model::ids::SpanId;
 use crate::model::kind::ErrorKind;
 use crate::store::folder::DataFolder;
 use crate::store::testing::TinyDisk;
-use crate::store::time::unix_ns;
+
+const HOUR: i64 = 3_600_000_000_000;
 
 /// A file, and numbers for ids.
 struct Scene {
@@ -44,12 +45,23 @@ impl Scene {
         self.calls = Some(Calls::open(&self.path(), Bounds::default()).unwrap());
     }
 
+    /// As after a restart, before which the machine's clock has been moved: seen from there all that lies in the
+    /// file has moved the other way.
+    fn reopen_with_the_clock_set_by(&mut self, ns: i64) {
+        self.sql(&format!(
+            "UPDATE calls SET since_ns = since_ns - {ns};
+             UPDATE keys SET since_ns = since_ns - {ns};
+             UPDATE clock SET now_ns = now_ns - {ns};"
+        ));
+        self.reopen();
+    }
+
     fn view(&self, number: u8) -> Option<CallView> {
         CallsReader::new(&DataFolder::new(self.folder.path())).call(id(number)).unwrap()
     }
 
     fn claimed(&self, plugin: &str, most: usize) -> Vec<u8> {
-        let claimed = self.calls().claim(plugin, most, 0..0).unwrap();
+        let claimed = self.calls().claim(plugin, most, &PassedOver::default()).unwrap();
         claimed.iter().map(|queued| queued.call.ids.invocation_id.as_bytes()[15]).collect()
     }
 
@@ -111,7 +123,11 @@ fn a_call_comes_out_as_it_went_in() {
     };
     let kept = NewCall { parent: Some(parent), ..call("echo", 7) };
     scene.calls().accept(&kept).unwrap();
-    let queued = scene.calls().claim("echo", 9, 0..0).unwrap().remove(0);
+    let queued = scene
+        .calls()
+        .claim("echo", 9, &PassedOver { deaths: 0..0, ..PassedOver::default() })
+        .unwrap()
+        .remove(0);
     assert_eq!(format!("{:?}", queued.call), format!("{kept:?}"));
     assert_eq!(queued.deaths, 0);
     assert!(queued.age < Duration::from_secs(60), "the clock of the row, not that of the ids");
@@ -146,15 +162,19 @@ fn what_ran_when_the_process_died_waits_again_and_remembers_it() {
         let view = scene.view(1).unwrap();
         assert_eq!((view.state.as_str(), view.attempts), ("queued", deaths));
     }
-    let others = scene.calls().claim("a", 1, 1..4).unwrap();
+    let others = scene.calls().claim("a", 1, &PassedOver { deaths: 1..4, ..PassedOver::default() }).unwrap();
     assert_eq!(others[0].call.ids.invocation_id, id(2), "the suspect is passed over");
     scene.calls().put_back(id(2), &"a".into(), 0).unwrap();
-    let first = scene.calls().claim("a", 1, 1..3).unwrap().remove(0);
+    let first =
+        scene.calls().claim("a", 1, &PassedOver { deaths: 1..3, ..PassedOver::default() }).unwrap().remove(0);
     assert_eq!((first.deaths, first.call.ids.attempts), (3, 3));
     // A delivery that came back in good order shows that the call is no killer.
     scene.calls().put_back(id(1), &"a".into(), 3).unwrap();
     assert_eq!(scene.claimed("a", 1), [2]);
-    assert_eq!(scene.calls().claim("a", 1, 0..0).unwrap()[0].deaths, 0);
+    assert_eq!(
+        scene.calls().claim("a", 1, &PassedOver { deaths: 0..0, ..PassedOver::default() }).unwrap()[0].deaths,
+        0
+    );
 }
 
 #[test]
@@ -178,6 +198,23 @@ fn the_first_ending_counts() {
     assert_eq!((view.outcome.as_deref(), view.output.is_none()), (Some("dropped"), true));
     assert_eq!(view.error.unwrap().message, "gone");
     assert!(scene.calls().lock().loads.is_empty(), "nothing is left to do");
+}
+
+#[test]
+fn calls_that_ask_for_what_is_not_there_let_others_pass() {
+    let scene = Scene::new();
+    scene.calls().accept(&call("a", 1)).unwrap();
+    scene.calls().accept(&NewCall { version: None, ..call("a", 2) }).unwrap();
+    scene.calls().accept(&NewCall { action: "head".into(), ..call("a", 3) }).unwrap();
+    let without = |asked: &[&NewCall]| {
+        let asked = asked.iter().map(|call| call.asked()).collect();
+        let claimed = scene.calls().claim("a", 9, &PassedOver { asked, ..PassedOver::default() }).unwrap();
+        claimed.iter().map(|queued| queued.call.ids.invocation_id.as_bytes()[15]).collect::<Vec<_>>()
+    };
+    let any = NewCall { version: None, ..call("a", 9) };
+    assert_eq!(without(&[&call("a", 9), &any]), [3]);
+    assert_eq!(without(&[&call("a", 9)]), [2]);
+    assert_eq!(without(&[]), [1]);
 }
 
 #[test]
@@ -295,34 +332,68 @@ fn keys_are_bounded() {
 }
 
 #[test]
-fn results_go_after_their_time_whatever_the_clock_says() {
-    let scene = Scene::new();
-    for number in 1..=3 {
+fn results_and_keys_go_after_their_time() {
+    let mut scene = Scene::new();
+    let ended = |scene: &Scene, number: u8| {
         scene.calls().accept(&keyed("a", number, &number.to_string(), 1)).unwrap();
         scene.claimed("a", 1);
         scene.calls().end(id(number), &replied(&json("1"))).unwrap();
-    }
+    };
+    ended(&scene, 1);
+    scene.reopen_with_the_clock_set_by(HOUR);
+    ended(&scene, 2);
     scene.calls().accept(&call("a", 4)).unwrap();
-    let past = unix_ns(SystemTime::now() - KEPT_MAX);
-    let future = unix_ns(SystemTime::now() + 30 * KEPT_MAX);
-    for table in ["calls", "keys"] {
-        let set = |at: i64, number: u8| {
-            let hex: String = id(number).as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            scene.sql(&format!("UPDATE {table} SET since_ns = {at} WHERE invocation_id = x'{hex}'"));
-        };
-        set(past, 1);
-        set(future, 2);
-        set(past, 4);
-    }
+    scene.reopen_with_the_clock_set_by(23 * HOUR);
     assert_eq!(scene.calls().prune().unwrap(), Pruned { expired: 2, dropped: 0 });
-    assert!(scene.view(1).is_none());
-    assert!(scene.view(4).is_some(), "a call without an ending has no end of its time");
+    assert!(scene.view(1).is_none() && scene.view(2).is_some());
     assert!(matches!(scene.calls().accept(&keyed("a", 5, "1", 9)).unwrap(), Accepted::Queued));
-    // What the clock had put into the future is as old as this moment, and no younger.
-    let late: i64 = (scene.calls().lock().connection)
-        .query_row("SELECT max(since_ns) FROM calls", [], |row| row.get(0))
-        .unwrap();
-    assert!(late <= unix_ns(SystemTime::now()));
+    scene.reopen_with_the_clock_set_by(2 * HOUR);
+    assert_eq!(scene.calls().prune().unwrap(), Pruned { expired: 2, dropped: 0 });
+    assert!(scene.view(4).is_some(), "a call without an ending has no end of its time");
+}
+
+#[test]
+fn a_clock_that_was_wrong_for_a_while_costs_no_key_its_time() {
+    let mut scene = Scene::new();
+    let keep = |scene: &Scene, number: u8, key: &str| {
+        scene.calls().claim_key(&claim(key, 1), "a", "invoke", id(number)).unwrap();
+        scene.calls().keep_reply(id(number), "1.0.0", &json("1")).unwrap();
+    };
+    let is_replayed = |scene: &Scene, key: &str| {
+        scene.calls().prune().unwrap();
+        let claimed = scene.calls().claim_key(&claim(key, 1), "a", "invoke", id(99)).unwrap();
+        matches!(claimed, Claimed::Replied(_))
+    };
+    keep(&scene, 1, "before");
+    scene.calls().accept(&call("a", 3)).unwrap();
+    scene.claimed("a", 1);
+    scene.calls().end(id(3), &replied(&json("3"))).unwrap();
+    scene.reopen_with_the_clock_set_by(-25 * HOUR);
+    assert!(is_replayed(&scene, "before"));
+    keep(&scene, 2, "meanwhile");
+    scene.reopen_with_the_clock_set_by(25 * HOUR);
+    assert!(is_replayed(&scene, "before") && is_replayed(&scene, "meanwhile"));
+    assert!(scene.view(3).is_some(), "nor a result");
+    // Nor does anything live longer: a day later both are gone.
+    scene.reopen_with_the_clock_set_by(24 * HOUR);
+    assert!(!is_replayed(&scene, "before"));
+}
+
+#[test]
+fn the_clock_of_an_older_file_goes_on_from_what_lies_there() {
+    let mut scene = Scene::new();
+    scene.calls().claim_key(&claim("k", 1), "a", "invoke", id(1)).unwrap();
+    scene.calls().keep_reply(id(1), "1.0.0", &json("1")).unwrap();
+    scene.sql(
+        "UPDATE keys SET since_ns = since_ns + 3600000000000; DROP TABLE clock; PRAGMA user_version = 1",
+    );
+    let latest = |scene: &Scene, sql| -> i64 {
+        scene.calls().lock().connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let kept = latest(&scene, "SELECT max(since_ns) FROM keys");
+    scene.reopen();
+    scene.calls().prune().unwrap();
+    assert!(latest(&scene, "SELECT now_ns FROM clock") >= kept);
 }
 
 #[test]

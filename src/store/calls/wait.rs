@@ -9,7 +9,26 @@ use rusqlite::{Connection, params};
 use crate::model::ids::InvocationId;
 use crate::store::error::Error;
 
-use super::{Calls, Change, Load, QUEUED_COLUMNS, QueuedCall, now_ns, read_queued, signed};
+use super::{Calls, Change, Load, NewCall, QUEUED_COLUMNS, QueuedCall, read_queued, signed};
+
+/// Calls that stay where they are for now.
+#[derive(Clone, Debug, Default)]
+pub struct PassedOver {
+    /// Those under which the runner died so often.
+    pub deaths: Range<u32>,
+    /// Those that ask for this, see [`NewCall::asked`].
+    pub asked: Vec<String>,
+}
+
+/// As [`NewCall::asked`] puts it.
+const ASKED: &str = "action || ' ' || coalesce(version_asked, '')";
+
+impl NewCall {
+    /// What the call asks of its plugin: an action, and a range of versions. No action has a space in it.
+    pub fn asked(&self) -> String {
+        format!("{} {}", self.action, self.version.as_deref().unwrap_or_default())
+    }
+}
 
 impl Calls {
     /// How many calls wait, by plugin; none that has none.
@@ -19,25 +38,27 @@ impl Calls {
         waiting.map(|(plugin, load)| (plugin.clone(), load.waiting)).collect()
     }
 
-    /// The first calls of a plugin that wait, at most `most`; from now on they are running. Those under which
-    /// the runner died as often as `passed_over` says are left where they are.
+    /// The first calls of a plugin that wait, at most `most`; from now on they are running.
     pub fn claim(
         &self,
         plugin: &str,
         most: usize,
-        passed_over: Range<u32>,
+        passed_over: &PassedOver,
     ) -> Result<Vec<QueuedCall>, Error> {
         self.write(|transaction, count| {
-            let now = now_ns();
+            let now_ns = count.now_ns;
             let sql = format!(
                 "SELECT {QUEUED_COLUMNS} FROM calls WHERE state = 'queued' AND plugin = ?1
-                     AND NOT (deaths >= ?3 AND deaths < ?4) ORDER BY place LIMIT ?2"
+                     AND NOT (deaths >= ?3 AND deaths < ?4)
+                     AND {ASKED} NOT IN (SELECT value FROM json_each(?5)) ORDER BY place LIMIT ?2"
             );
+            let PassedOver { deaths, asked } = passed_over;
+            let asked = serde_json::Value::from(asked.clone()).to_string();
             let calls = transaction
                 .prepare_cached(&sql)
                 .and_then(|mut select| {
-                    let values = params![plugin, signed(most as u64), passed_over.start, passed_over.end];
-                    let rows = select.query_map(values, |row| read_queued(row, now))?;
+                    let values = params![plugin, signed(most as u64), deaths.start, deaths.end, asked];
+                    let rows = select.query_map(values, |row| read_queued(row, now_ns))?;
                     rows.collect::<rusqlite::Result<Vec<_>>>()
                 })
                 .map_err(self.engine())?;

@@ -15,7 +15,6 @@ use crate::model::units::format_bytes;
 use super::database::{self, Access, Schema};
 use super::error::Error;
 
-mod clock;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::clock::nanoseconds;
 use super::{
     Answered, KEY_BYTES_MAX, KEYS_MAX, KeyValueAnswer, KeyValueEntry, KeyValueError, PAGE_KEYS_MAX,
     PLUGIN_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use crate::model::guest::KeyValueOperation;
+use crate::store::clock::{self, nanoseconds};
 use crate::store::error::Error;
 
 /// Expired entries that are cleared away with each transaction; they are invisible before that.
@@ -40,11 +40,7 @@ struct Usage {
 impl<E: Fn(rusqlite::Error) -> Error> Table<'_, E> {
     /// Before the first change of a transaction.
     pub fn begin_changes(&self) -> Result<(), Error> {
-        self.execute(
-            "INSERT INTO clock (one, now_ns) VALUES (1, ?1)
-             ON CONFLICT (one) DO UPDATE SET now_ns = excluded.now_ns",
-            params![self.now_ns],
-        )?;
+        clock::write_down(self.connection, self.now_ns).map_err(&self.engine)?;
         self.sweep(None, SWEPT_MAX)
     }
 

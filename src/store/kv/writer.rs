@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
-use std::time::{Instant, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::clock::Clock;
 use super::table::Table;
 use super::{Answered, KeyValueError, Question};
 use crate::model::guest::KeyValueOperation;
+use crate::store::clock::Clock;
 use crate::store::error::Error;
-use crate::store::time::unix_ns;
 
 /// Operations that share one sync of the disk.
 const BATCH_MAX: usize = 64;
@@ -24,9 +22,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(path: &Path, connection: Connection) -> Result<Writer, Error> {
-        let kept = connection.query_row("SELECT now_ns FROM clock", [], |row| row.get(0)).optional();
-        let kept = kept.map_err(Error::engine(path))?.unwrap_or(0);
-        let clock = Clock::new(kept, unix_ns(SystemTime::now()), Instant::now());
+        let clock = Clock::of(&connection).map_err(Error::engine(path))?;
         Ok(Writer { path: path.to_path_buf(), connection, clock })
     }
 
@@ -59,7 +55,7 @@ impl Writer {
     /// Does all of them, or none. What a plugin did wrong is an answer; what the engine says is an error.
     fn work(&mut self, batch: &[Question]) -> Result<Vec<Answered>, Error> {
         let engine = Error::engine(&self.path);
-        let now_ns = self.clock.now_ns(unix_ns(SystemTime::now()), Instant::now());
+        let now_ns = self.clock.now();
         let changes = batch.iter().any(|question| is_change(&question.operation));
         let behavior = if changes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(&engine)?;

@@ -1,8 +1,14 @@
-//! The time by which values expire. It goes on as the machine's clock does, and never back: not when that
-//! clock is set back, nor over a restart. So nothing lives longer than it was given, but for the time in
-//! which nothing ran.
+//! The time by which what is kept grows old. It goes on as the machine's clock does, and never back: not when
+//! that clock is set back, nor over a restart. So nothing lives longer than it was given, but for the time in
+//! which nothing ran; and a clock that was wrong for a while costs nothing its time.
+//!
+//! A file that has one keeps it in a table `clock`, whose one row is written with every change.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::time::unix_ns;
 
 pub(super) struct Clock {
     now_ns: i64,
@@ -10,17 +16,34 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// That of a file, as it was written down.
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Clock> {
+        let kept = connection.query_row("SELECT now_ns FROM clock", [], |row| row.get(0)).optional()?;
+        Ok(Clock::new(kept.unwrap_or(0), unix_ns(SystemTime::now()), Instant::now()))
+    }
+
+    pub(super) fn now(&mut self) -> i64 {
+        self.now_ns(unix_ns(SystemTime::now()), Instant::now())
+    }
+
     /// `kept_ns`: what it said when it was last written down.
-    pub(super) fn new(kept_ns: i64, wall_ns: i64, at: Instant) -> Clock {
+    fn new(kept_ns: i64, wall_ns: i64, at: Instant) -> Clock {
         Clock { now_ns: kept_ns.max(wall_ns), read_at: at }
     }
 
-    pub(super) fn now_ns(&mut self, wall_ns: i64, at: Instant) -> i64 {
+    fn now_ns(&mut self, wall_ns: i64, at: Instant) -> i64 {
         let passed = nanoseconds(at.saturating_duration_since(self.read_at));
         self.now_ns = self.now_ns.saturating_add(passed).max(wall_ns);
         self.read_at = at;
         self.now_ns
     }
+}
+
+/// In the transaction of every change.
+pub(super) fn write_down(connection: &Connection, now_ns: i64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO clock (one, now_ns) VALUES (1, ?1)
+               ON CONFLICT (one) DO UPDATE SET now_ns = excluded.now_ns";
+    connection.prepare_cached(sql)?.execute([now_ns]).map(drop)
 }
 
 pub(super) fn nanoseconds(duration: Duration) -> i64 {
