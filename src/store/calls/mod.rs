@@ -196,11 +196,15 @@ impl Calls {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(self.engine())?;
         let now_ns = clock.now();
-        clock::write_down(&transaction, now_ns).map_err(self.engine())?;
+        let changes_before = transaction.total_changes();
         // Counted apart until it is certain.
         let mut count = Count { now_ns, bounds: self.bounds, loads, changes: Vec::new(), kept: *kept };
         let result = change(&transaction, &mut count)?;
         let Count { changes, kept: kept_now, .. } = count;
+        // A look that found nothing costs no sync of the disk.
+        if transaction.total_changes() > changes_before {
+            clock::write_down(&transaction, now_ns).map_err(self.engine())?;
+        }
         transaction.commit().map_err(self.engine())?;
         changes.into_iter().for_each(|(plugin, change)| change.apply(loads, plugin));
         *kept = kept_now;

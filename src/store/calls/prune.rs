@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use crate::store::clock;
 use crate::store::error::Error;
 
 use super::{Bounds, Calls, KEPT_MAX, signed};
@@ -36,6 +37,8 @@ impl Calls {
         self.write(|transaction, count| {
             let (now_ns, Bounds { results_max, result_bytes_max, .. }) = (count.now_ns, count.bounds);
             let run = || {
+                // Time goes on where nothing happens, too.
+                clock::write_down(transaction, now_ns)?;
                 let kept_ns = signed(u64::try_from(KEPT_MAX.as_nanos()).unwrap_or(u64::MAX));
                 let before = now_ns.saturating_sub(kept_ns);
                 let calls = transaction
