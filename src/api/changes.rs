@@ -71,8 +71,7 @@ pub async fn enable(
     query: RawQuery,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    body::nothing(body).await?;
-    set_enabled(state, path, query, true).await
+    set_enabled(state, path, query, body, true).await
 }
 
 pub async fn disable(
@@ -81,16 +80,17 @@ pub async fn disable(
     query: RawQuery,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    body::nothing(body).await?;
-    set_enabled(state, path, query, false).await
+    set_enabled(state, path, query, body, false).await
 }
 
 async fn set_enabled(
     State(api): State<Api>,
     Named((name, version)): Named<(String, String)>,
     RawQuery(query): RawQuery,
+    body: Body,
     enabled: bool,
 ) -> Result<Json<Value>, Problem> {
+    body::nothing(body).await?;
     let actor = only_actor(&api, query.as_deref())?;
     let (name, version) = (parse_name(&name)?, parse_version(&version)?);
     let mut document = head_json(&*api.host.set_enabled(&name, &version, enabled, actor).await?);

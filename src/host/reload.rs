@@ -23,7 +23,10 @@ impl Host {
     /// A version that takes calls would not with the new settings: then nothing has changed.
     pub async fn reload(self: &Arc<Self>, next: Settings) -> Result<Vec<PluginName>, RegisterError> {
         let before = self.settings.load_full();
-        let touched = touched(&before, &next);
+        let mut touched = touched(&before, &next);
+        if before.capture != next.capture {
+            touched.extend(self.registry.all().iter().map(|live| live.manifest.name.clone()));
+        }
         let actor = Actor::new("config");
         let host = self.clone();
         let work = async move {
@@ -146,7 +149,7 @@ impl Host {
     }
 }
 
-/// The plugins whose settings differ, and all of them if what concerns all does.
+/// The plugins whose own settings differ.
 fn touched(before: &Settings, next: &Settings) -> BTreeSet<PluginName> {
     let of = |settings: &Settings| -> BTreeMap<String, PluginSettings> {
         // Where it lies and which version gets calls restarts nothing.

@@ -86,6 +86,17 @@ async fn settings_and_secrets_are_taken_over_and_mistakes_are_not() {
         assert!(told, "{part} is not in {failures:#?}");
     }
     assert!(!serde_json::to_string(&lines).unwrap().contains("-value"), "no secret is told");
+    // How much is kept of calls concerns all plugins.
+    server.home.write("spanglass.yaml", configuration("debug", "telemetry: {capture: {max: 4}}\n"));
+    let start = Instant::now();
+    loop {
+        let called = server.client.invoke("show", json!({"long": "input"})).await.json();
+        let id = called["meta"]["invocation_id"].as_str().unwrap();
+        if server.client.invocation(id).await["input"] != json!({"long": "input"}) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "inputs are still kept whole");
+    }
     // Disabled and enabled by the file.
     let off = "    enabled: false\n";
     server.home.write("spanglass.yaml", configuration("debug", off));
