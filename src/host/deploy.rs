@@ -12,6 +12,7 @@ use super::register::{RegisterError, is_called, lock};
 use super::settings::{Capture, PluginSettings, Settings};
 use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
 use crate::model::error::InvokeError;
+use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
 use crate::package::manifest::Manifest;
@@ -163,7 +164,17 @@ impl Host {
             StartNews::Log(log) => self.telemetry.guest_log(series, mask.log(log)),
             StartNews::Span(step) => {
                 let took_ms = step.end_unix_ns.saturating_sub(step.start_unix_ns) as f64 / 1e6;
-                prepare.set(format!("spanglass.hook.{}.duration_ms", step.name), took_ms);
+                // Hooks are named by their plugin's side of the protocol, everything else by us.
+                let key = match Hook::parse(&step.name) {
+                    Some(hook) => format!("spanglass.hook.{}.duration_ms", hook.as_str()),
+                    None => format!("spanglass.{}.duration_ms", step.name),
+                };
+                prepare.set(key, took_ms);
+                for (key, value) in step.attributes {
+                    if let Some(text) = value.as_str() {
+                        prepare.set(format!("spanglass.{key}"), text.to_owned());
+                    }
+                }
             }
         };
         let first = running.pool.acquire(listener).await;

@@ -198,8 +198,10 @@ impl Pool {
     async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
         let begun = Instant::now();
         let mut starting = Starting::new(self.observer.clone());
-        let launched =
-            tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
+        let launched = match self.launcher.prepare(listener).await {
+            Ok(()) => tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await,
+            Err(error) => Ok(Err(error)),
+        };
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
             Err(InvokeError::new(ErrorKind::Unavailable, message))

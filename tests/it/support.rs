@@ -27,6 +27,7 @@ pub mod packages;
 pub mod server;
 pub mod sink;
 pub mod upstream;
+pub mod wheels;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -13,7 +13,9 @@ use crate::model::kind::ErrorKind;
 use crate::model::name::PluginName;
 use crate::package::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::package::manifest::RuntimeKind;
+use crate::package::requirements::{LOCK, REQUIREMENTS};
 use crate::package::{Package, PackageError, manifest_schema, scaffold};
+use crate::runtimes::python::environment::{LockSettings, Locked, lock_package};
 
 /// What anybody may do with a package; the umask takes from it.
 const PACKAGE_MODE: u32 = 0o666;
@@ -60,10 +62,29 @@ pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
     }
 }
 
-pub fn package(path: &Path, json: bool) -> Result<(), Failure> {
-    let package = Package::load(path)?;
+/// Packs a folder, or a zip anew. What a Python plugin requires is locked first, in the folder itself, so that
+/// packing it again gives the same bytes.
+pub async fn package(path: &Path, with_wheels: bool, json: bool) -> Result<(), Failure> {
+    let mut package = Package::load(path)?;
     if !json {
         remarks(&package);
+    }
+    let requires = [REQUIREMENTS, LOCK].iter().any(|name| package.files.contains(name));
+    let mut locked = None;
+    // Kept until the zip is written: files are read from it.
+    let unpacked;
+    if package.manifest.runtime == RuntimeKind::Python && requires {
+        let mut folder = path;
+        if !path.is_dir() {
+            let temporary = tempfile::tempdir().map_err(|error| {
+                Failure::internal(format!("no temporary folder can be made: {error}"))
+            })?;
+            package.unpack_into(temporary.path())?;
+            unpacked = temporary;
+            folder = unpacked.path();
+        }
+        locked = lock(folder, with_wheels).await?;
+        package = Package::load(folder)?;
     }
     let file_name = package.file_name();
     let bytes = write_zip(&package, &file_name)?;
@@ -74,10 +95,29 @@ pub fn package(path: &Path, json: bool) -> Result<(), Failure> {
             "file": file_name,
             "digest": package.digest,
             "bytes": bytes,
+            "locked": locked.as_ref().map(|locked| locked.packages),
+            "wheels": locked.as_ref().and_then(|locked| locked.wheels).map(|(wheels, _)| wheels),
         }));
     }
     let files = output::count(package.files.names().len());
     output::print(&format!("{file_name}  {}  {files} files\n{}\n", output::bytes(bytes), package.digest))
+}
+
+async fn lock(folder: &Path, with_wheels: bool) -> Result<Option<Locked>, Failure> {
+    let supervisor = std::env::current_exe()
+        .map_err(|error| Failure::internal(format!("the path of this program is not known: {error}")))?;
+    let settings = LockSettings { python: None, supervisor, with_wheels };
+    // An installer's words may hold anything.
+    let locked = lock_package(folder, &settings, &|line| output::note(&printable(line))).await?;
+    if let Some(locked) = &locked {
+        let word = if locked.kept { "as it was" } else { "written" };
+        let packages = output::count(locked.packages);
+        let wheels = locked.wheels.map_or_else(String::new, |(wheels, bytes)| {
+            format!(", {} wheels of {}", output::count(wheels), output::bytes(bytes))
+        });
+        output::note(&format!("{LOCK} {word}: {packages} packages{wheels}"));
+    }
+    Ok(locked)
 }
 
 pub fn schema() -> Result<(), Failure> {

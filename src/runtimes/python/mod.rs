@@ -1,15 +1,19 @@
 //! Plugins in Python: one worker process runs `worker.py`, which imports the plugin and calls its functions.
-//! Start with `launcher.rs`; `interpreter.rs` finds Python, the protocol is `runtimes/worker/`.
+//! Start with `launcher.rs`; `interpreter.rs` finds Python, `environment/` installs what a plugin requires, the
+//! protocol is `runtimes/worker/`.
 
 mod assets;
+pub mod environment;
 mod interpreter;
 mod launcher;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use self::environment::{Environments, INSTALL_TIMEOUT};
 pub use self::interpreter::Interpreter;
 use self::launcher::PythonLauncher;
 use super::worker::Workers;
@@ -27,14 +31,26 @@ struct Shared {
     program: Option<PathBuf>,
     interpreter: OnceCell<Interpreter>,
     worker_folder: OnceCell<PathBuf>,
+    environments: Arc<Environments>,
 }
 
 impl PythonRuntime {
     /// `program`: the Python to use; `None`: `python3` of the search path. The worker script and bytecode lie in
     /// folders of their own in the data folder.
     pub fn new(workers: Arc<Workers>, program: Option<PathBuf>) -> PythonRuntime {
+        PythonRuntime::with_install_timeout(workers, program, INSTALL_TIMEOUT)
+    }
+
+    /// `install_timeout`: how long building an environment may take.
+    pub fn with_install_timeout(
+        workers: Arc<Workers>,
+        program: Option<PathBuf>,
+        install_timeout: Duration,
+    ) -> PythonRuntime {
         let (interpreter, worker_folder) = (OnceCell::new(), OnceCell::new());
-        PythonRuntime { shared: Arc::new(Shared { workers, program, interpreter, worker_folder }) }
+        let supervisor = workers.supervisor().to_owned();
+        let environments = Environments::new(workers.data_dir(), supervisor, install_timeout);
+        PythonRuntime { shared: Arc::new(Shared { workers, program, interpreter, worker_folder, environments }) }
     }
 }
 
