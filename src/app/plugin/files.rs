@@ -3,9 +3,10 @@
 use std::fs::Permissions;
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::app::failure::Failure;
 use crate::app::output::{self, Paint, Style, printable};
@@ -13,8 +14,8 @@ use crate::model::kind::ErrorKind;
 use crate::model::name::PluginName;
 use crate::package::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::package::manifest::RuntimeKind;
-use crate::package::requirements::{LOCK, REQUIREMENTS};
-use crate::package::{Package, PackageError, manifest_schema, scaffold};
+use crate::package::requirements::{LOCK, REQUIREMENTS, check_locked};
+use crate::package::{Package, PackageError, codes, manifest_schema, scaffold};
 use crate::runtimes::python::environment::{LockSettings, Locked, lock_package};
 
 /// What anybody may do with a package; the umask takes from it.
@@ -48,7 +49,11 @@ pub fn new(name: &str, runtime: &str, json: bool) -> Result<(), Failure> {
 }
 
 pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
-    match Package::load(path) {
+    let loaded = Package::load(path);
+    if let Ok(package) = &loaded {
+        check_requirements(package, path)?;
+    }
+    match loaded {
         Ok(package) if json => output::print_json(&package.diagnostics.to_json()),
         Ok(package) => {
             remarks(&package);
@@ -62,6 +67,38 @@ pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// What is wrong with the requirements of a Python plugin. Their source is not shown: it may hold credentials.
+fn check_requirements(package: &Package, path: &Path) -> Result<(), Failure> {
+    let (folder, _unpacked) = match requires(package) {
+        false => return Ok(()),
+        true => folder_of(package, path)?,
+    };
+    let Err(mistake) = check_locked(&folder) else { return Ok(()) };
+    let line = mistake.line.and_then(|line| u32::try_from(line).ok());
+    let place = Place { line: line.unwrap_or(1), ..Place::START };
+    let shown = if path.is_dir() { path.join(&mistake.file).display().to_string() } else { mistake.file };
+    let mut diagnostics = Diagnostics::new(shown, "");
+    let diagnostic = Diagnostic::error(codes::REQUIREMENTS, place, "", mistake.message);
+    diagnostics.push(diagnostic.maybe_help(mistake.help));
+    Err(Failure::diagnostics(diagnostics))
+}
+
+fn requires(package: &Package) -> bool {
+    let requires = [REQUIREMENTS, LOCK].iter().any(|name| package.files.contains(name));
+    package.manifest.runtime == RuntimeKind::Python && requires
+}
+
+/// A folder with the package's files. That of a zip is removed with what comes beside it.
+fn folder_of(package: &Package, path: &Path) -> Result<(PathBuf, Option<TempDir>), Failure> {
+    if path.is_dir() {
+        return Ok((path.to_owned(), None));
+    }
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::internal(format!("no temporary folder can be made: {error}")))?;
+    package.unpack_into(folder.path())?;
+    Ok((folder.path().to_owned(), Some(folder)))
+}
+
 /// Packs a folder, or a zip anew. What a Python plugin requires is locked first, in the folder itself, so that
 /// packing it again gives the same bytes.
 pub async fn package(path: &Path, with_wheels: bool, json: bool) -> Result<(), Failure> {
@@ -69,22 +106,14 @@ pub async fn package(path: &Path, with_wheels: bool, json: bool) -> Result<(), F
     if !json {
         remarks(&package);
     }
-    let requires = [REQUIREMENTS, LOCK].iter().any(|name| package.files.contains(name));
     let mut locked = None;
     // Kept until the zip is written: files are read from it.
-    let unpacked;
-    if package.manifest.runtime == RuntimeKind::Python && requires {
-        let mut folder = path;
-        if !path.is_dir() {
-            let temporary = tempfile::tempdir().map_err(|error| {
-                Failure::internal(format!("no temporary folder can be made: {error}"))
-            })?;
-            package.unpack_into(temporary.path())?;
-            unpacked = temporary;
-            folder = unpacked.path();
-        }
-        locked = lock(folder, with_wheels).await?;
-        package = Package::load(folder)?;
+    let mut _unpacked = None;
+    if requires(&package) {
+        let (folder, unpacked) = folder_of(&package, path)?;
+        _unpacked = unpacked;
+        locked = lock(&folder, with_wheels).await?;
+        package = Package::load(&folder)?;
     }
     let file_name = package.file_name();
     let bytes = write_zip(&package, &file_name)?;

@@ -85,6 +85,21 @@ impl Requirements {
     }
 }
 
+/// Whether requirements and lock of a folder can be used.
+///
+/// # Errors
+/// The first mistake, or that the lock does not answer.
+pub fn check_locked(folder: &Path) -> Result<(), RequirementsError> {
+    let (requirements, lock) = (Requirements::read(folder)?, Lock::read(folder)?);
+    match (requirements, lock) {
+        (Some(requirements), Some(lock)) => lock.answers(&requirements).map_err(|why| {
+            let help = "run `spanglass plugin package PATH` again, or remove requirements.lock to have the newest that fits";
+            mistake(LOCK, None, format!("it does not answer {REQUIREMENTS}: {why}"), Some(help))
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Files under way, first to last.
 struct Reading<'f> {
     folder: &'f Path,

@@ -24,6 +24,8 @@ const STAMP_EVERY: Duration = Duration::from_secs(3600);
 /// Files of one environment that are looked at to know its size.
 const FILES_MAX: usize = 500_000;
 
+const REMOVE_TRIES: u32 = 100;
+
 const BUILDING: &str = ".building-";
 const REMOVED: &str = ".removed-";
 const ABOUT: &str = "environment.json";
@@ -227,10 +229,15 @@ pub fn size(folder: &Path) -> u64 {
     bytes
 }
 
+/// Removes a folder; one that is not there is fine. Somebody who is being killed may still write into it.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let mut tries_left = REMOVE_TRIES;
+    loop {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries_left > 0 => tries_left -= 1,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
+        }
     }
 }
 

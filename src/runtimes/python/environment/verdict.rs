@@ -50,9 +50,8 @@ pub fn judge(lines: &[String], wanted: &Wanted, machine: &str) -> Verdict {
         (Some(culprit), None) => format!("requirement `{culprit}`"),
         (None, None) => "the requirements".to_owned(),
     };
-    let verb = if shown.starts_with("the ") { "cannot be installed" } else { "cannot be installed" };
     let (why, help) = explain(&finding, name.as_deref(), wanted, machine);
-    Verdict { message: format!("{shown} {verb}: {why}"), help }
+    Verdict { message: format!("{shown} cannot be installed: {why}"), help }
 }
 
 fn explain(finding: &Finding, name: Option<&str>, wanted: &Wanted, machine: &str) -> (String, String) {
@@ -280,4 +279,84 @@ fn last_of(versions: &str) -> String {
 
 fn cut(text: &str) -> &str {
     crate::model::text::truncate(text, 400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::requirements::Requirements;
+
+    fn wanted(requirements: &str, wheels: &[&str]) -> Wanted {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("requirements.txt"), requirements).unwrap();
+        std::fs::create_dir(folder.path().join("wheels")).unwrap();
+        for wheel in wheels {
+            std::fs::write(folder.path().join("wheels").join(wheel), "").unwrap();
+        }
+        assert!(Requirements::read(folder.path()).unwrap().is_some());
+        Wanted::read(folder.path()).unwrap().unwrap()
+    }
+
+    /// What both installers said of the same mistakes: uv 0.13.8, pip 23.2.1.
+    #[test]
+    fn the_requirement_is_found_in_what_installers_say() {
+        let requirements = "# ours\nAlpha==1.0\nbeta\nrequests==99\nurllib3==1.0\n";
+        for (said, expected) in [
+            ("error: No solution found when resolving dependencies\n  cause: Because nothere was not found in the package registry and you require nothere==2, we can conclude that your requirements are unsatisfiable.",
+             "requirement `nothere` cannot be installed: there is no such package"),
+            ("error: No solution found when resolving dependencies\n  cause: Because there is no version of requests==99 and you require requests==99, we can conclude that your requirements are unsatisfiable.",
+             "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such version"),
+            ("  × No solution found when resolving dependencies:\n  ╰─▶ Because requests was not found in the package registry and you require requests, we can conclude that your requirements are unsatisfiable.",
+             "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such package"),
+            ("error: No solution found when resolving dependencies\n  cause: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3.\n         And because you require urllib3==1.0, we can conclude that your requirements are unsatisfiable.",
+             "requirement `requests==2.31.0` (requirements.txt:4) cannot be installed: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3. And because you require urllib3==1.0"),
+            ("error: No solution found when resolving dependencies\n  cause: Because beta==1.0 has no wheels with a matching Python ABI tag (e.g., `cp311`) and only beta==1.0 is available, we can conclude that all versions of beta cannot be used.\n\nhint: You require CPython 3.11",
+             "requirement `beta==1.0` (requirements.txt:3) cannot be installed: it has no wheel for this Python and machine"),
+            ("error: Failed to download `beta==1.2`\n  cause: Hash mismatch for `beta==1.2`\n\n         Expected:",
+             "requirement `beta==1.2` (requirements.txt:3) cannot be installed: its file has another digest than the lock says"),
+            ("error: Hash-checking is required, but no trusted hash was provided for: `beta`",
+             "requirement `beta` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest"),
+            ("error: Failed to build `badd==9.0`\n  cause: The build backend returned an error",
+             "requirement `badd==9.0` cannot be installed: its build failed"),
+            ("error: Request failed after 3 retries in 10.2s\n  cause: Failed to fetch: http://127.0.0.1:1/simple/requests/\n  cause: error sending request for url (http://127.0.0.1:1/simple/requests/)\n  cause: client error (Connect)\n  cause: Connection refused (os error 111)",
+             "requirement `requests==99` (requirements.txt:4) cannot be installed: 127.0.0.1:1 cannot be reached: Connection refused (os error 111)"),
+            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If\n    alpha==1.0 from file:///p/wheels/alpha-1.0-py3-none-any.whl (from -r h.txt (line 1)):",
+             "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: its file has another digest than the lock says"),
+            ("ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==. These do not:\n    beta>=1 from file:///p/wheels/beta-1.2-py3-none-any.whl (from alpha==1.0->-r h3.txt (line 1))",
+             "requirement `beta>=1` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest"),
+            ("WARNING: Retrying (Retry(total=0)) after connection broken by 'x'\nERROR: Could not find a version that satisfies the requirement requests==99 (from versions: none)\nERROR: No matching distribution found for requests==99",
+             "requirement `requests==99` (requirements.txt:4) cannot be installed: no index could be reached"),
+            ("ERROR: Could not find a version that satisfies the requirement beta<1 (from versions: 1.2)\nERROR: No matching distribution found for beta<1",
+             "requirement `beta<1` (requirements.txt:3) cannot be installed: no version fits; there are 1.2"),
+            ("ERROR: Ignored the following versions that require a different python version: 2.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement beta (from versions: none)\nERROR: No matching distribution found for beta",
+             "requirement `beta` (requirements.txt:3) cannot be installed: its versions need another Python: 2.0 Requires-Python >=3.12"),
+            ("Collecting urllib3==1.0 (from -r r4 (line 2))\n  Getting requirements to build wheel: finished with status 'error'\n  error: subprocess-exited-with-error",
+             "requirement `urllib3==1.0` (requirements.txt:5) cannot be installed: its build failed"),
+            ("ERROR: Cannot install alpha==1.0 and beta==0.1 because these package versions have conflicting dependencies.\n\nThe conflict is caused by:\n    alpha 1.0 depends on beta>=1\n    The user requested beta==0.1\n\nTo fix this",
+             "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: alpha==1.0 and beta==0.1 contradict each other (alpha 1.0 depends on beta>=1; The user requested beta==0.1)"),
+            ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+             "the requirements cannot be installed: there is no space left on the disk"),
+            ("something new\nERROR: nobody knows this\nlast", "the requirements cannot be installed: ERROR: nobody knows this"),
+            ("", "the requirements cannot be installed: it said nothing"),
+        ] {
+            let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+            let verdict = judge(&lines, &wanted(requirements, &[]), "Python 3.11 on linux-x86_64");
+            assert_eq!(verdict.message, expected, "{said}");
+            assert!(verdict.help.len() > 20);
+        }
+    }
+
+    #[test]
+    fn with_wheels_it_is_said_what_they_hold() {
+        let lines = ["ERROR: No matching distribution found for beta (from alpha)".to_owned()];
+        let judge = |wheels: &[&str]| judge(&lines, &wanted("beta", wheels), "Python 3.11 on linux-x86_64");
+        assert_eq!(
+            judge(&["alpha-1-py3-none-any.whl"]).message,
+            "requirement `beta` (requirements.txt:1) cannot be installed: wheels/ does not hold it"
+        );
+        assert_eq!(
+            judge(&["beta-1-cp39-cp39-win_amd64.whl"]).message,
+            "requirement `beta` (requirements.txt:1) cannot be installed: of wheels/ none of beta-1-cp39-cp39-win_amd64.whl fits Python 3.11 on linux-x86_64"
+        );
+    }
 }
