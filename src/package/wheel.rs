@@ -48,13 +48,17 @@ impl WheelName {
         let parts: Vec<&str> = file_name.strip_suffix(".whl")?.split('-').collect();
         let (name, version, tags) = match parts.as_slice() {
             [name, version, tags @ ..] if tags.len() == 3 => (name, version, tags),
-            [name, version, build, tags @ ..] if tags.len() == 3 && build.starts_with(|c: char| c.is_ascii_digit()) => {
+            [name, version, build, tags @ ..]
+                if tags.len() == 3 && build.starts_with(|c: char| c.is_ascii_digit()) =>
+            {
                 (name, version, tags)
             }
             _ => return None,
         };
         let set = |text: &str| text.split('.').map(str::to_owned).collect();
-        let good = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._+!".contains(c));
+        let good = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._+!".contains(c))
+        };
         (good(name) && good(version)).then(|| WheelName {
             name: normalized(name),
             version: (*version).to_owned(),
@@ -125,7 +129,9 @@ impl Wheel {
         for name in self.files.names() {
             let place = match name.strip_prefix(&*data).map(|rest| rest.split_once('/')) {
                 None | Some(Some(("purelib" | "platlib", _))) => {
-                    let name = name.strip_prefix(&*data).map_or(name, |rest| rest.split_once('/').map_or(rest, |(_, rest)| rest));
+                    let name = name
+                        .strip_prefix(&*data)
+                        .map_or(name, |rest| rest.split_once('/').map_or(rest, |(_, rest)| rest));
                     Place { path: places.site_packages.join(name), replaces: true, script: false }
                 }
                 Some(Some(("scripts", name))) => {
@@ -149,7 +155,8 @@ impl Wheel {
         let damaged = |name: &str, what: &str| WheelError::Damaged(format!("{} {what}", quote(name)));
         let mut listed = std::collections::HashSet::new();
         for line in text.lines().filter(|line| !line.is_empty()) {
-            let (name, digest) = record_line(line).ok_or_else(|| damaged(line, "is no line of a list of files"))?;
+            let (name, digest) =
+                record_line(line).ok_or_else(|| damaged(line, "is no line of a list of files"))?;
             // The reader of packages leaves out caches; so does this.
             if names::is_ignored(&name) {
                 continue;
@@ -176,9 +183,12 @@ impl Wheel {
             // Scripts are texts that begin with `#!python`, whichever Python that will be.
             let text = self.files.read(name, TEXT_BYTES_MAX)?.unwrap_or_default();
             let rest = text.strip_prefix(b"#!python".as_slice());
-            let after = rest.and_then(|rest| rest.iter().position(|byte| *byte == b'\n').map(|end| &rest[end + 1..]));
+            let after =
+                rest.and_then(|rest| rest.iter().position(|byte| *byte == b'\n').map(|end| &rest[end + 1..]));
             return match after {
-                Some(after) => out.write_all(SCRIPT_HEAD.as_bytes()).and_then(|()| out.write_all(after)).map_err(write),
+                Some(after) => {
+                    out.write_all(SCRIPT_HEAD.as_bytes()).and_then(|()| out.write_all(after)).map_err(write)
+                }
                 None => out.write_all(&text).map_err(write),
             };
         }
@@ -190,7 +200,9 @@ impl Wheel {
         let Some(text) = self.text(&format!("{}/entry_points.txt", self.info))? else { return Ok(()) };
         let mut section = "";
         let mut written = 0;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        for line in
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+        {
             if line.starts_with('[') {
                 section = line;
                 continue;
@@ -257,7 +269,8 @@ impl Script<'_> {
         let (name, module, attribute) = (name.trim(), module.trim(), attribute.trim());
         let dotted = |text: &str| {
             text.split('.').all(|part| {
-                part.starts_with(|c: char| c.is_alphabetic() || c == '_') && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+                part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+                    && part.chars().all(|c| c.is_alphanumeric() || c == '_')
             })
         };
         let plain = names::check(name).is_ok() && !name.contains('/');
@@ -297,7 +310,8 @@ fn base64_url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut out = String::with_capacity(bytes.len() * 4 / 3 + 3);
     for group in bytes.chunks(3) {
-        let word = group.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let word =
+            group.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for place in 0..=group.len() {
             out.push(char::from(LETTERS[(word >> (18 - 6 * place) & 63) as usize]));
         }
@@ -391,7 +405,10 @@ mod tests {
         let (root, installed) = install(&path);
         installed.unwrap();
         let read = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
-        assert_eq!((read("lib/a/data.txt"), read("lib/b.py"), read("share/x")), ("d".into(), "b".into(), "x".into()));
+        assert_eq!(
+            (read("lib/a/data.txt"), read("lib/b.py"), read("share/x")),
+            ("d".into(), "b".into(), "x".into())
+        );
         assert_eq!(read("bin/tool"), format!("{SCRIPT_HEAD}print(1)\n"));
         assert!(read("bin/cli").ends_with("from a import main\nsys.exit(main())\n"));
         assert!(!root.path().join("x.h").exists());
@@ -404,7 +421,10 @@ mod tests {
             (&[("a-1.0.data/scripts/python", "#!python\n")], "cannot be written"),
             (&[("a-1.0.data/data/bin/python", "x")], "cannot be written"),
             (&[("a-1.0.dist-info/entry_points.txt", "[console_scripts]\n../x = a:b")], "cannot be read"),
-            (&[("a-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = a:b();import os")], "cannot be read"),
+            (
+                &[("a-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = a:b();import os")],
+                "cannot be read",
+            ),
             (&[("../x.py", "x")], "leaves the package"),
             (&[("/x.py", "x")], "absolute"),
         ] {

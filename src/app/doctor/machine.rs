@@ -48,17 +48,17 @@ pub async fn installer() -> Option<Check> {
         Ok(installers) => installers,
         Err(error) => return Some(Check::failed(NAME, error.message).maybe_help(error.help)),
     };
-    let without_venv = || {
-        Check::warning(NAME, "Python cannot make virtual environments").help("apt install python3-venv")
-    };
+    let without_venv =
+        || Check::warning(NAME, "Python cannot make virtual environments").help("apt install python3-venv");
     Some(match installers.best() {
         _ if !installers.makes_environments => without_venv(),
         Installer::Uv(uv) => Check::ok(NAME, format!("uv {} at {}", uv.version, uv.program.display())),
         Installer::Pip(pip) => Check::ok(NAME, format!("pip at {}", pip.display())),
-        Installer::Unpack => {
-            Check::warning(NAME, "neither uv nor pip: only pure wheels that a package brings can be installed")
-                .help("install uv, or apt install python3-pip")
-        }
+        Installer::Unpack => Check::warning(
+            NAME,
+            "neither uv nor pip: only pure wheels that a package brings can be installed",
+        )
+        .help("install uv, or apt install python3-pip"),
     })
 }
 

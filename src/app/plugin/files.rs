@@ -76,9 +76,11 @@ fn check_requirements(package: &Package, path: &Path) -> Result<(), Failure> {
     let Err(mistake) = check_locked(&folder) else { return Ok(()) };
     let line = mistake.line.and_then(|line| u32::try_from(line).ok());
     let place = Place { line: line.unwrap_or(1), ..Place::START };
+    // With its place: there is no source around it that would show that.
+    let message = mistake.to_string();
     let shown = if path.is_dir() { path.join(&mistake.file).display().to_string() } else { mistake.file };
     let mut diagnostics = Diagnostics::new(shown, "");
-    let diagnostic = Diagnostic::error(codes::REQUIREMENTS, place, "", mistake.message);
+    let diagnostic = Diagnostic::error(codes::REQUIREMENTS, place, "", message);
     diagnostics.push(diagnostic.maybe_help(mistake.help));
     Err(Failure::diagnostics(diagnostics))
 }

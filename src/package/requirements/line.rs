@@ -39,8 +39,7 @@ const INCLUDES: &[(&str, bool)] =
 const OPERATORS: &[&str] = &["===", "==", "~=", "!=", "<=", ">=", "<", ">"];
 
 const INTO_WHEELS: &str = "build a wheel of it, put that into wheels/, and write NAME==VERSION here";
-const ONLY_CODE: &str =
-    "plain code needs no installation: put its folder beside the entry point and import it; else build a wheel of \
+const ONLY_CODE: &str = "plain code needs no installation: put its folder beside the entry point and import it; else build a wheel of \
      it, put that into wheels/, and write NAME==VERSION here";
 
 /// `text` is a whole line without comment.
@@ -77,7 +76,10 @@ fn option(text: &str) -> Result<Line, Mistake> {
     for (name, constraints) in INCLUDES {
         let Some(value) = value_of(text, name) else { continue };
         if value.contains("://") {
-            return Err((format!("{name} of an address is not supported"), Some("put the file into the plugin's folder")));
+            return Err((
+                format!("{name} of an address is not supported"),
+                Some("put the file into the plugin's folder"),
+            ));
         }
         return Ok(Line::Include { path: unquoted(value).to_owned(), constraints: *constraints });
     }
@@ -129,9 +131,13 @@ fn requirement(text: &str, file: &str, number: usize) -> Result<Requirement, Mis
     let (text, sha256) = digests(text)?;
     let not_one = |why: &str| {
         let shown = quote(&without_credentials(text));
-        (format!("{shown} is not a requirement: {why}"), Some("write it as `name`, `name==1.2.3` or `name[extra]>=1,<2`"))
+        (
+            format!("{shown} is not a requirement: {why}"),
+            Some("write it as `name`, `name==1.2.3` or `name[extra]>=1,<2`"),
+        )
     };
-    let name_length = text.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(text.len());
+    let name_length =
+        text.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(text.len());
     let (name, rest) = text.split_at(name_length);
     refuse_places(text, name, rest)?;
     let ends_well = |name: &str| {
@@ -194,18 +200,27 @@ fn digests(text: &str) -> Result<(&str, Vec<String>), Mistake> {
         }
         let Some(value) = rest.strip_prefix("--hash=").or_else(|| rest.strip_prefix("--hash ")) else {
             let name = rest.split([' ', '=']).next().unwrap_or(rest);
-            return Err((format!("the option {} of a requirement is not supported", quote(name)), Some("only --hash is")));
+            return Err((
+                format!("the option {} of a requirement is not supported", quote(name)),
+                Some("only --hash is"),
+            ));
         };
         let value = value.trim_start();
         let length = value.find(char::is_whitespace).unwrap_or(value.len());
         let (digest, after) = value.split_at(length);
         let (kind, hex) = digest.split_once(':').unwrap_or((digest, ""));
         if hex.is_empty() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err((format!("{} is not a digest", quote(digest)), Some("it reads sha256: and 64 hex digits")));
+            return Err((
+                format!("{} is not a digest", quote(digest)),
+                Some("it reads sha256: and 64 hex digits"),
+            ));
         }
         if kind == "sha256" {
             if hex.len() != 64 {
-                return Err((format!("{} is not a digest", quote(digest)), Some("it reads sha256: and 64 hex digits")));
+                return Err((
+                    format!("{} is not a digest", quote(digest)),
+                    Some("it reads sha256: and 64 hex digits"),
+                ));
             }
             sha256.push(hex.to_ascii_lowercase());
         } else if !matches!(kind, "sha384" | "sha512") {
@@ -220,19 +235,29 @@ fn refuse_places(text: &str, name: &str, rest: &str) -> Result<(), Mistake> {
     let target = rest.trim_start().strip_prefix('@').map_or(text, str::trim_start);
     let version_control = ["git+", "hg+", "svn+", "bzr+"];
     if version_control.iter().any(|kind| target.starts_with(kind)) || target.starts_with("git@") {
-        let message = "a requirement from version control is not supported: it has no digest that could be checked";
+        let message =
+            "a requirement from version control is not supported: it has no digest that could be checked";
         return Err((message.into(), Some(INTO_WHEELS)));
     }
     let is_path = |text: &str| {
-        ["file:", "./", "../", "/", "~", ".\\"].iter().any(|start| text.starts_with(start)) || text == "." || text == ".."
+        ["file:", "./", "../", "/", "~", ".\\"].iter().any(|start| text.starts_with(start))
+            || text == "."
+            || text == ".."
     };
     let archive = |text: &str| [".whl", ".tar.gz", ".zip", ".tar.bz2"].iter().any(|end| text.ends_with(end));
-    if is_path(target) || !target.contains("://") && (rest.starts_with(['/', '\\']) || archive(name) && rest.is_empty()) {
+    if is_path(target)
+        || !target.contains("://") && (rest.starts_with(['/', '\\']) || archive(name) && rest.is_empty())
+    {
         let shown = quote(&without_credentials(text));
         return Err((format!("{shown} is a path of the machine on which it was written"), Some(ONLY_CODE)));
     }
-    if std::ptr::eq(target, text) && target.split(['@', ' ', ';']).next().is_some_and(|first| first.contains("://")) {
-        return Err(("an address needs the name of what lies there".into(), Some("write it as `name @ https://…`")));
+    if std::ptr::eq(target, text)
+        && target.split(['@', ' ', ';']).next().is_some_and(|first| first.contains("://"))
+    {
+        return Err((
+            "an address needs the name of what lies there".into(),
+            Some("write it as `name @ https://…`"),
+        ));
     }
     Ok(())
 }

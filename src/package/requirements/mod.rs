@@ -158,7 +158,12 @@ impl<'f> Reading<'f> {
         self.hash.update(&bytes);
         self.seen.push(name.to_owned());
         let text = String::from_utf8(bytes).map_err(|_| {
-            mistake(name, None, "it is not UTF-8".to_owned(), Some("save it as UTF-8, for example in an editor"))
+            mistake(
+                name,
+                None,
+                "it is not UTF-8".to_owned(),
+                Some("save it as UTF-8, for example in an editor"),
+            )
         })?;
         for (number, text) in logical_lines(text.trim_start_matches('\u{feff}')) {
             let here = |(message, help): (String, Option<&str>)| mistake(name, Some(number), message, help);
@@ -187,7 +192,10 @@ impl<'f> Reading<'f> {
                     let path = relative_to(name, &path);
                     if names::check(&path).is_err() {
                         let help = "included files lie in the plugin's folder";
-                        return Err(here((format!("{} leaves the plugin's folder", quote(&path)), Some(help))));
+                        return Err(here((
+                            format!("{} leaves the plugin's folder", quote(&path)),
+                            Some(help),
+                        )));
                     }
                     self.file(&path, Some((name, number)), constraints || include_constraints)?;
                 }
@@ -213,10 +221,8 @@ fn check_pins(entries: &[Requirement]) -> Result<(), RequirementsError> {
     for entry in entries.iter().filter(|entry| entry.pinned.is_some() && !entry.conditional) {
         match pins.iter().find(|pin| pin.name == entry.name) {
             Some(pin) if pin.pinned != entry.pinned => {
-                let message = format!(
-                    "`{}` contradicts `{}` in {}:{}",
-                    entry.text, pin.text, pin.file, pin.line
-                );
+                let message =
+                    format!("`{}` contradicts `{}` in {}:{}", entry.text, pin.text, pin.file, pin.line);
                 return Err(mistake(&entry.file, Some(entry.line), message, Some("keep one of them")));
             }
             Some(_) => {}

@@ -96,7 +96,8 @@ fn what_is_not_supported_is_named_with_its_line() {
 
 #[test]
 fn credentials_stand_in_no_message() {
-    for line in ["x==1 @ https://user:hunter2@h/x", "https://user:hunter2@h/x", "x @ https://u:hunter2@h/a b"] {
+    for line in ["x==1 @ https://user:hunter2@h/x", "https://user:hunter2@h/x", "x @ https://u:hunter2@h/a b"]
+    {
         let error = read(line).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
@@ -149,7 +150,10 @@ fn a_lock_says_whether_it_still_answers() {
     let by_hand = format!("alpha==1 \\\n  --hash=sha256:{digest}\n");
     assert_eq!(lock(&by_hand).unwrap().unwrap().answers(&requirements), Ok(()));
     for (text, why) in [
-        (good.replace("# for requirements.txt sha256:", "# for requirements.txt sha256:0"), "has changed since"),
+        (
+            good.replace("# for requirements.txt sha256:", "# for requirements.txt sha256:0"),
+            "has changed since",
+        ),
         (good.replace("alpha", "omega"), "does not name `Alpha==1.0`"),
         (by_hand.replace("==1", "==1.0.1"), "it names `alpha==1.0.1` where `Alpha==1.0` is asked for"),
     ] {

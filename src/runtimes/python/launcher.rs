@@ -72,7 +72,9 @@ fn with_help(error: StartError, spec: &DeploymentSpec, has_environment: bool) ->
     if !missing || !has_environment {
         return error;
     }
-    error.help("its environment holds what requirements.txt names: name the package there that brings the module")
+    error.help(
+        "its environment holds what requirements.txt names: name the package there that brings the module",
+    )
 }
 
 /// The command line. The script is imported, not run, so that Python keeps its bytecode; and the name that

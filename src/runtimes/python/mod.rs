@@ -50,7 +50,9 @@ impl PythonRuntime {
         let (interpreter, worker_folder) = (OnceCell::new(), OnceCell::new());
         let supervisor = workers.supervisor().to_owned();
         let environments = Environments::new(workers.data_dir(), supervisor, install_timeout);
-        PythonRuntime { shared: Arc::new(Shared { workers, program, interpreter, worker_folder, environments }) }
+        PythonRuntime {
+            shared: Arc::new(Shared { workers, program, interpreter, worker_folder, environments }),
+        }
     }
 }
 

@@ -28,7 +28,13 @@ impl TestWheel {
         TestWheel::tagged(name, version, "py3-none-any", requires, files)
     }
 
-    pub fn tagged(name: &str, version: &str, tag: &str, requires: &[&str], files: &[(&str, &str)]) -> TestWheel {
+    pub fn tagged(
+        name: &str,
+        version: &str,
+        tag: &str,
+        requires: &[&str],
+        files: &[(&str, &str)],
+    ) -> TestWheel {
         let info = format!("{}-{version}.dist-info", name.replace('-', "_"));
         let requires: String = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
         let extras = "Provides-Extra: more\n";
@@ -38,11 +44,17 @@ impl TestWheel {
             files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         all.push((format!("{info}/METADATA"), metadata));
         all.push((format!("{info}/WHEEL"), about));
-        let lines = all.iter().map(|(path, text)| format!("{path},sha256={},{}\n", base64(&Sha256::digest(text)), text.len()));
+        let lines = all
+            .iter()
+            .map(|(path, text)| format!("{path},sha256={},{}\n", base64(&Sha256::digest(text)), text.len()));
         let record: String = lines.chain([format!("{info}/RECORD,,\n")]).collect();
         all.push((format!("{info}/RECORD"), record));
-        let entries: Vec<(&str, &[u8])> = all.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
-        TestWheel { file_name: format!("{}-{version}-{tag}.whl", name.replace('-', "_")), bytes: zip_files(&entries) }
+        let entries: Vec<(&str, &[u8])> =
+            all.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
+        TestWheel {
+            file_name: format!("{}-{version}-{tag}.whl", name.replace('-', "_")),
+            bytes: zip_files(&entries),
+        }
     }
 
     pub fn sha256(&self) -> String {
@@ -67,7 +79,8 @@ pub fn own_platform() -> String {
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-    let groups = bits.as_bytes().chunks(6).map(|group| format!("{:0<6}", std::str::from_utf8(group).unwrap()));
+    let groups =
+        bits.as_bytes().chunks(6).map(|group| format!("{:0<6}", std::str::from_utf8(group).unwrap()));
     groups.map(|group| char::from(LETTERS[usize::from_str_radix(&group, 2).unwrap()])).collect()
 }
 
@@ -162,7 +175,8 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
     if links.is_empty() {
         return StatusCode::NOT_FOUND.into_response();
     }
-    ([("content-type", "text/html")], format!("<!DOCTYPE html><html><body>{links}</body></html>")).into_response()
+    ([("content-type", "text/html")], format!("<!DOCTYPE html><html><body>{links}</body></html>"))
+        .into_response()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,16 +216,24 @@ impl Tool {
         std::fs::create_dir_all(&folder).unwrap();
         // What scripts of environments call.
         for name in ["sh", "dirname", "realpath", "env"] {
-            let place = ["/usr/bin", "/bin"].iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
+            let place = ["/usr/bin", "/bin"]
+                .iter()
+                .map(|folder| Path::new(folder).join(name))
+                .find(|path| path.exists());
             symlink(place.unwrap(), folder.join(name)).unwrap();
         }
         let mut python = real_python();
         if self == Tool::Nothing {
             let bare = home.path().join("bare");
-            let made = Command::new(&python).args(["-m", "venv", "--without-pip"]).arg(&bare).status().unwrap();
+            let made =
+                Command::new(&python).args(["-m", "venv", "--without-pip"]).arg(&bare).status().unwrap();
             assert!(made.success());
             let library = std::fs::read_dir(bare.join("lib")).unwrap().flatten().next().unwrap().path();
-            std::fs::write(library.join("site-packages/hide.pth"), "import sys; sys.modules['ensurepip'] = None\n").unwrap();
+            std::fs::write(
+                library.join("site-packages/hide.pth"),
+                "import sys; sys.modules['ensurepip'] = None\n",
+            )
+            .unwrap();
             python = bare.join("bin/python3");
         }
         let script = folder.join("python3");
@@ -248,7 +270,9 @@ pub fn real_python() -> PathBuf {
 }
 
 fn has_module(python: &Path, names: &[&str]) -> bool {
-    let has = |name: &&str| Command::new(python).args(["-I", "-c", &format!("import {name}")]).output().unwrap().status.success();
+    let has = |name: &&str| {
+        Command::new(python).args(["-I", "-c", &format!("import {name}")]).output().unwrap().status.success()
+    };
     names.iter().any(has)
 }
 

@@ -78,7 +78,14 @@ impl Job<'_> {
         fs::create_dir_all(&temporary).map_err(disk)?;
         let installers = Installers::find(self.interpreter).await?;
         let installer = installers.best();
-        say("spanglass", &format!("building an environment with {} for {}", installer.describe(), self.machine(&installers)));
+        say(
+            "spanglass",
+            &format!(
+                "building an environment with {} for {}",
+                installer.describe(),
+                self.machine(&installers)
+            ),
+        );
         self.make_empty(&installers, &environment, &temporary, say).await?;
         let site_packages = unpack::site_packages(&environment)
             .ok_or_else(|| unavailable("the new virtual environment has no folder for packages"))?;
@@ -122,11 +129,21 @@ impl Job<'_> {
         argv.extend(words.map(String::from));
         argv.push(path_text(environment)?);
         let command = Command { argv, env: installer::pip_environment(true, temporary)? };
-        let ended = process::run(self.supervisor, command, &Credentials::default(), &|line| say("venv", line)).await?;
+        let ended =
+            process::run(self.supervisor, command, &Credentials::default(), &|line| say("venv", line))
+                .await?;
         if !ended.good {
             let said = ended.lines.last().map_or("", |line| line.as_str());
-            let message = format!("no virtual environment can be made with {}: it {} {said}", installers.python.display(), ended.how);
-            return Err(with_output("venv", &ended, unavailable(message).help("install it, for example with `apt install python3-venv`")));
+            let message = format!(
+                "no virtual environment can be made with {}: it {} {said}",
+                installers.python.display(),
+                ended.how
+            );
+            return Err(with_output(
+                "venv",
+                &ended,
+                unavailable(message).help("install it, for example with `apt install python3-venv`"),
+            ));
         }
         make_movable(environment).map_err(|error| broken(environment, &error))
     }
@@ -170,11 +187,17 @@ impl Job<'_> {
         Err(with_output(name, &ended, unavailable(credentials.mask(&verdict.message)).help(verdict.help)))
     }
 
-    async fn unpack(&self, environment: &Path, site_packages: &Path, say: Say<'_>) -> Result<(), InvokeError> {
+    async fn unpack(
+        &self,
+        environment: &Path,
+        site_packages: &Path,
+        say: Say<'_>,
+    ) -> Result<(), InvokeError> {
         let chosen = unpack::choose(self.wanted, &self.interpreter.version)?;
         let mut bytes = 0;
         for wheel in chosen {
-            let (owned, prefix, site_packages) = (wheel.clone(), environment.to_owned(), site_packages.to_owned());
+            let (owned, prefix, site_packages) =
+                (wheel.clone(), environment.to_owned(), site_packages.to_owned());
             let installed = blocking(move || {
                 let scripts = prefix.join("bin");
                 let places = Places { site_packages: &site_packages, scripts: &scripts, prefix: &prefix };
@@ -188,12 +211,16 @@ impl Job<'_> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, InvokeError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| InvokeError::new(ErrorKind::Internal, error.to_string()))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| InvokeError::new(ErrorKind::Internal, error.to_string()))
 }
 
 fn broken(folder: &Path, error: &io::Error) -> InvokeError {
     let help = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk of the data folder",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on the disk of the data folder"
+        }
         _ => "look at the rights of the data folder; `spanglass doctor` does",
     };
     unavailable(format!("the environment cannot be built in {}: {error}", folder.display())).help(help)
@@ -225,7 +252,8 @@ fn finish(environment: &Path, site_packages: &Path, mut about: About) -> io::Res
         }
     }
     let installed = fs::read_dir(site_packages)?.flatten();
-    about.packages = installed.filter(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info")).count();
+    about.packages =
+        installed.filter(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info")).count();
     about.bytes = size(environment);
     Ok(about)
 }

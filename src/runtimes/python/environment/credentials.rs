@@ -18,10 +18,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Of texts that may hold addresses, and of an installer's environment.
-    pub fn of<'t>(
-        texts: impl IntoIterator<Item = &'t str>,
-        environment: &[(String, String)],
-    ) -> Credentials {
+    pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>, environment: &[(String, String)]) -> Credentials {
         let mut words = Vec::new();
         let texts: Vec<&str> = texts.into_iter().collect();
         for text in texts.iter().copied().chain(environment.iter().map(|(_, value)| value.as_str())) {
@@ -111,14 +108,18 @@ mod tests {
             ("PIP_PART".to_owned(), "partial".to_owned()),
             ("PIP_TIMEOUT".to_owned(), "1500".to_owned()),
         ];
-        let texts = ["--index-url https://token12345@host/simple", "--extra-index-url https://u:${PIP_PART}@h/"];
+        let texts =
+            ["--index-url https://token12345@host/simple", "--extra-index-url https://u:${PIP_PART}@h/"];
         let credentials = Credentials::of(texts, &environment);
         for (line, expected) in [
             ("at https://user:p%40ssword@host/simple", "at https://***@host/simple"),
             ("password p@ssword is wrong", "password *** is wrong"),
             ("token12345", "***"),
             ("swordfish and partial", "*** and ***"),
-            ("see http://other:pw@elsewhere/x, http://a@b/ and http://host/a@b", "see http://***@elsewhere/x, http://***@b/ and http://host/a@b"),
+            (
+                "see http://other:pw@elsewhere/x, http://a@b/ and http://host/a@b",
+                "see http://***@elsewhere/x, http://***@b/ and http://host/a@b",
+            ),
             ("waited 1500 ms", "waited 1500 ms"),
         ] {
             assert_eq!(credentials.mask(line), expected);

@@ -251,7 +251,9 @@ pub fn pip_install(pip: &Path, wanted: &Wanted, site: Site<'_>) -> Result<Comman
 
 pub fn pip_words(offline: bool) -> impl Iterator<Item = &'static str> {
     let offline = ["--no-index", "--only-binary", ":all:"].into_iter().filter(move |_| offline);
-    ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-color"].into_iter().chain(offline)
+    ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--no-color"]
+        .into_iter()
+        .chain(offline)
 }
 
 /// The beginning of a command line of pip.
@@ -292,14 +294,20 @@ pub fn link_pip(pip: &Path, folder: &Path) -> std::io::Result<PathBuf> {
 
 pub fn uv_environment(offline: bool, temporary: &Path) -> Result<Vec<(String, String)>, InvokeError> {
     let mut environment = environment(offline, temporary)?;
-    let has = |environment: &[(String, String)], name: &str| environment.iter().any(|(known, _)| known == name);
+    let has =
+        |environment: &[(String, String)], name: &str| environment.iter().any(|(known, _)| known == name);
     for (of_pip, of_uv, older) in TRANSLATED.iter().filter(|_| !offline) {
-        let Some(value) = environment.iter().find(|(name, _)| name == of_pip).map(|(_, value)| value.clone()) else {
+        let Some(value) = environment.iter().find(|(name, _)| name == of_pip).map(|(_, value)| value.clone())
+        else {
             continue;
         };
         if !has(&environment, of_uv) && !has(&environment, older) {
             // Lists of pip are separated by spaces, this one of uv by commas.
-            let value = if *of_uv == "UV_FIND_LINKS" { value.split_whitespace().collect::<Vec<_>>().join(",") } else { value };
+            let value = if *of_uv == "UV_FIND_LINKS" {
+                value.split_whitespace().collect::<Vec<_>>().join(",")
+            } else {
+                value
+            };
             environment.push(((*of_uv).to_owned(), value));
         }
     }
@@ -311,7 +319,10 @@ pub fn uv_environment(offline: bool, temporary: &Path) -> Result<Vec<(String, St
     if !has(&environment, "UV_LINK_MODE") {
         environment.push(("UV_LINK_MODE".into(), "copy".into()));
     }
-    if !has(&environment, "UV_CACHE_DIR") && !has(&environment, "UV_NO_CACHE") && !cache_is_writable(&environment) {
+    if !has(&environment, "UV_CACHE_DIR")
+        && !has(&environment, "UV_NO_CACHE")
+        && !cache_is_writable(&environment)
+    {
         environment.push(("UV_NO_CACHE".into(), "1".into()));
     }
     Ok(environment)
@@ -332,16 +343,22 @@ fn environment(offline: bool, temporary: &Path) -> Result<Vec<(String, String)>,
         ENVIRONMENT.contains(&name) || of_installer(name) && !MISLEADING.contains(&name) && !place(name)
     };
     // What is not UTF-8 cannot be passed on.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut environment: Vec<_> = variables.filter(|(name, value)| wanted(name) && !value.is_empty()).collect();
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut environment: Vec<_> =
+        variables.filter(|(name, value)| wanted(name) && !value.is_empty()).collect();
     environment.push(("TMPDIR".into(), path_text(temporary)?));
     Ok(environment)
 }
 
 /// Without a home folder that can be written to, uv would fail where pip goes on.
 fn cache_is_writable(environment: &[(String, String)]) -> bool {
-    let of = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value));
-    let Some(folder) = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache"))) else { return false };
+    let of = |name: &str| {
+        environment.iter().find(|(known, _)| known == name).map(|(_, value)| PathBuf::from(value))
+    };
+    let Some(folder) = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache"))) else {
+        return false;
+    };
     let cache = folder.join("uv");
     std::fs::create_dir_all(&cache).is_ok() && tempfile::tempfile_in(&cache).is_ok()
 }
@@ -349,8 +366,11 @@ fn cache_is_writable(environment: &[(String, String)]) -> bool {
 /// A program by its name as a shell finds it.
 fn find_program(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name));
-    let is_program = |path: &PathBuf| path.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0);
+    let found =
+        std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join(name));
+    let is_program = |path: &PathBuf| {
+        path.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+    };
     let mut found = found.filter(is_program);
     found.next()
 }

@@ -179,7 +179,8 @@ impl Keep {
         let mut total: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
         for (used, bytes, key) in kept {
             let old = SystemTime::now().duration_since(used).is_ok_and(|unused| unused >= unused_max);
-            if (old || total > bytes_max) && self.if_unused(&key, |_| self.remove(&key).is_ok()) == Some(true) {
+            if (old || total > bytes_max) && self.if_unused(&key, |_| self.remove(&key).is_ok()) == Some(true)
+            {
                 total -= bytes;
             }
         }
@@ -234,7 +235,9 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     let mut tries_left = REMOVE_TRIES;
     loop {
         match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries_left > 0 => tries_left -= 1,
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries_left > 0 => {
+                tries_left -= 1
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => return Ok(()),
         }
@@ -249,7 +252,8 @@ mod tests {
         let built = keep.building(key);
         fs::create_dir_all(built.join("bin")).unwrap();
         fs::write(built.join("bin/python"), "").unwrap();
-        let about = About { key: key.into(), installer: "test".into(), python: "3".into(), packages: 1, bytes };
+        let about =
+            About { key: key.into(), installer: "test".into(), python: "3".into(), packages: 1, bytes };
         keep.finish(&built, &about).unwrap();
         let file = File::options().append(true).open(keep.path(key).join(ABOUT)).unwrap();
         file.set_modified(SystemTime::now() - unused).unwrap();

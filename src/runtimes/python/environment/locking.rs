@@ -113,7 +113,8 @@ fn check_wheels(wheels: &[WheelFile], lock: &Lock) -> Result<(), InvokeError> {
 
 fn too_large(wheels: &[WheelFile], bytes: u64) -> InvokeError {
     let size = |wheel: &WheelFile| wheel.path.metadata().map_or(0, |about| about.len());
-    let mut largest: Vec<(u64, &str)> = wheels.iter().map(|wheel| (size(wheel), wheel.file_name.as_str())).collect();
+    let mut largest: Vec<(u64, &str)> =
+        wheels.iter().map(|wheel| (size(wheel), wheel.file_name.as_str())).collect();
     largest.sort_unstable_by(|a, b| b.cmp(a));
     let largest: Vec<String> =
         largest.iter().take(3).map(|(bytes, name)| format!("{name} ({} MiB)", bytes >> 20)).collect();
@@ -178,7 +179,9 @@ impl<'m> Maker<'m> {
             (Some(uv), _) => {
                 let out = self.work.path().join("compiled.txt");
                 let mut argv = vec![path_text(&uv.program)?, "pip".into(), "compile".into()];
-                argv.extend(["--generate-hashes", "--no-header", "--no-annotate", "--quiet"].map(String::from));
+                argv.extend(
+                    ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"].map(String::from),
+                );
                 argv.extend(["--python".into(), path_text(&self.installers.python)?]);
                 argv.extend(["--output-file".into(), path_text(&out)?]);
                 argv.extend(installer::uv_words(wanted.is_offline()).map(String::from));
@@ -202,7 +205,8 @@ impl<'m> Maker<'m> {
             }
             (None, None) => {
                 let message = format!("{LOCK} cannot be written: there is neither uv nor pip");
-                return Err(unavailable(message).help("install uv, or pip, for example with `apt install python3-pip`"));
+                return Err(unavailable(message)
+                    .help("install uv, or pip, for example with `apt install python3-pip`"));
             }
         };
         Ok(header(requirements) + &body)
@@ -284,9 +288,11 @@ impl<'m> Maker<'m> {
             argv.push(path_text(&environment)?);
             let env = installer::pip_environment(true, &self.temporary())?;
             let credentials = Credentials::default();
-            let ended = process::run(&self.settings.supervisor, Command { argv, env }, &credentials, &|_| {}).await?;
+            let ended =
+                process::run(&self.settings.supervisor, Command { argv, env }, &credentials, &|_| {}).await?;
             if !ended.good {
-                let message = format!("no virtual environment can be made with {}", self.installers.python.display());
+                let message =
+                    format!("no virtual environment can be made with {}", self.installers.python.display());
                 let help = "install it, for example with `apt install python3-venv`";
                 return Err(with_output("venv", &ended, unavailable(message).help(help)));
             }
@@ -300,7 +306,12 @@ impl<'m> Maker<'m> {
         installer::run_pip(&python, &linked, verb)
     }
 
-    fn add_places(&self, argv: &mut Vec<String>, wanted: &Wanted, constraints: &Path) -> Result<(), InvokeError> {
+    fn add_places(
+        &self,
+        argv: &mut Vec<String>,
+        wanted: &Wanted,
+        constraints: &Path,
+    ) -> Result<(), InvokeError> {
         if wanted.is_offline() {
             argv.extend(["--find-links".into(), path_text(&wanted.wheels_folder)?]);
         }
@@ -354,16 +365,20 @@ fn from_report(path: &Path) -> Result<String, InvokeError> {
         return Err(unavailable(format!("pip reports {size} bytes, more than {REPORT_BYTES_MAX}")));
     }
     let text = fs::read_to_string(path).map_err(|error| broken(path, &error))?;
-    let report: Report = serde_json::from_str(&text)
-        .map_err(|error| unavailable(format!("what pip reports cannot be read: {error}")).help("install uv, or a newer pip"))?;
+    let report: Report = serde_json::from_str(&text).map_err(|error| {
+        unavailable(format!("what pip reports cannot be read: {error}")).help("install uv, or a newer pip")
+    })?;
     let mut lines: Vec<(String, String)> = Vec::new();
     for item in report.install {
         let (name, version) = (normalized(&item.metadata.name), &item.metadata.version);
         let archive = item.download_info.archive_info.as_ref();
         let digest = archive.and_then(|archive| archive.hashes.as_ref()?.get("sha256").cloned());
-        let old = || archive.and_then(|archive| archive.hash.as_ref()?.strip_prefix("sha256=").map(str::to_owned));
+        let old =
+            || archive.and_then(|archive| archive.hash.as_ref()?.strip_prefix("sha256=").map(str::to_owned));
         let Some(digest) = digest.or_else(old) else {
-            return Err(unavailable(format!("`{name}=={version}` comes from where there is no digest to lock")));
+            return Err(unavailable(format!(
+                "`{name}=={version}` comes from where there is no digest to lock"
+            )));
         };
         let what = match item.is_direct {
             true => format!("{name} @ {}", without_credentials(&item.download_info.url)),

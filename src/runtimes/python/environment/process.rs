@@ -97,7 +97,8 @@ pub async fn run(
 /// The end of what it said, where a traceback would stand.
 pub fn with_output(name: &str, ended: &Ended, mut error: InvokeError) -> InvokeError {
     let shown = &ended.lines[ended.lines.len().saturating_sub(LINES_SHOWN)..];
-    let exception = GuestException { type_name: format!("{name} {}", ended.how), traceback: shown.join("\n") };
+    let exception =
+        GuestException { type_name: format!("{name} {}", ended.how), traceback: shown.join("\n") };
     error.exception = Some(Box::new(exception));
     error
 }
@@ -158,7 +159,8 @@ mod tests {
         let said = said.into_inner().unwrap();
         assert_eq!(said[..3], ["one", "50%", "two ***"]);
         assert_eq!((said[3].len(), said[4].as_str()), (LINE_BYTES_MAX, "last\u{fffd}"));
-        let mut lines = Lines { begun: Vec::new(), kept: Vec::new(), credentials: &credentials, say: &|_| {} };
+        let mut lines =
+            Lines { begun: Vec::new(), kept: Vec::new(), credentials: &credentials, say: &|_| {} };
         (0..1000).for_each(|number| lines.feed(format!("{number}\n").as_bytes()));
         assert_eq!((lines.kept.len(), lines.kept[0].as_str()), (LINES_KEPT, "600"));
     }

@@ -14,8 +14,7 @@ use crate::package::wheel::{Places, Wheel, WheelError, WheelName};
 /// Files of all wheels together.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 
-const NEEDS_INSTALLER: &str =
-    "neither uv nor pip is here, so only pure wheels of wheels/ can be installed: install uv \
+const NEEDS_INSTALLER: &str = "neither uv nor pip is here, so only pure wheels of wheels/ can be installed: install uv \
      (https://docs.astral.sh/uv/) or pip (for example with `apt install python3-pip`)";
 
 /// The wheels to be installed, in the order of their names.
@@ -23,7 +22,9 @@ pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFi
     if !wanted.is_offline() {
         let first = wanted.entries().first().map_or_else(String::new, |entry| format!("`{}` ", entry.text));
         let message = format!("requirement {first}cannot be installed: there is nothing to install it with");
-        let help = format!("{NEEDS_INSTALLER}, or make the package with `spanglass plugin package --with-wheels PATH`");
+        let help = format!(
+            "{NEEDS_INSTALLER}, or make the package with `spanglass plugin package --with-wheels PATH`"
+        );
         return Err(unavailable(message).help(help));
     }
     let mut chosen: Vec<&WheelFile> = Vec::new();
@@ -47,9 +48,11 @@ pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFi
             if chosen.iter().any(|chosen| chosen.file_name == wheel.file_name) {
                 continue;
             }
-            if chosen.iter().any(|chosen| chosen.name.as_ref().is_some_and(|chosen| chosen.name == name.name)) {
+            if chosen.iter().any(|chosen| chosen.name.as_ref().is_some_and(|chosen| chosen.name == name.name))
+            {
                 let message = format!("wheels/ holds {} in several versions", name.name);
-                let help = format!("{NEEDS_INSTALLER}; with a requirements.lock it is known which one is meant");
+                let help =
+                    format!("{NEEDS_INSTALLER}; with a requirements.lock it is known which one is meant");
                 return Err(unavailable(message).help(help));
             }
             if !name.is_pure_for(version) {
@@ -69,7 +72,8 @@ fn pick<'w>(
     wanted: &Wanted,
     version: &[u32],
 ) -> Result<&'w WheelFile, InvokeError> {
-    let is_version = |name: &WheelName| entry.pinned.as_ref().is_none_or(|pinned| same_version(pinned, &name.version));
+    let is_version =
+        |name: &WheelName| entry.pinned.as_ref().is_none_or(|pinned| same_version(pinned, &name.version));
     let right: Vec<&WheelFile> =
         named.iter().copied().filter(|wheel| wheel.name.as_ref().is_some_and(is_version)).collect();
     let [first, ..] = right.as_slice() else {
@@ -80,7 +84,8 @@ fn pick<'w>(
     let Some(wheel) = pure else { return Err(not_pure(&first.file_name, version)) };
     if wanted.lock.is_some() && !entry.sha256.contains(&wheel.sha256) {
         let message = format!("wheels/{} has another digest than the lock says", wheel.file_name);
-        return Err(refuse(entry, &message).help("make the package again: `spanglass plugin package --with-wheels PATH`"));
+        return Err(refuse(entry, &message)
+            .help("make the package again: `spanglass plugin package --with-wheels PATH`"));
     }
     Ok(wheel)
 }
@@ -112,13 +117,18 @@ fn not_pure(file_name: &str, version: &[u32]) -> InvokeError {
 
 fn refuse(entry: &Requirement, why: &str) -> InvokeError {
     let place = format!("{}:{}", entry.file, entry.line);
-    unavailable(format!("requirement `{}` ({place}) cannot be installed: {why}", entry.text)).help(NEEDS_INSTALLER)
+    unavailable(format!("requirement `{}` ({place}) cannot be installed: {why}", entry.text))
+        .help(NEEDS_INSTALLER)
 }
 
 /// The folder of packages of a virtual environment.
 pub fn site_packages(environment: &Path) -> Option<std::path::PathBuf> {
     let library = std::fs::read_dir(environment.join("lib")).ok()?;
-    let mut found: Vec<_> = library.flatten().map(|entry| entry.path().join("site-packages")).filter(|path| path.is_dir()).collect();
+    let mut found: Vec<_> = library
+        .flatten()
+        .map(|entry| entry.path().join("site-packages"))
+        .filter(|path| path.is_dir())
+        .collect();
     found.sort();
     found.into_iter().next()
 }

@@ -24,6 +24,7 @@ enum Cause {
     Network,
     NotFound,
     Unreadable,
+    BadFile,
 }
 
 struct Finding {
@@ -92,12 +93,14 @@ fn explain(finding: &Finding, name: Option<&str>, wanted: &Wanted, machine: &str
             (why, "`spanglass plugin package --with-wheels PATH` fetches what fits the machine on which it runs; nothing but wheels/ is looked at where that exists".to_owned())
         }
         Cause::NotFound => (why, format!("check its name and version, and whether there is one for {machine}")),
+        Cause::BadFile => (why, "fetch it anew with `spanglass plugin package --with-wheels PATH`, or ask for another version".to_owned()),
         Cause::Unreadable => (why, "write it as `name`, `name==1.2.3` or `name[extra]>=1,<2`".to_owned()),
     }
 }
 
 fn general() -> String {
-    "the end of what the installer said is in this error; all of it is in the log of the `prepare` span".to_owned()
+    "the end of what the installer said is in this error; all of it is in the log of the `prepare` span"
+        .to_owned()
 }
 
 fn find(lines: &[String]) -> Option<Finding> {
@@ -119,13 +122,28 @@ fn find(lines: &[String]) -> Option<Finding> {
         if let Some(culprit) = between(text, "Hash mismatch for `", "`") {
             return finding(Cause::Digest, Some(culprit), "its file has another digest than the lock says");
         }
-        if text.contains("Hashes are required in --require-hashes mode") || text.contains("must have their versions pinned with ==") {
-            let culprit = next().split([' ', '\t']).next().map(|word| word.split(" from ").next().unwrap_or(word));
-            return finding(Cause::NotLocked, culprit, "something needs it, and the lock does not name it with a digest");
+        if text.contains("Hashes are required in --require-hashes mode")
+            || text.contains("must have their versions pinned with ==")
+        {
+            let culprit =
+                next().split([' ', '\t']).next().map(|word| word.split(" from ").next().unwrap_or(word));
+            return finding(
+                Cause::NotLocked,
+                culprit,
+                "something needs it, and the lock does not name it with a digest",
+            );
         }
-        for mark in ["but no trusted hash was provided for: ", "but none were provided for: ", "versions pinned with `==`, but found: "] {
+        for mark in [
+            "but no trusted hash was provided for: ",
+            "but none were provided for: ",
+            "versions pinned with `==`, but found: ",
+        ] {
             if let Some(culprit) = text.split_once(mark).map(|(_, rest)| rest.trim_matches('`')) {
-                return finding(Cause::NotLocked, Some(culprit), "something needs it, and the lock does not name it with a digest");
+                return finding(
+                    Cause::NotLocked,
+                    Some(culprit),
+                    "something needs it, and the lock does not name it with a digest",
+                );
             }
         }
         // pip.
@@ -133,7 +151,11 @@ fn find(lines: &[String]) -> Option<Finding> {
             && let Some((which, _)) = rest.split_once(" because these package versions have conflicting")
         {
             let culprit = which.split([',', ' ']).find(|word| !word.is_empty());
-            return finding(Cause::Conflict, culprit, &format!("{which} contradict each other{}", reasons(&lines[index + 1..])));
+            return finding(
+                Cause::Conflict,
+                culprit,
+                &format!("{which} contradict each other{}", reasons(&lines[index + 1..])),
+            );
         }
         if let Some(culprit) = between(text, "ERROR: Package '", "'")
             && let Some((_, needs)) = text.split_once("requires a different Python: ")
@@ -146,21 +168,52 @@ fn find(lines: &[String]) -> Option<Finding> {
                 return finding(Cause::Network, culprit, "no index could be reached");
             }
             let versions = before.iter().rev().find_map(|line| between(line, "(from versions: ", ")"));
-            let other_pythons = before.iter().rev().find_map(|line| line.split_once("Ignored the following versions that require a different python version: "));
+            let other_pythons = before.iter().rev().find_map(|line| {
+                line.split_once("Ignored the following versions that require a different python version: ")
+            });
             return match (versions, other_pythons) {
-                (None | Some("none"), Some((_, which))) => finding(Cause::OtherPython, culprit, &format!("its versions need another Python: {}", cut(which))),
-                (None | Some("none"), None) => finding(Cause::NotFound, culprit, "there is no such package, or none for this Python and machine"),
-                (Some(versions), _) => finding(Cause::NotFound, culprit, &format!("no version fits; there are {}", last_of(versions))),
+                (None | Some("none"), Some((_, which))) => finding(
+                    Cause::OtherPython,
+                    culprit,
+                    &format!("its versions need another Python: {}", cut(which)),
+                ),
+                (None | Some("none"), None) => finding(
+                    Cause::NotFound,
+                    culprit,
+                    "there is no such package, or none for this Python and machine",
+                ),
+                (Some(versions), _) => finding(
+                    Cause::NotFound,
+                    culprit,
+                    &format!("no version fits; there are {}", last_of(versions)),
+                ),
             };
         }
         if let Some(culprit) = between(text, "ERROR: Invalid requirement: '", "'") {
             return finding(Cause::Unreadable, Some(culprit), "it cannot be read");
         }
-        if let Some((culprit, _)) = text.strip_prefix("ERROR: ").and_then(|rest| rest.split_once(" is not a supported wheel on this platform")) {
+        if let Some((culprit, _)) = text
+            .strip_prefix("ERROR: ")
+            .and_then(|rest| rest.split_once(" is not a supported wheel on this platform"))
+        {
             return finding(Cause::NotFound, Some(culprit), "it is a wheel for another machine");
         }
-        if text.contains("subprocess-exited-with-error") || text.starts_with("ERROR: Failed building wheel for") {
+        if text.contains("subprocess-exited-with-error")
+            || text.starts_with("ERROR: Failed building wheel for")
+        {
             return finding(Cause::Build, last_collected(before).as_deref(), "its build failed");
+        }
+        if let Some((culprit, why)) =
+            text.strip_prefix("ERROR: ").and_then(|rest| rest.split_once(" has an invalid wheel"))
+        {
+            return finding(
+                Cause::BadFile,
+                Some(culprit),
+                &format!("its wheel cannot be used: {}", cut(why.trim_start_matches([',', ':', ' ']))),
+            );
+        }
+        if let Some(culprit) = between(text, "ERROR: Wheel '", "'") {
+            return finding(Cause::BadFile, Some(culprit), "its wheel is damaged");
         }
         // uv.
         for mark in ["Failed to build `", "Failed to download and build `"] {
@@ -169,11 +222,30 @@ fn find(lines: &[String]) -> Option<Finding> {
             }
         }
         if text.contains("Failed to fetch: ") || text.contains("Request failed after") {
-            let url = lines[index..].iter().find_map(|line| Some(line.split_once("Failed to fetch: ")?.1.trim().trim_matches('`').to_owned()));
-            let why = lines[index..].iter().rev().find_map(|line| line.trim().strip_prefix("cause: ")).unwrap_or("no answer");
-            let culprit = url.as_deref().map(|url| url.trim_end_matches('/').rsplit('/').next().unwrap_or(url).split(".whl").next().unwrap_or_default());
-            let name = culprit.map(|file| file.split('-').next().unwrap_or(file).to_owned()).filter(|name| !name.is_empty());
-            let host = url.as_deref().and_then(|url| url.split_once("://")).map_or("the index", |(_, rest)| rest.split('/').next().unwrap_or(rest));
+            let url = lines[index..].iter().find_map(|line| {
+                Some(line.split_once("Failed to fetch: ")?.1.trim().trim_matches('`').to_owned())
+            });
+            let why = lines[index..]
+                .iter()
+                .rev()
+                .find_map(|line| line.trim().strip_prefix("cause: "))
+                .unwrap_or("no answer");
+            let culprit = url.as_deref().map(|url| {
+                url.trim_end_matches('/')
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or(url)
+                    .split(".whl")
+                    .next()
+                    .unwrap_or_default()
+            });
+            let name = culprit
+                .map(|file| file.split('-').next().unwrap_or(file).to_owned())
+                .filter(|name| !name.is_empty());
+            let host = url
+                .as_deref()
+                .and_then(|url| url.split_once("://"))
+                .map_or("the index", |(_, rest)| rest.split('/').next().unwrap_or(rest));
             return finding(Cause::Network, name.as_deref(), &format!("{host} cannot be reached: {why}"));
         }
         if text.contains("No solution found when resolving") {
@@ -185,11 +257,17 @@ fn find(lines: &[String]) -> Option<Finding> {
             if rest.first().is_some_and(|line| line.contains("Hash mismatch for `")) {
                 continue;
             }
-            let why = rest.iter().find_map(|line| line.trim().strip_prefix("cause: ")).unwrap_or("it cannot be fetched");
-            return finding(Cause::Network, Some(culprit), why);
+            let mut causes = rest.iter().map_while(|line| line.trim().strip_prefix("cause: "));
+            let why = causes.next().unwrap_or("it cannot be fetched");
+            let file = ["wheel", "zip", "archive", "metadata"].iter().any(|word| why.contains(word));
+            return finding(if file { Cause::BadFile } else { Cause::Network }, Some(culprit), cut(why));
         }
         if text.starts_with("error: Couldn't parse requirement") {
-            return finding(Cause::Unreadable, None, &format!("one cannot be read: {}", next().trim_start_matches("cause: ")));
+            return finding(
+                Cause::Unreadable,
+                None,
+                &format!("one cannot be read: {}", next().trim_start_matches("cause: ")),
+            );
         }
     }
     None
@@ -203,17 +281,32 @@ fn unsolved(lines: &[String]) -> Finding {
         text = format!("{text} {line}");
     }
     let text = text.trim().to_owned();
-    let absent = between(&text, "Because ", " was not found in").map(|name| (name, "there is no such package"));
-    let absent = absent.or_else(|| between(&text, "Because there is no version of ", " and").map(|name| (name, "there is no such version")));
-    let absent = absent.or_else(|| between(&text, "Because there are no versions of ", " and").map(|name| (name, "there is no version of it")));
-    let no_wheel = || between(&text, "Because ", " has no wheels").map(|name| (name, "it has no wheel for this Python and machine"));
+    let absent =
+        between(&text, "Because ", " was not found in").map(|name| (name, "there is no such package"));
+    let absent = absent.or_else(|| {
+        between(&text, "Because there is no version of ", " and")
+            .map(|name| (name, "there is no such version"))
+    });
+    let absent = absent.or_else(|| {
+        between(&text, "Because there are no versions of ", " and")
+            .map(|name| (name, "there is no version of it"))
+    });
+    let no_wheel = || {
+        between(&text, "Because ", " has no wheels")
+            .map(|name| (name, "it has no wheel for this Python and machine"))
+    };
     let (cause, culprit, why) = match absent.or_else(no_wheel) {
         Some((name, why)) => (Cause::NotFound, Some(name), why.to_owned()),
         None => {
-            let culprit = between(&text, "Because ", " depends on").or_else(|| between(&text, "and you require ", ","));
+            let culprit =
+                between(&text, "Because ", " depends on").or_else(|| between(&text, "and you require ", ","));
             let cause = if text.contains("Python") { Cause::OtherPython } else { Cause::Conflict };
             // The last part says only that it does not work out.
-            (cause, culprit, text.split(", we can conclude that your requirements").next().unwrap_or(&text).to_owned())
+            (
+                cause,
+                culprit,
+                text.split(", we can conclude that your requirements").next().unwrap_or(&text).to_owned(),
+            )
         }
     };
     Finding { cause, culprit: culprit.map(str::to_owned), why: cut(&why).to_owned() }
@@ -246,7 +339,12 @@ fn last_collected(lines: &[String]) -> Option<String> {
 }
 
 fn network_trouble(lines: &[String]) -> bool {
-    let marks = ["Retrying (Retry(", "connection broken by", "Could not fetch URL", "Temporary failure in name resolution"];
+    let marks = [
+        "Retrying (Retry(",
+        "connection broken by",
+        "Could not fetch URL",
+        "Temporary failure in name resolution",
+    ];
     lines.iter().any(|line| marks.iter().any(|mark| line.contains(mark)))
 }
 
@@ -302,41 +400,82 @@ mod tests {
     fn the_requirement_is_found_in_what_installers_say() {
         let requirements = "# ours\nAlpha==1.0\nbeta\nrequests==99\nurllib3==1.0\n";
         for (said, expected) in [
-            ("error: No solution found when resolving dependencies\n  cause: Because nothere was not found in the package registry and you require nothere==2, we can conclude that your requirements are unsatisfiable.",
-             "requirement `nothere` cannot be installed: there is no such package"),
-            ("error: No solution found when resolving dependencies\n  cause: Because there is no version of requests==99 and you require requests==99, we can conclude that your requirements are unsatisfiable.",
-             "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such version"),
-            ("  × No solution found when resolving dependencies:\n  ╰─▶ Because requests was not found in the package registry and you require requests, we can conclude that your requirements are unsatisfiable.",
-             "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such package"),
-            ("error: No solution found when resolving dependencies\n  cause: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3.\n         And because you require urllib3==1.0, we can conclude that your requirements are unsatisfiable.",
-             "requirement `requests==2.31.0` (requirements.txt:4) cannot be installed: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3. And because you require urllib3==1.0"),
-            ("error: No solution found when resolving dependencies\n  cause: Because beta==1.0 has no wheels with a matching Python ABI tag (e.g., `cp311`) and only beta==1.0 is available, we can conclude that all versions of beta cannot be used.\n\nhint: You require CPython 3.11",
-             "requirement `beta==1.0` (requirements.txt:3) cannot be installed: it has no wheel for this Python and machine"),
-            ("error: Failed to download `beta==1.2`\n  cause: Hash mismatch for `beta==1.2`\n\n         Expected:",
-             "requirement `beta==1.2` (requirements.txt:3) cannot be installed: its file has another digest than the lock says"),
-            ("error: Hash-checking is required, but no trusted hash was provided for: `beta`",
-             "requirement `beta` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest"),
-            ("error: Failed to build `badd==9.0`\n  cause: The build backend returned an error",
-             "requirement `badd==9.0` cannot be installed: its build failed"),
-            ("error: Request failed after 3 retries in 10.2s\n  cause: Failed to fetch: http://127.0.0.1:1/simple/requests/\n  cause: error sending request for url (http://127.0.0.1:1/simple/requests/)\n  cause: client error (Connect)\n  cause: Connection refused (os error 111)",
-             "requirement `requests==99` (requirements.txt:4) cannot be installed: 127.0.0.1:1 cannot be reached: Connection refused (os error 111)"),
-            ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If\n    alpha==1.0 from file:///p/wheels/alpha-1.0-py3-none-any.whl (from -r h.txt (line 1)):",
-             "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: its file has another digest than the lock says"),
-            ("ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==. These do not:\n    beta>=1 from file:///p/wheels/beta-1.2-py3-none-any.whl (from alpha==1.0->-r h3.txt (line 1))",
-             "requirement `beta>=1` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest"),
-            ("WARNING: Retrying (Retry(total=0)) after connection broken by 'x'\nERROR: Could not find a version that satisfies the requirement requests==99 (from versions: none)\nERROR: No matching distribution found for requests==99",
-             "requirement `requests==99` (requirements.txt:4) cannot be installed: no index could be reached"),
-            ("ERROR: Could not find a version that satisfies the requirement beta<1 (from versions: 1.2)\nERROR: No matching distribution found for beta<1",
-             "requirement `beta<1` (requirements.txt:3) cannot be installed: no version fits; there are 1.2"),
-            ("ERROR: Ignored the following versions that require a different python version: 2.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement beta (from versions: none)\nERROR: No matching distribution found for beta",
-             "requirement `beta` (requirements.txt:3) cannot be installed: its versions need another Python: 2.0 Requires-Python >=3.12"),
-            ("Collecting urllib3==1.0 (from -r r4 (line 2))\n  Getting requirements to build wheel: finished with status 'error'\n  error: subprocess-exited-with-error",
-             "requirement `urllib3==1.0` (requirements.txt:5) cannot be installed: its build failed"),
-            ("ERROR: Cannot install alpha==1.0 and beta==0.1 because these package versions have conflicting dependencies.\n\nThe conflict is caused by:\n    alpha 1.0 depends on beta>=1\n    The user requested beta==0.1\n\nTo fix this",
-             "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: alpha==1.0 and beta==0.1 contradict each other (alpha 1.0 depends on beta>=1; The user requested beta==0.1)"),
-            ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-             "the requirements cannot be installed: there is no space left on the disk"),
-            ("something new\nERROR: nobody knows this\nlast", "the requirements cannot be installed: ERROR: nobody knows this"),
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because nothere was not found in the package registry and you require nothere==2, we can conclude that your requirements are unsatisfiable.",
+                "requirement `nothere` cannot be installed: there is no such package",
+            ),
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because there is no version of requests==99 and you require requests==99, we can conclude that your requirements are unsatisfiable.",
+                "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such version",
+            ),
+            (
+                "  × No solution found when resolving dependencies:\n  ╰─▶ Because requests was not found in the package registry and you require requests, we can conclude that your requirements are unsatisfiable.",
+                "requirement `requests==99` (requirements.txt:4) cannot be installed: there is no such package",
+            ),
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3.\n         And because you require urllib3==1.0, we can conclude that your requirements are unsatisfiable.",
+                "requirement `requests==2.31.0` (requirements.txt:4) cannot be installed: Because requests==2.31.0 depends on urllib3>=1.21.1,<3 and you require requests==2.31, we can conclude that you require urllib3>=1.21.1,<3. And because you require urllib3==1.0",
+            ),
+            (
+                "error: No solution found when resolving dependencies\n  cause: Because beta==1.0 has no wheels with a matching Python ABI tag (e.g., `cp311`) and only beta==1.0 is available, we can conclude that all versions of beta cannot be used.\n\nhint: You require CPython 3.11",
+                "requirement `beta==1.0` (requirements.txt:3) cannot be installed: it has no wheel for this Python and machine",
+            ),
+            (
+                "error: Failed to download `beta==1.2`\n  cause: Hash mismatch for `beta==1.2`\n\n         Expected:",
+                "requirement `beta==1.2` (requirements.txt:3) cannot be installed: its file has another digest than the lock says",
+            ),
+            (
+                "error: Failed to download `beta==1.2`\n  cause: The wheel is invalid: Multiple .dist-info directories found: Beta-1.2, beta-1.2",
+                "requirement `beta==1.2` (requirements.txt:3) cannot be installed: The wheel is invalid: Multiple .dist-info directories found: Beta-1.2, beta-1.2",
+            ),
+            (
+                "error: Hash-checking is required, but no trusted hash was provided for: `beta`",
+                "requirement `beta` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest",
+            ),
+            (
+                "error: Failed to build `badd==9.0`\n  cause: The build backend returned an error",
+                "requirement `badd==9.0` cannot be installed: its build failed",
+            ),
+            (
+                "error: Request failed after 3 retries in 10.2s\n  cause: Failed to fetch: http://127.0.0.1:1/simple/requests/\n  cause: error sending request for url (http://127.0.0.1:1/simple/requests/)\n  cause: client error (Connect)\n  cause: Connection refused (os error 111)",
+                "requirement `requests==99` (requirements.txt:4) cannot be installed: 127.0.0.1:1 cannot be reached: Connection refused (os error 111)",
+            ),
+            (
+                "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If\n    alpha==1.0 from file:///p/wheels/alpha-1.0-py3-none-any.whl (from -r h.txt (line 1)):",
+                "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: its file has another digest than the lock says",
+            ),
+            (
+                "ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==. These do not:\n    beta>=1 from file:///p/wheels/beta-1.2-py3-none-any.whl (from alpha==1.0->-r h3.txt (line 1))",
+                "requirement `beta>=1` (requirements.txt:3) cannot be installed: something needs it, and the lock does not name it with a digest",
+            ),
+            (
+                "WARNING: Retrying (Retry(total=0)) after connection broken by 'x'\nERROR: Could not find a version that satisfies the requirement requests==99 (from versions: none)\nERROR: No matching distribution found for requests==99",
+                "requirement `requests==99` (requirements.txt:4) cannot be installed: no index could be reached",
+            ),
+            (
+                "ERROR: Could not find a version that satisfies the requirement beta<1 (from versions: 1.2)\nERROR: No matching distribution found for beta<1",
+                "requirement `beta<1` (requirements.txt:3) cannot be installed: no version fits; there are 1.2",
+            ),
+            (
+                "ERROR: Ignored the following versions that require a different python version: 2.0 Requires-Python >=3.12\nERROR: Could not find a version that satisfies the requirement beta (from versions: none)\nERROR: No matching distribution found for beta",
+                "requirement `beta` (requirements.txt:3) cannot be installed: its versions need another Python: 2.0 Requires-Python >=3.12",
+            ),
+            (
+                "Collecting urllib3==1.0 (from -r r4 (line 2))\n  Getting requirements to build wheel: finished with status 'error'\n  error: subprocess-exited-with-error",
+                "requirement `urllib3==1.0` (requirements.txt:5) cannot be installed: its build failed",
+            ),
+            (
+                "ERROR: Cannot install alpha==1.0 and beta==0.1 because these package versions have conflicting dependencies.\n\nThe conflict is caused by:\n    alpha 1.0 depends on beta>=1\n    The user requested beta==0.1\n\nTo fix this",
+                "requirement `alpha==1.0` (requirements.txt:2) cannot be installed: alpha==1.0 and beta==0.1 contradict each other (alpha 1.0 depends on beta>=1; The user requested beta==0.1)",
+            ),
+            (
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+                "the requirements cannot be installed: there is no space left on the disk",
+            ),
+            (
+                "something new\nERROR: nobody knows this\nlast",
+                "the requirements cannot be installed: ERROR: nobody knows this",
+            ),
             ("", "the requirements cannot be installed: it said nothing"),
         ] {
             let lines: Vec<String> = said.lines().map(str::to_owned).collect();

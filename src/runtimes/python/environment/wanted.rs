@@ -143,7 +143,9 @@ pub(super) fn list_wheels(folder: &Path) -> io::Result<Vec<WheelFile>> {
     let mut wheels = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        let Some(file_name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let Some(file_name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            continue;
+        };
         if !file_name.ends_with(".whl") || !path.is_file() {
             continue;
         }
@@ -207,7 +209,10 @@ mod tests {
     #[test]
     fn the_key_is_what_decides_and_nothing_else() {
         let plain = key(&[("requirements.txt", "a==1\n")]);
-        assert_eq!(plain, key(&[("requirements.txt", "# why\r\na==1 # here\r\n\r\n"), ("executor.py", "other")]));
+        assert_eq!(
+            plain,
+            key(&[("requirements.txt", "# why\r\na==1 # here\r\n\r\n"), ("executor.py", "other")])
+        );
         let different = [
             key(&[("requirements.txt", "a==2\n")]),
             key(&[("requirements.txt", "a==1\n--pre\n")]),
