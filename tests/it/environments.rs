@@ -50,6 +50,9 @@ fn beta() -> TestWheel {
     TestWheel::pure("beta", "1.2", &[], &files)
 }
 
+/// Name, requirements, lock, wheels, and what the error says.
+type Case = (&'static str, String, Option<String>, Vec<TestWheel>, &'static str);
+
 /// An index that nobody serves, so that whoever asks for the network fails.
 fn without_network(home: Home) -> Home {
     let nowhere = "http://127.0.0.1:9/";
@@ -342,7 +345,7 @@ async fn what_cannot_be_installed_is_named_with_what_helps() {
     for tool in tools() {
         let foreign = TestWheel::tagged("alpha", "2.0", "cp27-cp27m-win_amd64", &[], &[("alpha.py", "")]);
         let good_lock = format!("alpha==1.0 --hash=sha256:{}\n", alpha("1.0", &["beta"]).sha256());
-        let cases: Vec<(&str, String, Option<String>, Vec<TestWheel>, &str)> = vec![
+        let cases: Vec<Case> = vec![
             (
                 "absent",
                 "# x\nnot-there==2\n".into(),

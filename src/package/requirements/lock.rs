@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::line::normalized;
-use super::{Reading, Requirement, Requirements, RequirementsError, mistake, read_inside};
+use super::{
+    LOCK_LINE_BYTES_MAX, Reading, Requirement, Requirements, RequirementsError, mistake, read_inside,
+};
 
 pub const LOCK: &str = "requirements.lock";
 
@@ -36,7 +38,7 @@ pub fn header(requirements: &Requirements) -> String {
 impl Lock {
     /// The lock of a folder; `None`: there is none.
     pub fn read(folder: &Path) -> Result<Option<Lock>, RequirementsError> {
-        let mut reading = Reading::new(folder, LOCK_BYTES_MAX);
+        let mut reading = Reading::new(folder, LOCK_BYTES_MAX, LOCK_LINE_BYTES_MAX);
         if !reading.file(LOCK, None, false)? {
             return Ok(None);
         }

@@ -28,6 +28,8 @@ pub const REQUIREMENTS_BYTES_MAX: u64 = 256 << 10;
 pub const FILES_MAX: usize = 16;
 pub const ENTRIES_MAX: usize = 2_000;
 const LINE_BYTES_MAX: usize = 8 << 10;
+/// With the digests of all files of one version.
+const LOCK_LINE_BYTES_MAX: usize = 512 << 10;
 
 /// A mistake in one of the files, or one that cannot be read. `file` is a path within the plugin.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +77,7 @@ pub struct Requirements {
 impl Requirements {
     /// What the folder's `requirements.txt` asks for; `None`: nothing, or there is none.
     pub fn read(folder: &Path) -> Result<Option<Requirements>, RequirementsError> {
-        let mut reading = Reading::new(folder, REQUIREMENTS_BYTES_MAX);
+        let mut reading = Reading::new(folder, REQUIREMENTS_BYTES_MAX, LINE_BYTES_MAX);
         if !reading.file(REQUIREMENTS, None, false)? {
             return Ok(None);
         }
@@ -105,6 +107,7 @@ struct Reading<'f> {
     folder: &'f Path,
     bytes_left: u64,
     bytes_max: u64,
+    line_bytes_max: usize,
     seen: Vec<String>,
     hash: Sha256,
     entries: Vec<Requirement>,
@@ -114,11 +117,12 @@ struct Reading<'f> {
 }
 
 impl<'f> Reading<'f> {
-    fn new(folder: &'f Path, bytes_max: u64) -> Reading<'f> {
+    fn new(folder: &'f Path, bytes_max: u64, line_bytes_max: usize) -> Reading<'f> {
         Reading {
             folder,
             bytes_left: bytes_max,
             bytes_max,
+            line_bytes_max,
             seen: Vec::new(),
             hash: Sha256::new(),
             entries: Vec::new(),
@@ -167,8 +171,8 @@ impl<'f> Reading<'f> {
         })?;
         for (number, text) in logical_lines(text.trim_start_matches('\u{feff}')) {
             let here = |(message, help): (String, Option<&str>)| mistake(name, Some(number), message, help);
-            if text.len() > LINE_BYTES_MAX {
-                return Err(here((format!("the line is longer than {LINE_BYTES_MAX} bytes"), None)));
+            if text.len() > self.line_bytes_max {
+                return Err(here((format!("the line is longer than {} bytes", self.line_bytes_max), None)));
             }
             match line::parse(&text, name, number).map_err(here)? {
                 Line::Nothing => {}

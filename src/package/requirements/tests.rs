@@ -163,5 +163,11 @@ fn a_lock_says_whether_it_still_answers() {
     for text in ["alpha==1.0\n".to_owned(), format!("alpha>=1 --hash=sha256:{digest}")] {
         assert_eq!(lock(&text).unwrap_err().line, Some(1));
     }
+    // Popular packages have more than a hundred files.
+    let many = format!(
+        "alpha==1.0 \\\n{}    --hash=sha256:{digest}\n",
+        format!("    --hash=sha256:{digest} \\\n").repeat(400)
+    );
+    assert_eq!(lock(&many).unwrap().unwrap().entries[0].sha256.len(), 401);
     assert_eq!(Lock::read(tempfile::tempdir().unwrap().path()).unwrap(), None);
 }

@@ -62,6 +62,9 @@ pub async fn lock_package(
         say(&format!("writing {LOCK}: {why}"));
         let maker = maker.insert(Maker::new(program, settings, say).await?);
         let text = maker.resolve(folder, requirements).await?;
+        // What could not be read again must not stand in the way of the next try.
+        maker.write(LOCK, &text)?;
+        Lock::read(maker.work.path()).map_err(wanted::from_mistake)?;
         write_bytes(&folder.join(LOCK), text.as_bytes())?;
     }
     let lock = Lock::read(folder).map_err(mistaken)?;

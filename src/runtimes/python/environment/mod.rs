@@ -294,7 +294,7 @@ fn add_line(lines: &mut Vec<GuestLog>, who: &str, line: &str) {
     lines.push(GuestLog {
         unix_ns: Some(nanoseconds(now)),
         severity,
-        stream: LogStream::Host,
+        stream: LogStream::Sdk,
         body,
         logger: Some(who.to_owned()),
         fields: Map::new(),

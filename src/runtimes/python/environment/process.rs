@@ -52,6 +52,10 @@ pub async fn run(
     let failed = |error: io::Error| unavailable(format!("{program} cannot be run: {error}"));
     let (own, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
     rustix::io::ioctl_fionbio(&own, true).map_err(|error| failed(error.into()))?;
+    // Where it works is in many lines, is long, and says nothing.
+    let temporary = command.env.iter().find(|(name, _)| name == "TMPDIR");
+    let work = temporary.and_then(|(_, path)| Path::new(path).parent());
+    let work = work.map_or_else(String::new, |folder| format!("{}/", folder.display()));
     let null = || Ok(std::fs::File::options().read(true).write(true).open("/dev/null")?.into());
     let supervisor = Supervisor::start(supervisor).map_err(|error| unavailable(error.to_string()))?;
     let child = supervisor.spawn(SpawnSpec {
@@ -65,7 +69,7 @@ pub async fn run(
     });
     let mut child = child.await.map_err(|error| unavailable(error.to_string()))?;
     let mut pipe = pipe::Receiver::from_owned_fd_unchecked(own).map_err(failed)?;
-    let mut lines = Lines { begun: Vec::new(), kept: Vec::new(), credentials, say };
+    let mut lines = Lines { begun: Vec::new(), kept: Vec::new(), credentials, work, say };
     let mut buffer = vec![0; BUFFER_BYTES];
     let exit = loop {
         tokio::select! {
@@ -108,6 +112,8 @@ struct Lines<'l> {
     begun: Vec<u8>,
     kept: Vec<String>,
     credentials: &'l Credentials,
+    /// Taken out; may be empty.
+    work: String,
     say: &'l (dyn Fn(&str) + Send + Sync),
 }
 
@@ -130,7 +136,10 @@ impl Lines<'_> {
             return;
         }
         // Before it is cut: half a password is not known as one.
-        let masked = self.credentials.mask(line.trim_end());
+        let mut masked = self.credentials.mask(line.trim_end());
+        if !self.work.is_empty() {
+            masked = masked.replace(&self.work, "");
+        }
         let line = truncate(&masked, LINE_BYTES_MAX).to_owned();
         (self.say)(&line);
         if self.kept.len() == LINES_KEPT {
@@ -150,8 +159,14 @@ mod tests {
         let said = Mutex::new(Vec::new());
         let say = |line: &str| said.lock().unwrap().push(line.to_owned());
         let credentials = Credentials::of(["https://user:swordfish@h/"], &[]);
-        let mut lines = Lines { begun: Vec::new(), kept: Vec::new(), credentials: &credentials, say: &say };
-        lines.feed(b"one\r50%\rtwo sword");
+        let mut lines = Lines {
+            begun: Vec::new(),
+            kept: Vec::new(),
+            credentials: &credentials,
+            work: "/data/.building-x/".into(),
+            say: &say,
+        };
+        lines.feed(b"/data/.building-x/one\r50%\rtwo sword");
         lines.feed(b"fish\n\n  \n");
         lines.feed(&vec![b'x'; 10 * LINE_BYTES_MAX]);
         lines.feed(b"\nlast\xff");
@@ -159,8 +174,13 @@ mod tests {
         let said = said.into_inner().unwrap();
         assert_eq!(said[..3], ["one", "50%", "two ***"]);
         assert_eq!((said[3].len(), said[4].as_str()), (LINE_BYTES_MAX, "last\u{fffd}"));
-        let mut lines =
-            Lines { begun: Vec::new(), kept: Vec::new(), credentials: &credentials, say: &|_| {} };
+        let mut lines = Lines {
+            begun: Vec::new(),
+            kept: Vec::new(),
+            credentials: &credentials,
+            work: String::new(),
+            say: &|_| {},
+        };
         (0..1000).for_each(|number| lines.feed(format!("{number}\n").as_bytes()));
         assert_eq!((lines.kept.len(), lines.kept[0].as_str()), (LINES_KEPT, "600"));
     }

@@ -329,10 +329,12 @@ fn reasons(lines: &[String]) -> String {
 fn last_collected(lines: &[String]) -> Option<String> {
     lines.iter().rev().find_map(|line| {
         let line = line.trim();
-        let rest = ["Collecting ", "Building wheel for ", "Building wheels for collected packages: "]
-            .iter()
-            .find_map(|start| line.strip_prefix(start))
-            .or_else(|| Some(line.strip_prefix("Processing ")?.rsplit('/').next()?))?;
+        let starts = ["Collecting ", "Building wheel for ", "Building wheels for collected packages: "];
+        let named = starts.iter().find_map(|start| line.strip_prefix(start));
+        let rest = match named {
+            Some(rest) => rest,
+            None => line.strip_prefix("Processing ")?.rsplit('/').next()?,
+        };
         let rest = rest.split(" (").next()?;
         Some(rest.split([',', ' ']).next().unwrap_or(rest).to_owned())
     })
