@@ -22,6 +22,7 @@ use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
 use crate::runtimes::{Convention, DeploymentSpec, StartNews};
 use crate::store::Digest;
+use crate::telemetry::names::attribute;
 use crate::telemetry::{Operation, OperationKind, PluginSeries};
 
 /// How often it is looked whether the last call of a version that was taken away has ended.
@@ -164,6 +165,12 @@ impl Host {
             StartNews::Span(step) => {
                 let took_ms = step.end_unix_ns.saturating_sub(step.start_unix_ns) as f64 / 1e6;
                 prepare.set(format!("spanglass.hook.{}.duration_ms", step.name), took_ms);
+            }
+            StartNews::Mode(mode) => {
+                prepare.set(attribute::START_MODE, mode.as_str());
+                if let Some(why) = mode.why() {
+                    prepare.set(attribute::START_REASON, why.to_owned());
+                }
             }
         };
         let first = running.pool.acquire(listener).await;

@@ -14,7 +14,7 @@ use crate::model::invocation::Usage;
 use crate::runtimes::pool::{Lease, Pool};
 use crate::runtimes::{CallRequest, Guest, StartNews};
 use crate::telemetry::SpanRef;
-use crate::telemetry::names::span;
+use crate::telemetry::names::{attribute, span};
 
 pub struct Execute {
     pool: Arc<Pool>,
@@ -36,6 +36,12 @@ impl Execute {
         let mut listener = |news| match news {
             StartNews::Log(log) => recording.guest_log(span, mask.log(log)),
             StartNews::Span(step) => recording.guest_span(span, mask.span(step)),
+            StartNews::Mode(mode) => {
+                recording.set(span, attribute::START_MODE, mode.as_str());
+                if let Some(why) = mode.why() {
+                    recording.set(span, attribute::START_REASON, why.to_owned());
+                }
+            }
         };
         let acquired = self.pool.acquire(&mut listener).await;
         match acquired {

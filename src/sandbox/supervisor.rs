@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::sys;
-use super::wire::{self, FromSupervisor, ToSupervisor};
+use super::wire::{self, FromStarter, ToSupervisor};
 
 /// The hidden first argument.
 pub const SUBCOMMAND: &str = "__supervisor";
@@ -79,7 +79,7 @@ impl Supervisor<'_> {
             for pid in &ended {
                 self.bury(*pid)?;
             }
-            let sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
+            let mut sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
             if control.contains(PollFlags::OUT) {
                 self.flush()?;
             }
@@ -87,9 +87,13 @@ impl Supervisor<'_> {
                 match wire::receive(self.control, &mut buffer)? {
                     None => return Ok(()),
                     Some((bytes, descriptors)) => {
-                        let ToSupervisor::Start { seq, argv, env, cwd } = serde_json::from_slice(bytes)?;
-                        let started = self.start(&argv, env, cwd, descriptors);
-                        self.report_start(seq, started)?;
+                        match serde_json::from_slice(bytes)? {
+                            ToSupervisor::Start { seq, argv, env, cwd } => {
+                                let started = self.start(&argv, env, cwd, descriptors);
+                                self.report_start(seq, started)?;
+                            }
+                            ToSupervisor::Sweep => sweep = true,
+                        }
                     }
                 }
             }
@@ -140,13 +144,14 @@ impl Supervisor<'_> {
     ) -> io::Result<(Pid, OwnedFd)> {
         let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
         let (program, arguments) = argv.split_first().ok_or_else(|| invalid("no program"))?;
-        let descriptors: [OwnedFd; wire::WORKER_DESCRIPTORS] =
-            descriptors.try_into().map_err(|_| invalid("wrong number of descriptors"))?;
-        let [stdout, stderr, frames_in, frames_out] = descriptors;
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || descriptors.next().ok_or_else(|| invalid("a descriptor is missing"));
+        let (stdout, stderr, frames_in, frames_out) = (next()?, next()?, next()?, next()?);
+        let control = descriptors.next();
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(env).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd())?;
+        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd(), control.as_ref().map(AsFd::as_fd))?;
         let pid = child.id().try_into().ok().and_then(Pid::from_raw).expect("a child has a process id");
         // Not reaped yet, so the id is still its own.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
@@ -157,8 +162,8 @@ impl Supervisor<'_> {
 
     fn report_start(&mut self, seq: u64, started: io::Result<(Pid, OwnedFd)>) -> io::Result<()> {
         match started {
-            Ok((pid, pidfd)) => self.send(&FromSupervisor::Started { seq, pid: number(pid) }, Some(pidfd)),
-            Err(error) => self.send(&FromSupervisor::Failed { seq, error: error.to_string() }, None),
+            Ok((pid, pidfd)) => self.send(&FromStarter::Started { seq, pid: number(pid) }, Some(pidfd)),
+            Err(error) => self.send(&FromStarter::Failed { seq, error: error.to_string() }, None),
         }
     }
 
@@ -168,7 +173,7 @@ impl Supervisor<'_> {
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         let Some(end) = sys::reap(pid)? else { return Ok(()) };
         self.workers.remove(&pid);
-        let exit = FromSupervisor::Exit {
+        let exit = FromStarter::Exit {
             pid: number(pid),
             code: end.code,
             signal: end.signal,
@@ -199,7 +204,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn send(&mut self, message: &FromSupervisor, pidfd: Option<OwnedFd>) -> io::Result<()> {
+    fn send(&mut self, message: &FromStarter, pidfd: Option<OwnedFd>) -> io::Result<()> {
         self.unsent.push_back((wire::encode(message)?, pidfd));
         self.flush()
     }

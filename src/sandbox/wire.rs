@@ -1,4 +1,4 @@
-//! Messages between the runner and a supervisor: one JSON text per packet, descriptors attached.
+//! Messages between the runner and whoever starts processes for it, a supervisor or a fork server: one JSON text per packet, descriptors attached.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// The largest message. A socket's default send buffer holds more.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out.
-pub const WORKER_DESCRIPTORS: usize = 4;
+/// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out, and control if it is to
+/// be a fork server.
+pub const WORKER_DESCRIPTORS_MAX: usize = 5;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -26,11 +27,20 @@ pub enum ToSupervisor {
         env: Vec<(String, String)>,
         cwd: PathBuf,
     },
+    /// A worker has died that is a fork server's child: look for what it left behind.
+    Sweep,
 }
 
+#[derive(Debug, Serialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToForkServer {
+    Fork { seq: u64, cwd: PathBuf },
+}
+
+/// What a supervisor and a fork server say.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
-pub enum FromSupervisor {
+pub enum FromStarter {
     /// Carries the pidfd.
     Started {
         seq: u64,
@@ -60,7 +70,7 @@ pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
 
 /// Sends one packet without waiting.
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
@@ -72,7 +82,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 
 /// Receives one packet without waiting; `None`: the other side is gone.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(&[u8], Vec<OwnedFd>)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {

@@ -13,13 +13,15 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
-use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind, SandboxTier};
+use spanglass::package::manifest::{
+    Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start,
+};
 use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::PythonRuntime;
 use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{
     BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
-    StartNews,
+    StartMode, StartNews,
 };
 
 pub mod metrics;
@@ -147,6 +149,7 @@ pub struct Plugin {
     pub stray: Arc<Mutex<Vec<GuestLog>>>,
     pub start_logs: Mutex<Vec<GuestLog>>,
     pub start_spans: Mutex<Vec<GuestSpan>>,
+    pub start_modes: Mutex<Vec<StartMode>>,
     _home: tempfile::TempDir,
 }
 
@@ -162,14 +165,7 @@ pub struct PluginSource<'a> {
 impl Plugin {
     /// A plugin whose `executor.py` is `source`.
     pub fn new(source: &str) -> Plugin {
-        Plugin::from(PluginSource {
-            runtime: RuntimeKind::Python,
-            files: &[("executor.py", source)],
-            entrypoint: "executor.py:invoke",
-            actions: &[],
-            convention: Convention::Plugin,
-            requires_python: None,
-        })
+        Plugin::python(source, |_| {})
     }
 
     /// `spanglass run executor.py[:function]`.
@@ -197,7 +193,29 @@ impl Plugin {
         })
     }
 
+    /// The same, with processes that are spawned, not copied.
+    pub fn spawned(source: &str) -> Plugin {
+        Plugin::python(source, |manifest| manifest.start = Start::Spawn)
+    }
+
+    /// A plugin whose `executor.py` is `source`, with a changed manifest.
+    pub fn python(source: &str, change: impl FnOnce(&mut Manifest)) -> Plugin {
+        let source = PluginSource {
+            runtime: RuntimeKind::Python,
+            files: &[("executor.py", source)],
+            entrypoint: "executor.py:invoke",
+            actions: &[],
+            convention: Convention::Plugin,
+            requires_python: None,
+        };
+        Plugin::with(source, change)
+    }
+
     pub fn from(source: PluginSource<'_>) -> Plugin {
+        Plugin::with(source, |_| {})
+    }
+
+    pub fn with(source: PluginSource<'_>, change: impl FnOnce(&mut Manifest)) -> Plugin {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("package");
         for (path, text) in source.files {
@@ -221,8 +239,10 @@ impl Plugin {
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});
+        let mut manifest = manifest(&source);
+        change(&mut manifest);
         let spec = DeploymentSpec {
-            manifest: Arc::new(manifest(&source)),
+            manifest: Arc::new(manifest),
             folder: folder.clone(),
             config: config.as_object().unwrap().clone(),
             secrets: vec![("API_TOKEN".into(), Secret::new("s3cr3t"))],
@@ -237,6 +257,7 @@ impl Plugin {
             stray,
             start_logs: Mutex::default(),
             start_spans: Mutex::default(),
+            start_modes: Mutex::default(),
             _home: home,
         }
     }
@@ -251,12 +272,15 @@ impl Plugin {
     pub async fn try_start(&self) -> Result<Worker, InvokeError> {
         let mut logs = Vec::new();
         let mut spans = Vec::new();
+        let mut modes = Vec::new();
         let mut listener = |news| match news {
             StartNews::Log(log) => logs.push(log),
             StartNews::Span(span) => spans.push(span),
+            StartNews::Mode(mode) => modes.push(mode),
         };
         let started = self.launcher.launch(&mut listener).await;
         *self.start_spans.lock().unwrap() = spans;
+        *self.start_modes.lock().unwrap() = modes;
         *self.start_logs.lock().unwrap() = logs;
         Ok(Worker { instance: started? })
     }
@@ -286,6 +310,8 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         breaker: BreakerSettings::default(),
         examples: Vec::new(),
         sandbox_min_tier: SandboxTier::S0,
+        isolation: Isolation::default(),
+        start: Start::default(),
     }
 }
 

@@ -47,6 +47,9 @@ pub enum ToWorker<'a> {
         max_frame: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         debug: Option<DebugFrame<'a>>,
+        /// It is to be a fork server: it loads the plugin, and its copies get a `hello` of their own.
+        #[serde(skip_serializing_if = "is_false")]
+        forks: bool,
     },
     Call {
         id: u64,
@@ -76,6 +79,11 @@ pub enum ToWorker<'a> {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Serialize)]
@@ -159,6 +167,8 @@ pub struct ReadyFrame {
     #[serde(default)]
     pub v: u32,
     pub error: Option<FailureFrame>,
+    /// Why what should be a fork server cannot be one.
+    pub spawn_only: Option<String>,
     /// Hooks that it can be asked for.
     #[serde(default)]
     pub hooks: Vec<String>,
@@ -341,7 +351,7 @@ fn cut(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
 }
 
-fn truncated(mut text: String, bytes_max: usize) -> String {
+pub(super) fn truncated(mut text: String, bytes_max: usize) -> String {
     cut(&mut text, bytes_max);
     text
 }

@@ -667,7 +667,7 @@ impl WorkerInstance {
         }
     }
 
-    async fn drain_until_exit(&mut self) {
+    pub(super) async fn drain_until_exit(&mut self) {
         let mut asks = Vec::new();
         loop {
             match self.next(&mut asks).await {

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 
 use super::frames::HEADER_BYTES;
 use crate::model::guest::LogStream;
+use crate::sandbox::launcher::Ends;
 
 const BUFFER_BYTES: usize = 16 << 10;
 /// A larger buffer is given back after the call that needed it.
@@ -23,14 +24,6 @@ const BUFFER_BYTES_KEPT: usize = 256 << 10;
 pub const OUTPUT_BYTES: usize = 16 << 10;
 /// No frame is longer, whatever a plugin's limits are: what claims to be is not a frame.
 const FRAME_BYTES_LARGEST: u64 = 512 << 20;
-
-/// The ends that a worker gets.
-pub struct WorkerEnds {
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
-    pub frames_in: OwnedFd,
-    pub frames_out: OwnedFd,
-}
 
 pub struct Link {
     frames_in: pipe::Receiver,
@@ -70,7 +63,7 @@ pub enum Broken {
 }
 
 impl Link {
-    pub fn new() -> io::Result<(Link, WorkerEnds)> {
+    pub fn new() -> io::Result<(Link, Ends)> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
         let ((read, frames_out), (frames_in, write)) = (pipe()?, pipe()?);
         let ((stdout, worker_stdout), (stderr, worker_stderr)) = (pipe()?, pipe()?);
@@ -90,7 +83,7 @@ impl Link {
             sent: 0,
             frame_bytes_max: 0,
         };
-        Ok((link, WorkerEnds { stdout: worker_stdout, stderr: worker_stderr, frames_in, frames_out }))
+        Ok((link, Ends { stdout: worker_stdout, stderr: worker_stderr, frames_in, frames_out }))
     }
 
     /// Where frames for the worker are appended; [`Link::push`] or the next poll sends them.

@@ -1,0 +1,56 @@
+//! The runner's side of a fork server: a worker that has loaded what all its like need, and copies itself when
+//! asked. Its copies are its own children; what they leave behind becomes the supervisor's, as everything does.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::control::Control;
+use super::launcher::{Child, Ends, Error, Parent, Supervisor};
+use super::wire::ToForkServer;
+
+/// Dropping the last handle, the children's included, tells the process to end.
+#[derive(Debug)]
+pub struct ForkServer {
+    control: Arc<Control>,
+    /// For what dead copies leave behind; and it must live as long as they do.
+    _supervisor: Arc<Supervisor>,
+}
+
+impl ForkServer {
+    /// The handle, and what the process must get as [`super::launcher::SpawnSpec::control`]. Needs a tokio
+    /// runtime, in which a task then reads the socket until the process ends.
+    pub fn new(supervisor: &Arc<Supervisor>) -> std::io::Result<(Arc<ForkServer>, OwnedFd)> {
+        let (control, other) = Control::pair()?;
+        let (reader, sweeper) = (control.clone(), Arc::downgrade(supervisor));
+        tokio::spawn(async move {
+            let sweep = || {
+                if let Some(supervisor) = sweeper.upgrade() {
+                    supervisor.sweep();
+                }
+            };
+            reader.read(sweep).await;
+        });
+        Ok((Arc::new(ForkServer { control, _supervisor: supervisor.clone() }), other))
+    }
+
+    /// Makes a copy, in the folder `cwd`. Dropping the future before its end kills what was made.
+    pub async fn fork(self: &Arc<Self>, cwd: PathBuf, ends: Ends) -> Result<Child, Error> {
+        let forked = self.control.start(|seq| ToForkServer::Fork { seq, cwd }, &ends.borrowed()).await?;
+        match forked {
+            Some(Ok(started)) => Ok(Child::new(started, Parent::ForkServer(self.clone()))),
+            Some(Err(cause)) => Err(Error::NotStarted { program: "a copy of the worker".into(), cause }),
+            None => Err(Error::ForkServerGone),
+        }
+    }
+
+    pub fn alive(&self) -> bool {
+        self.control.alive()
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        self.control.close();
+    }
+}
