@@ -134,7 +134,7 @@ impl Rig {
         assert!(account.balances(), "{account:?}");
         let dropped = account.traces.dropped.iter().sum::<u64>() + account.logs.dropped.iter().sum::<u64>();
         let stats = self.stats();
-        dropped + stats.dropped_queue_full + stats.dropped_io
+        dropped + stats.dropped_queue_full + stats.dropped_io + stats.dropped_refusals
     }
 
     pub async fn stop(self) {
