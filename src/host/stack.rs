@@ -12,6 +12,7 @@ use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
 use crate::pipeline::idempotency::Idempotency;
 use crate::pipeline::pace::Pace;
+use crate::pipeline::punctual::Punctual;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::validate::Validate;
 use crate::runtimes::pool::Pool;
@@ -27,7 +28,7 @@ pub fn build(
     let pace = Arc::new(Pace::new(&manifest.limits));
     Stack::new(vec![
         // Refuses at the price of some atomics when too much is under way already, or too much for the call's time.
-        Box::new(Admission::new(&manifest.limits, pace)),
+        Box::new(Admission::new(&manifest.limits, pace.clone())),
         // Inside of admission, so that a refused call costs no write; outside of all that may still turn a
         // reply into an error, because what is kept for a key must be what its first caller got.
         Box::new(Idempotency::new(calls)),
@@ -43,6 +44,8 @@ pub fn build(
         Box::new(RecordAttempt::new(manifest.retry.attempt_timeout)),
         // As far in as can be: a place is held only while an instance works.
         Box::new(Concurrency::new(&manifest.limits)),
+        // Inside of the queue: what must be judged when a turn has come.
+        Box::new(Punctual::new(pace)),
         // The call itself.
         Box::new(Execute::new(pool.clone())),
     ])

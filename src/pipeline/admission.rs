@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::pace::Pace;
+use super::pace::{Pace, whole_ms};
 use super::{BoxFuture, Call, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
@@ -46,7 +46,7 @@ impl Admission {
     }
 
     fn too_late(&self, needed: Duration, left: Duration) -> InvokeError {
-        let [needed, left] = [needed, left].map(|time| format_duration(round(time)));
+        let [needed, left] = [needed, left].map(|time| format_duration(whole_ms(time)));
         let message = format!("with those before it the call would take about {needed}, and has {left}");
         let help = "try again later, allow the call more time, or raise limits.concurrency of the plugin";
         InvokeError::new(ErrorKind::Overloaded, message).help(help).retry_after(self.retry_after())
@@ -74,15 +74,13 @@ impl Policy for Admission {
             }
             let result = next.run(call).await;
             if let Some(time) = call.recording.since_its_turn() {
-                self.pace.took(time);
+                let cut_off = matches!(&result, Err(error) if error.kind == ErrorKind::Timeout);
+                let no_try = matches!(&result, Err(error) if error.kind == ErrorKind::Overloaded);
+                if !no_try {
+                    self.pace.took(time, cut_off);
+                }
             }
             result
         })
     }
-}
-
-/// As much as an estimate is worth.
-fn round(time: Duration) -> Duration {
-    let ms = time.as_millis().max(1);
-    Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
 }

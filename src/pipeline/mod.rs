@@ -32,6 +32,7 @@ pub mod execute;
 pub mod idempotency;
 pub mod mask;
 pub mod pace;
+pub mod punctual;
 pub mod retry;
 pub mod service_spans;
 pub mod validate;

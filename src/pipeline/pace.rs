@@ -1,5 +1,5 @@
-//! How long the calls of a version take once it is their turn, and so how long a turn is worth waiting for. Shared
-//! by those who let calls in and by those who give them their turn.
+//! How long the calls of a version hold their place once it is their turn, and so whether a turn is worth waiting
+//! for. Shared by those who let calls in and by those who look at them when their turn has come.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,8 +23,10 @@ impl Pace {
         Pace { typical_ns: AtomicU64::new(0), width: limits.concurrency.min(places).max(1) }
     }
 
-    /// A call ended so long after its turn had come.
-    pub fn took(&self, time: Duration) {
+    /// A call ended so long after its turn had come. One that was cut off would have taken longer: it never makes
+    /// the others look shorter. That would let in more than can be done, to be cut off in turn, for good.
+    pub fn took(&self, time: Duration, cut_off: bool) {
+        let time = if cut_off { time.max(self.typical()) } else { time };
         let now = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
         let before = self.typical_ns.load(Ordering::Relaxed);
         // The first one is all that is known.
@@ -37,11 +39,21 @@ impl Pace {
         Duration::from_nanos(self.typical_ns.load(Ordering::Relaxed))
     }
 
+    /// Whether a call whose turn has come could be over in so much time.
+    pub fn allows(&self, left: Duration) -> bool {
+        self.typical() <= left
+    }
+
     /// How long until the turn of a call comes before which so many are let in that have not ended.
     pub fn wait(&self, before: usize) -> Duration {
         let ends = (before + 1).saturating_sub(self.width as usize);
         self.typical().mul_f64(ends as f64 / f64::from(self.width))
     }
+}
+
+/// As much of an estimate as is worth telling.
+pub fn whole_ms(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1))
 }
 
 #[cfg(test)]
@@ -52,8 +64,10 @@ mod tests {
     fn the_wait_is_that_for_the_calls_before_and_none_where_a_place_is_free() {
         let pace = Pace::new(&Limits { concurrency: 4, instances_max: 8, ..Limits::default() });
         assert_eq!(pace.wait(1_000), Duration::ZERO, "nothing is known");
-        pace.took(Duration::from_millis(100));
+        assert!(pace.allows(Duration::ZERO));
+        pace.took(Duration::from_millis(100), false);
         assert_eq!(pace.typical(), Duration::from_millis(100));
+        assert!(pace.allows(Duration::from_millis(100)) && !pace.allows(Duration::from_millis(99)));
         for (before, wait_ms) in [(0, 0), (3, 0), (4, 25), (7, 100), (11, 200)] {
             assert_eq!(pace.wait(before).as_millis(), wait_ms, "{before}");
         }
@@ -62,14 +76,23 @@ mod tests {
     #[test]
     fn some_calls_tell_of_a_change_and_one_alone_does_not() {
         let pace = Pace::new(&Limits::default());
-        pace.took(Duration::from_millis(10));
-        pace.took(Duration::from_millis(100));
+        pace.took(Duration::from_millis(10), false);
+        pace.took(Duration::from_millis(100), false);
         assert!(pace.typical() < Duration::from_millis(25), "{:?}", pace.typical());
-        (0..30).for_each(|_| pace.took(Duration::from_millis(100)));
+        (0..30).for_each(|_| pace.took(Duration::from_millis(100), false));
         assert!(pace.typical() > Duration::from_millis(95), "{:?}", pace.typical());
-        (0..60).for_each(|_| pace.took(Duration::from_millis(1)));
+        (0..60).for_each(|_| pace.took(Duration::from_millis(1), false));
         assert!(pace.typical() < Duration::from_millis(2), "{:?}", pace.typical());
-        (0..10_000).for_each(|_| pace.took(Duration::ZERO));
+        (0..10_000).for_each(|_| pace.took(Duration::ZERO, false));
         assert!(pace.typical() < Duration::from_micros(1));
+    }
+    #[test]
+    fn calls_that_were_cut_off_make_no_other_look_shorter() {
+        let pace = Pace::new(&Limits::default());
+        pace.took(Duration::from_millis(100), false);
+        (0..30).for_each(|_| pace.took(Duration::from_millis(5), true));
+        assert!(pace.typical() > Duration::from_millis(99), "{:?}", pace.typical());
+        (0..30).for_each(|_| pace.took(Duration::from_millis(300), true));
+        assert!(pace.typical() > Duration::from_millis(280), "{:?}", pace.typical());
     }
 }
