@@ -223,6 +223,7 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         members.insert("limits".into(), limits);
         members.insert("secrets".into(), manifest.secrets.clone().into());
         members.insert("crash_loop".into(), crash_loop(deployment));
+        members.insert("start".into(), start(deployment));
         members.insert("origin".into(), deployment.origin.as_deref().into());
         let dependencies = manifest.dependencies.iter().map(|dependency| {
             json!({"name": dependency.name.as_str(), "version": dependency.version.to_string(),
@@ -242,6 +243,15 @@ fn crash_loop(deployment: &Deployment) -> Value {
             "retry_after_ms": trouble.retry_in.map(|retry_in| retry_in.as_secs_f64() * 1e3),
             "error": running.plugin.mask.error(trouble.error).message,
         })
+    })
+}
+
+/// How its last instance came to be; null: there was none yet.
+fn start(deployment: &Deployment) -> Value {
+    let Body::Running(running) = &deployment.body else { return Value::Null };
+    running.pool.start_mode().map_or(Value::Null, |mode| {
+        let reason = mode.why().map(|why| running.plugin.mask.text(why).into_owned());
+        json!({"mode": mode.as_str(), "reason": reason})
     })
 }
 

@@ -208,6 +208,9 @@ impl Host {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
         self.queue.wake();
+        if ready {
+            self.warm_all();
+        }
     }
 
     /// What keeps this host from taking calls; empty when nothing does.

@@ -7,7 +7,6 @@ use crate::pipeline::Stack;
 use crate::pipeline::admission::Admission;
 use crate::pipeline::attempt::RecordAttempt;
 use crate::pipeline::breaker::CircuitBreaker;
-use crate::pipeline::concurrency::Concurrency;
 use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
 use crate::pipeline::idempotency::Idempotency;
@@ -39,9 +38,7 @@ pub fn build(
         Box::new(CircuitBreaker::new(manifest.breaker.clone(), series.clone())),
         // Outside of the queue, because waiting there is part of the attempt and of its time.
         Box::new(RecordAttempt::new(manifest.retry.attempt_timeout)),
-        // As far in as can be: a place is held only while an instance works.
-        Box::new(Concurrency::new(&manifest.limits)),
-        // The call itself.
+        // As far in as can be: a place among those that run is held only while an instance works.
         Box::new(Execute::new(pool.clone())),
     ])
 }

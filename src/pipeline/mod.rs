@@ -26,7 +26,6 @@ pub mod admission;
 pub mod attempt;
 pub mod breaker;
 pub mod circuit;
-pub mod concurrency;
 pub mod deadline;
 pub mod execute;
 pub mod idempotency;

@@ -223,7 +223,7 @@ async fn a_worker_that_never_gets_ready_is_given_up() {
     let mut logs = Vec::new();
     let error = pool.acquire(&mut |news| logs.push(news)).await.err().unwrap();
     assert_eq!(error.message, "the worker was not ready within 3s");
-    assert!(matches!(&logs[..], [StartNews::Log(log)] if log.body == "still loading"), "{logs:?}");
+    assert!(matches!(&logs[..], [StartNews::Mode(_), StartNews::Log(log)] if log.body == "still loading"), "{logs:?}");
     assert_eq!(observed.now().exits, [ExitReason::StartFailed]);
 }
 

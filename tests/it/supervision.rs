@@ -261,7 +261,7 @@ async fn the_supervisor_ends_with_its_last_worker() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("def invoke(data): return 'fine'\n");
+    let plugin = Plugin::spawned("def invoke(data): return 'fine'\n");
     let first = plugin.start().await;
     let second = plugin.start().await;
     let supervisor = parent(first.pid());
