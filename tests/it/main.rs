@@ -12,6 +12,7 @@ mod configuration;
 mod contract;
 mod dev;
 mod faults;
+mod fork_server;
 mod function;
 mod hostile;
 mod http;

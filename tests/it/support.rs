@@ -139,6 +139,9 @@ impl Guest for TestGuest {
     }
 }
 
+/// Long enough for starts in a row, short enough to be waited for.
+pub const FORK_SERVER_IDLE: Duration = Duration::from_secs(2);
+
 /// A plugin made of source text, ready to be started.
 pub struct Plugin {
     pub launcher: Arc<dyn Launcher>,
@@ -233,7 +236,7 @@ impl Plugin {
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
         let runtime: Box<dyn Runtime> = match source.runtime {
-            RuntimeKind::Python => Box::new(PythonRuntime::new(workers, None)),
+            RuntimeKind::Python => Box::new(PythonRuntime::with_idle(workers, None, FORK_SERVER_IDLE)),
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});
@@ -365,6 +368,12 @@ impl Worker {
 pub fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The process that a live process is a child of.
+pub fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 pub fn read_pid(path: &Path) -> Option<u32> {
