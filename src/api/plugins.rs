@@ -217,7 +217,13 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
             "max_output": format_bytes(limits.output_bytes_max),
             "concurrency": limits.concurrency,
             "queue": limits.queue,
-            "instances": {"min": limits.instances_min, "max": limits.instances_max},
+            "instances": {
+                "min": limits.instances_min,
+                "max": limits.instances_max,
+                "idle": format_duration(limits.instance_idle),
+                "max_calls": limits.instance_calls_max,
+                "max_memory": limits.instance_memory_max.map(format_bytes),
+            },
             "calls_per_instance": limits.calls_per_instance,
         });
         members.insert("limits".into(), limits);

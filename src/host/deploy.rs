@@ -249,6 +249,7 @@ impl Host {
         pool.calls_per_life = limits.instance_calls_max;
         pool.memory_peak_max = limits.instance_memory_max;
         pool.idle_timeout = limits.instance_idle;
+        pool.gate = self.starts.clone();
         if manifest.isolation == Isolation::Call {
             pool.one_call_each();
         }

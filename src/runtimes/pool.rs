@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::backoff::StartTrouble;
+pub use self::gate::StartGate;
 use self::queue::{Idle, Next, Slot, State};
 use self::scaling::Growth;
 pub use self::start::{Place, Preparation};
@@ -21,6 +22,7 @@ use crate::model::kind::ErrorKind;
 use crate::telemetry::{ExitReason, InstanceState};
 
 mod backoff;
+mod gate;
 mod keeper;
 mod queue;
 mod scaling;
@@ -50,6 +52,8 @@ pub struct PoolSettings {
     pub memory_peak_max: Option<u64>,
     /// Each call gets an instance of its own; so many wait for calls.
     pub spares: u32,
+    /// What starts of all pools pass through.
+    pub gate: Arc<StartGate>,
     pub idle_timeout: Duration,
     /// A worker that is not ready after this long counts as failed.
     pub start_timeout: Duration,
@@ -71,6 +75,7 @@ impl PoolSettings {
             calls_per_life: None,
             memory_peak_max: None,
             spares: 0,
+            gate: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
             start_timeout: START_TIMEOUT,
             stop_grace: STOP_GRACE,

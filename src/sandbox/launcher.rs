@@ -138,8 +138,12 @@ pub struct Child {
 
 #[derive(Debug)]
 pub(super) enum Parent {
-    Supervisor(#[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<Supervisor>),
-    ForkServer(#[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<ForkServer>),
+    Supervisor(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<Supervisor>,
+    ),
+    ForkServer(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<ForkServer>,
+    ),
 }
 
 impl Child {

@@ -86,15 +86,13 @@ impl Supervisor<'_> {
             if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 match wire::receive(self.control, &mut buffer)? {
                     None => return Ok(()),
-                    Some((bytes, descriptors)) => {
-                        match serde_json::from_slice(bytes)? {
-                            ToSupervisor::Start { seq, argv, env, cwd } => {
-                                let started = self.start(&argv, env, cwd, descriptors);
-                                self.report_start(seq, started)?;
-                            }
-                            ToSupervisor::Sweep => sweep = true,
+                    Some((bytes, descriptors)) => match serde_json::from_slice(bytes)? {
+                        ToSupervisor::Start { seq, argv, env, cwd } => {
+                            let started = self.start(&argv, env, cwd, descriptors);
+                            self.report_start(seq, started)?;
                         }
-                    }
+                        ToSupervisor::Sweep => sweep = true,
+                    },
                 }
             }
             if sweep {
@@ -151,7 +149,12 @@ impl Supervisor<'_> {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(env).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd(), control.as_ref().map(AsFd::as_fd))?;
+        let child = sys::spawn(
+            &mut command,
+            frames_in.as_fd(),
+            frames_out.as_fd(),
+            control.as_ref().map(AsFd::as_fd),
+        )?;
         let pid = child.id().try_into().ok().and_then(Pid::from_raw).expect("a child has a process id");
         // Not reaped yet, so the id is still its own.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;

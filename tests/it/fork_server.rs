@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use spanglass::model::guest::Severity;
 use spanglass::model::kind::ErrorKind;
-use spanglass::runtimes::pool::{Pool, PoolObserver, PoolSettings};
 use spanglass::runtimes::StartMode;
+use spanglass::runtimes::pool::{Pool, PoolObserver, PoolSettings};
 use spanglass::telemetry::{ExitReason, InstanceState};
 
 use crate::support::{PATIENCE, Plugin, alive, eventually, parent, require};
@@ -108,10 +108,7 @@ async fn what_cannot_be_copied_is_spawned_and_says_why() {
             "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='ticker').start()\n",
             "loading the plugin started a thread (ticker), which copies would lack",
         ),
-        (
-            "import socket\npair = socket.socketpair()\n",
-            "loading the plugin opened a socket (descriptor ",
-        ),
+        ("import socket\npair = socket.socketpair()\n", "loading the plugin opened a socket (descriptor "),
         (
             "import os\nos.register_at_fork(after_in_child=lambda: os._exit(9))\n",
             "a copy of the loaded plugin did not start: the worker was not ready yet and ended with exit code 9",

@@ -13,9 +13,7 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
-use spanglass::package::manifest::{
-    Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start,
-};
+use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::PythonRuntime;
 use spanglass::runtimes::worker::{WorkerSettings, Workers};

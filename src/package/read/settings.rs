@@ -118,9 +118,9 @@ fn instances(reader: &mut Reader<'_>, section: &Section<'_>, limits: &mut Limits
 
 /// `isolation` and `start`: what calls share, and how workers come to be.
 pub fn processes(reader: &mut Reader<'_>, top: &Section<'_>) -> (Isolation, Start) {
-    let isolation = top.get("isolation").and_then(|field| {
-        reader.choice(&field, &[("worker", Isolation::Worker), ("call", Isolation::Call)])
-    });
+    let isolation = top
+        .get("isolation")
+        .and_then(|field| reader.choice(&field, &[("worker", Isolation::Worker), ("call", Isolation::Call)]));
     let start = top
         .get("start")
         .and_then(|field| reader.choice(&field, &[("auto", Start::Auto), ("spawn", Start::Spawn)]));

@@ -76,6 +76,11 @@ impl Scaling {
         }
     }
 
+    /// Whether starts are known to take no longer than this.
+    pub fn starts_within(&self, bound: Duration) -> bool {
+        self.start.is_some_and(|start| start <= bound.as_secs_f64())
+    }
+
     /// A start begins: from here the next one is waited for.
     pub fn start_begun(&mut self) {
         self.waited = 0.0;

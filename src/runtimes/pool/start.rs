@@ -1,6 +1,7 @@
 //! How an instance is started: for a caller who waits for it, or beside, for whoever is first when it is ready.
 
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,6 +12,9 @@ use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::runtimes::{Instance, RunningHook, StartListener, StartMode, StartNews};
 use crate::telemetry::{ExitReason, InstanceState};
+
+/// Starts that take no longer, as those of copies do, pass by the gate.
+const QUICK_START: Duration = Duration::from_millis(20);
 
 /// The leave to start an instance. Dropped unused, it is the next one's.
 pub struct Place {
@@ -47,8 +51,11 @@ impl Drop for Place {
 /// Hears a start that no call waits for.
 pub struct Preparation {
     pub news: Box<dyn FnMut(StartNews) + Send>,
-    pub ended: Box<dyn FnOnce(Result<(), &InvokeError>) + Send>,
+    pub ended: StartEnd,
 }
+
+/// How a start ended.
+pub type StartEnd = Box<dyn FnOnce(Result<(), &InvokeError>) + Send>;
 
 impl Preparation {
     pub fn unheard() -> Preparation {
@@ -127,15 +134,26 @@ impl Pool {
         &self,
         listener: &mut StartListener<'_>,
     ) -> Result<Box<dyn Instance>, InvokeError> {
-        {
+        let quick = {
             let state = self.state();
             if state.stopped {
                 return Err(stopped());
             }
             state.backoff.check()?;
-        }
+            state.scaling.starts_within(QUICK_START)
+        };
+        let starting = Starting::new(self.observer.clone());
+        let start = self.start_now(starting, listener);
+        // What is ready at once must not wait for what has to be loaded first.
+        if quick { start.await } else { self.settings.gate.pass(start).await }
+    }
+
+    async fn start_now(
+        &self,
+        mut starting: Starting,
+        listener: &mut StartListener<'_>,
+    ) -> Result<Box<dyn Instance>, InvokeError> {
         let begun = Instant::now();
-        let mut starting = Starting::new(self.observer.clone());
         let mut loading = false;
         let listener: &mut StartListener<'_> = &mut |news| {
             if let StartNews::Mode(mode) = &news {

@@ -58,7 +58,8 @@ impl ForkServer {
             return Err(error.into());
         }
         // The server may just have died, by itself or for want of memory: that says nothing about copies.
-        let told = server.alive().then(|| format!("a copy of the loaded plugin did not start: {}", error.message));
+        let told =
+            server.alive().then(|| format!("a copy of the loaded plugin did not start: {}", error.message));
         listener(StartNews::Mode(StartMode::Spawn { why: told.as_deref().map(Arc::from) }));
         let spawned = workers.start(argv, listener).await;
         match (&spawned, told) {
