@@ -183,7 +183,7 @@ impl Pool {
             if idle.instance.reusable() {
                 return Some((idle.instance, idle.check_at));
             }
-            self.observer.exited(ExitReason::Crashed);
+            self.observer.exited(idle.instance.exit_reason().unwrap_or(ExitReason::Crashed));
         }
     }
 
@@ -251,8 +251,7 @@ impl Pool {
         reason: ExitReason,
     ) {
         if !instance.reusable() {
-            let reason = if instance.retired() { ExitReason::Recycled } else { reason };
-            return self.observer.exited(reason);
+            return self.observer.exited(instance.exit_reason().unwrap_or(reason));
         }
         let mut state = self.state();
         if state.stopped {

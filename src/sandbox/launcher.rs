@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::supervisor::SUBCOMMAND;
+use super::watch::Breach;
 use super::wire::{self, FromSupervisor, ToSupervisor};
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub struct SpawnSpec {
     pub frames_in: OwnedFd,
     /// Becomes descriptor 4.
     pub frames_out: OwnedFd,
+    /// Of the worker and all that it starts, together. Whoever uses more is killed: [`Child::breach`].
+    pub memory_bytes_max: u64,
 }
 
 /// How a worker ended and what it used in all, children that it had waited for included.
@@ -62,6 +65,8 @@ pub struct Supervisor {
 #[derive(Debug)]
 struct Shared {
     socket: UnixStream,
+    /// Held while messages are read, so that they are noted in their order.
+    inbox: Mutex<Box<[u8]>>,
     book: Mutex<Book>,
 }
 
@@ -71,6 +76,8 @@ struct Book {
     seq: u64,
     starting: HashMap<u64, oneshot::Sender<Result<Started, String>>>,
     running: HashMap<u32, oneshot::Sender<ExitStatus>>,
+    /// Of those that are watched, whether anybody still asks.
+    watched: HashMap<u32, Weak<OnceLock<Breach>>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +85,7 @@ struct Started {
     pid: u32,
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
+    breach: Arc<OnceLock<Breach>>,
 }
 
 impl Supervisor {
@@ -99,7 +107,8 @@ impl Supervisor {
         let mut process = command.spawn().map_err(failed)?;
         // It holds the other end of the socket: as long as it lives, no end of file would come.
         drop(command);
-        let shared = Arc::new(Shared { socket, book: Mutex::default() });
+        let inbox = Mutex::new(vec![0; wire::MESSAGE_BYTES_MAX].into_boxed_slice());
+        let shared = Arc::new(Shared { socket, inbox, book: Mutex::default() });
         let reader = shared.clone();
         tokio::spawn(async move {
             reader.read().await;
@@ -114,18 +123,34 @@ impl Supervisor {
         let (sender, started) = oneshot::channel();
         let seq = self.shared.expect_start(sender)?;
         let program = spec.argv.first().cloned().unwrap_or_default();
-        let message =
-            wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
+        let message = wire::encode(&ToSupervisor::Start {
+            seq,
+            argv: spec.argv,
+            env: spec.env,
+            cwd: spec.cwd,
+            memory_bytes_max: spec.memory_bytes_max,
+        })?;
         let descriptors =
             [spec.stdout.as_fd(), spec.stderr.as_fd(), spec.frames_in.as_fd(), spec.frames_out.as_fd()];
         self.shared.send(&message, &descriptors).await?;
         match started.await {
-            Ok(Ok(Started { pid, pidfd, exit })) => {
-                Ok(Child { pid, pidfd, exit, killed: false, _supervisor: self.clone() })
+            Ok(Ok(Started { pid, pidfd, exit, breach })) => {
+                let fate = Fate { shared: self.shared.clone(), breach };
+                Ok(Child { pid, pidfd, exit, killed: false, fate, _supervisor: self.clone() })
             }
             Ok(Err(cause)) => Err(Error::NotStarted { program, cause }),
             Err(_) => Err(Error::SupervisorGone),
         }
+    }
+
+    /// Has a process that a worker started looked after as if it were a worker: with a bound of its own, and
+    /// no longer counted for that one.
+    pub async fn watch(&self, pid: u32, memory_bytes_max: u64) -> Result<Fate, Error> {
+        let fate = Fate { shared: self.shared.clone(), breach: Arc::default() };
+        self.shared.book().expect_breach(pid, &fate.breach);
+        let message = wire::encode(&ToSupervisor::Watch { pid, memory_bytes_max })?;
+        self.shared.send(&message, &[]).await?;
+        Ok(fate)
     }
 
     pub fn alive(&self) -> bool {
@@ -172,23 +197,24 @@ impl Shared {
 
     /// Reads until the supervisor has gone. It must always be read, else it would have to queue.
     async fn read(&self) {
-        let mut buffer = vec![0; wire::MESSAGE_BYTES_MAX];
         while self.socket.readable().await.is_ok() {
-            let received = self.socket.try_io(Interest::READABLE, || {
-                Ok(wire::receive(&self.socket, &mut buffer)?.map(|(bytes, fds)| (bytes.len(), fds)))
-            });
-            match received {
-                Ok(Some((length, descriptors))) => match serde_json::from_slice(&buffer[..length]) {
-                    Ok(message) => self.note(message, descriptors),
-                    Err(_) => break,
-                },
+            match self.socket.try_io(Interest::READABLE, || self.read_now()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(None) | Err(_) => break,
+                Ok(()) | Err(_) => break,
             }
         }
         // Whoever waits for a start or an end learns it by the closed channel.
         let mut book = self.book();
         *book = Book { gone: true, ..Book::default() };
+    }
+
+    /// Notes all messages that are there. Its end: the supervisor has gone. `WouldBlock`: it has not.
+    fn read_now(&self) -> io::Result<()> {
+        let mut buffer = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((bytes, descriptors)) = wire::receive(&self.socket, &mut buffer)? {
+            self.note(serde_json::from_slice(bytes)?, descriptors);
+        }
+        Ok(())
     }
 
     fn note(&self, message: FromSupervisor, descriptors: Vec<OwnedFd>) {
@@ -202,12 +228,19 @@ impl Shared {
                 };
                 let (sender, exit) = oneshot::channel();
                 book.running.insert(pid, sender);
+                let breach = Arc::default();
+                book.expect_breach(pid, &breach);
                 // Nobody waits any more: dropping the pidfd kills it.
-                let _ = waiting.send(Ok(Started { pid, pidfd: Pidfd(pidfd), exit }));
+                let _ = waiting.send(Ok(Started { pid, pidfd: Pidfd(pidfd), exit, breach }));
             }
             FromSupervisor::Failed { seq, error } => {
                 if let Some(waiting) = book.starting.remove(&seq) {
                     let _ = waiting.send(Err(error));
+                }
+            }
+            FromSupervisor::Condemned { pid, why } => {
+                if let Some(breach) = book.watched.remove(&pid).and_then(|breach| breach.upgrade()) {
+                    let _ = breach.set(why);
                 }
             }
             FromSupervisor::Exit { pid, code, signal, cpu_us, memory_peak_kib } => {
@@ -224,6 +257,31 @@ impl Shared {
     }
 }
 
+impl Book {
+    fn expect_breach(&mut self, pid: u32, breach: &Arc<OnceLock<Breach>>) {
+        self.watched.retain(|_, breach| breach.strong_count() > 0);
+        self.watched.insert(pid, Arc::downgrade(breach));
+    }
+}
+
+/// What has become of a process that is watched.
+#[derive(Debug)]
+pub struct Fate {
+    shared: Arc<Shared>,
+    breach: Arc<OnceLock<Breach>>,
+}
+
+impl Fate {
+    /// Why its supervisor has killed it, if it has. Known as soon as the process is dead, without waiting.
+    pub fn breach(&self) -> Option<Breach> {
+        if self.breach.get().is_none() {
+            // It was said before the kill, but whoever reads may not have come to it yet.
+            let _ = self.shared.read_now();
+        }
+        self.breach.get().copied()
+    }
+}
+
 /// A running worker. Dropping it kills it and all that it started.
 #[derive(Debug)]
 pub struct Child {
@@ -231,6 +289,7 @@ pub struct Child {
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
     killed: bool,
+    fate: Fate,
     /// The last child's handle ends the supervisor.
     _supervisor: Arc<Supervisor>,
 }
@@ -248,6 +307,11 @@ impl Child {
 
     pub fn killed(&self) -> bool {
         self.killed
+    }
+
+    /// See [`Fate::breach`].
+    pub fn breach(&self) -> Option<Breach> {
+        self.fate.breach()
     }
 
     /// Readable once the worker has ended.

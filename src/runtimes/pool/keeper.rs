@@ -93,7 +93,7 @@ impl Pool {
         let verdict = self.ask_health(&mut *idle.instance).await;
         if verdict.is_err() {
             self.observer.instances(InstanceState::Idle, -1);
-            return self.observer.exited(ExitReason::Unhealthy);
+            return self.observer.exited(idle.instance.exit_reason().unwrap_or(ExitReason::Unhealthy));
         }
         idle.check_at = next_check(&*idle.instance, &self.settings);
         let mut state = self.state();

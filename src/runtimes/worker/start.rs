@@ -11,7 +11,7 @@ use super::capture::Capture;
 use super::frames::{
     self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker,
 };
-use super::instance::{CLOSED, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
+use super::instance::{CLOSED, Ending, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::GuestLog;
@@ -80,6 +80,7 @@ pub async fn start(
         stderr: ends.stderr,
         frames_in: ends.frames_in,
         frames_out: ends.frames_out,
+        memory_bytes_max: deployment.manifest.limits.memory_bytes,
     });
     let child = child.await.map_err(|error| InvokeError::new(ErrorKind::Unavailable, error.to_string()))?;
     link.frame_bytes_max =
@@ -152,7 +153,8 @@ impl WorkerInstance {
         let mut capture = std::mem::take(&mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
         let tail = take_tail(&mut capture, log);
-        let mut error = crash_error("the worker was not ready yet and", exit, why, &tail);
+        let ending = Ending { exit, why, breach: self.child.breach() };
+        let mut error = crash_error("the worker was not ready yet and", ending, &tail);
         error.kind = ErrorKind::Unavailable;
         if let Some(hook) = on_start {
             listener(StartNews::Span(hook.end(Some(error.message.clone()))));
