@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::orphans;
 use super::supervisor::SUBCOMMAND;
 use super::watch::Breach;
 use super::wire::{self, FromSupervisor, ToSupervisor};
@@ -104,7 +105,8 @@ impl Supervisor {
         // No environment: a plugin can read its parent's.
         command.arg(SUBCOMMAND).env_clear().current_dir("/");
         command.stdin(Stdio::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = command.spawn().map_err(failed)?;
+        let mut process = orphans::expect(|| command.spawn(), tokio::process::Child::id).map_err(failed)?;
+        let id = process.id();
         // It holds the other end of the socket: as long as it lives, no end of file would come.
         drop(command);
         let inbox = Mutex::new(vec![0; wire::MESSAGE_BYTES_MAX].into_boxed_slice());
@@ -114,6 +116,7 @@ impl Supervisor {
             reader.read().await;
             // Reaps it. It ends by itself: its control socket is closed.
             let _ = process.wait().await;
+            orphans::sweep_after(id).await;
         });
         Ok(Arc::new(Supervisor { shared }))
     }

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_forge_the_line() {
-        let line = "7 (a) S 1 2 (b) R 41 40 39 0 -1 4194304 1945 0 0 0 6 5 0 0 20 0 3 0 61034 17010688 10 1 2";
+        let line =
+            "7 (a) S 1 2 (b) R 41 40 39 0 -1 4194304 1945 0 0 0 6 5 0 0 20 0 3 0 61034 17010688 10 1 2";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.state, stat.parent, stat.session), ('R', 41, 39));
         assert_eq!((stat.faults, stat.ticks, stat.threads), (1945, 11, 3));

@@ -210,7 +210,9 @@ impl Tree {
                 return;
             }
             // Since the list was read it may have ended, and its id may be another's.
-            let Some(stat) = Stat::of(pid).filter(|stat| stat.parent == parent.as_raw_pid()) else { continue };
+            let Some(stat) = Stat::of(pid).filter(|stat| stat.parent == parent.as_raw_pid()) else {
+                continue;
+            };
             if watched(pid) || !known.insert(pid) {
                 continue;
             }

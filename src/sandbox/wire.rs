@@ -32,10 +32,7 @@ pub enum ToSupervisor {
     },
     /// Asks to look after a process that a worker has started, as if it were a worker: it is no longer counted
     /// for that one. Ends with the process. Of no effect if the process is not below the supervisor.
-    Watch {
-        pid: u32,
-        memory_bytes_max: u64,
-    },
+    Watch { pid: u32, memory_bytes_max: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog};
 use crate::model::hook::Hook;
 use crate::model::invocation::Usage;
+use crate::model::json;
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
 use crate::model::units::format_bytes;
@@ -431,7 +432,7 @@ impl Running {
         if self.output_bytes > self.output_bytes_max {
             return Err(output_too_large(self.output_bytes, self.output_bytes_max));
         }
-        if let Err(error) = frames::check_output(output) {
+        if let Err(error) = json::check(output.get()) {
             return Err(InvokeError::new(
                 ErrorKind::InvalidOutput,
                 format!("the output is not usable JSON: {error}"),
@@ -675,7 +676,8 @@ impl Instance for WorkerInstance {
             match (ended, self.exit.flatten()) {
                 (Err(_), _) => Err(format!("the worker was not over within {grace:?}")),
                 (Ok(()), Some(exit)) if exit.code != Some(0) => {
-                    let ending = Ending { exit: Some(exit), breach: self.child.breach(), ..Ending::default() };
+                    let ending =
+                        Ending { exit: Some(exit), breach: self.child.breach(), ..Ending::default() };
                     Err(crash_error("the worker", ending, &[]).message)
                 }
                 (Ok(()), _) => Ok(()),
