@@ -226,7 +226,7 @@ impl Pool {
             self.observer.instances(InstanceState::Busy, 1);
             Turn::Instance(self.lease(slot))
         } else {
-            self.observer.exited(ExitReason::Crashed);
+            self.observer.exited(slot.instance.exit_reason().unwrap_or(ExitReason::Crashed));
             drop(slot);
             self.instead()
         };
@@ -245,7 +245,7 @@ impl Pool {
                 self.observer.instances(InstanceState::Busy, 1);
                 return Turn::Instance(self.lease(idle.slot));
             }
-            self.observer.exited(ExitReason::Crashed);
+            self.observer.exited(idle.slot.instance.exit_reason().unwrap_or(ExitReason::Crashed));
         }
     }
 
@@ -281,8 +281,7 @@ impl Pool {
     /// A turn has ended, and with it goes its instance, or it stays for the next.
     fn give_back(self: &Arc<Self>, mut slot: Slot, end: End) {
         if !slot.instance.reusable() {
-            let reason = if slot.instance.retired() { ExitReason::Recycled } else { end.reason };
-            self.observer.exited(reason);
+            self.observer.exited(slot.instance.exit_reason().unwrap_or(end.reason));
             drop(slot);
             return self.end_turn(end.took, true);
         }

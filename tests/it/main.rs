@@ -17,6 +17,7 @@ mod function;
 mod hostile;
 mod http;
 mod manifest;
+mod misbehaviour;
 mod one_trace;
 mod pool;
 mod process;

@@ -554,3 +554,68 @@ async fn who_waits_hears_of_failed_starts_and_of_the_end() {
     }
     drop(only);
 }
+
+/// Ended by its supervisor while nobody calls it: whoever comes next gets another one, and the reason is told.
+#[tokio::test]
+async fn idle_workers_that_stand_still_or_grow_are_replaced() {
+    if !require("python3") {
+        return;
+    }
+    let source = r#"
+import os, signal, threading, time
+
+def grow():
+    held = []
+    while len(held) < 1000: held.append(b"x" * (1 << 20))
+    time.sleep(60)
+
+def stop():
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def invoke(data):
+    if data["how"] == "fine": return 1
+    threading.Thread(target=globals()[data["how"]], daemon=True).start()
+    return 0
+"#;
+    let plugin = Plugin::new(source);
+    let (pool, observed) = pool(&plugin, |_| {});
+    for (how, reason) in [("stop", ExitReason::Killed), ("grow", ExitReason::MemoryExceeded)] {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let pid = acquired.lease.pid().unwrap();
+        output(&mut acquired.lease, json!({"how": how})).await;
+        drop(acquired);
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        eventually("it is dead and buried", PATIENCE, gone).await;
+        let mut next = pool.acquire(&mut |_| {}).await.unwrap();
+        assert!(next.cold_start.is_some(), "{how}");
+        assert_eq!(output(&mut next.lease, json!({"how": "fine"})).await, "1");
+        assert_eq!(observed.now().exits.last(), Some(&reason), "{how}");
+    }
+    assert_eq!(observed.now().exits.len(), 2);
+}
+
+/// Stopped from outside and set going again: nobody is harmed.
+#[tokio::test]
+async fn a_worker_that_was_stopped_for_a_moment_lives_on() {
+    if !require("python3") {
+        return;
+    }
+    let plugin =
+        Plugin::new("import time\ndef invoke(data):\n    time.sleep(data['seconds'])\n    return 1\n");
+    let mut worker = plugin.start().await;
+    let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed()).unwrap();
+    for _ in 0..3 {
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        eventually("it is stopped", PATIENCE, || state(worker.pid()) == Some('T')).await;
+        // Less than a worker may stand still, and together more.
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+        assert_eq!(worker.output(json!({"seconds": 0.3})).await, 1);
+    }
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}

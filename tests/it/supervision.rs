@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::server::Home;
 use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, parent, read_pid, request, require};
 
 /// What a killed worker leaves behind must be gone after this long.
@@ -250,6 +251,35 @@ async fn a_dead_supervisor_is_replaced_and_its_workers_are_dead() {
     let mut next = plugin.start().await;
     assert_ne!(parent(parent(next.pid())), supervisor);
     assert_eq!(next.output(json!({})).await, "fine");
+}
+
+/// The workers die with it, by a signal of the kernel; what they had started does not.
+#[tokio::test]
+async fn a_killed_supervisor_leaves_nothing_in_a_server() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().plugin("family", "", FAMILY).serve().await;
+    for round in 0..3 {
+        let folder = server.home.path().join(format!("family-{round}"));
+        std::fs::create_dir(&folder).unwrap();
+        let input = json!({"folder": folder, "stay": true});
+        let call = server.client.invoke("family", input);
+        let kill = async {
+            eventually("the family is complete", PATIENCE, || pids(&folder).is_some()).await;
+            let found = pids(&folder).unwrap();
+            assert_all_but_the_daemon_live(&found);
+            let supervisor = parent(found[4]);
+            assert_eq!(parent(supervisor), server.pid());
+            let pid = rustix::process::Pid::from_raw(supervisor.cast_signed()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            all_gone(&found).await;
+        };
+        let (reply, ()) = tokio::join!(call, kill);
+        assert_eq!((reply.status, &reply.json()["kind"]), (502, &json!("crashed")), "{}", reply.text());
+    }
+    let nobody = || server.descendants().is_empty();
+    eventually("not even the dead are left", GONE_WITHIN, nobody).await;
 }
 
 #[tokio::test]

@@ -374,6 +374,21 @@ pub fn parent(pid: u32) -> u32 {
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
+/// A moment as the kernel tells it, in hundredths of a second since the start of the machine.
+pub fn kernel_now() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 100.0) as u64
+}
+
+/// Whether the process runs that had this id at that moment: ids are used again, the sooner the more forks there
+/// are.
+pub fn alive_since(pid: u32, moment: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let began = rest.split(' ').nth(19).and_then(|ticks| ticks.parse::<u64>().ok());
+    !rest.starts_with('Z') && began.is_some_and(|began| began <= moment)
+}
+
 pub fn read_pid(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }

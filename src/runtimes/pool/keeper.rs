@@ -121,7 +121,10 @@ impl Pool {
         let mut state = self.state();
         state.checking -= 1;
         if verdict.is_err() || state.stopped {
-            let reason = if verdict.is_err() { ExitReason::Unhealthy } else { ExitReason::Stopped };
+            let reason = match verdict {
+                Err(_) => idle.slot.instance.exit_reason().unwrap_or(ExitReason::Unhealthy),
+                Ok(()) => ExitReason::Stopped,
+            };
             self.observer.instances(InstanceState::Idle, -1);
             self.observer.exited(reason);
             return self.replace(state, true);

@@ -42,6 +42,9 @@ SEARCH_VALUES_MAX = 100_000
 SEARCH_DEPTH_MAX = 200
 # Children that have ended and were never waited for: with more of them the worker is replaced.
 ZOMBIES_MAX = 64
+# Descriptors that are open after a call beyond those from before the first: with more, or with half of those
+# that the system grants, the worker is replaced.
+DESCRIPTORS_MAX = 1_024
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _OWN_FILE = __file__
@@ -1200,15 +1203,20 @@ def _type_name(kind):
 
 def _traceback(error):
     """The traceback without this worker's own frames, cut in the middle if it is long."""
-    import traceback
-
     entry = error.__traceback__
     while entry is not None and _foreign(entry):
         entry = entry.tb_next
     try:
+        # Not at the top, and it may fail: the plugin may have used up all descriptors.
+        import traceback
+
         text = "".join(traceback.format_exception(type(error), error, entry))
     except Exception as failure:
-        text = "%s (its traceback raised %s)" % (_type_name(type(error)), type(failure).__name__)
+        text = "%s (its traceback raised %s)\n" % (_type_name(type(error)), type(failure).__name__)
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            text += '  File "%s", line %d, in %s\n' % (code.co_filename, entry.tb_lineno, code.co_name)
+            entry = entry.tb_next
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > TRACEBACK_BYTES_MAX:
         half = TRACEBACK_BYTES_MAX // 2 - 16
@@ -1324,6 +1332,9 @@ class Worker:
         self._usage = Usage()
         # How the process was when it got ready; each call finds it so.
         self._folder = self._umask = None
+        # The empty folder that belongs to this worker; None: it runs where the user is.
+        self._scratch = None
+        self._descriptors_max = DESCRIPTORS_MAX
         self._console = ()
         self._helpers = self._residents = frozenset()
         # Threads that outlived their call, and the lines that they have begun. What they say belongs to no call.
@@ -1372,6 +1383,7 @@ class Worker:
         self.config_json = _encode(hello.get("config") or {})
         self.secrets = hello.get("secrets") or {}
         folder = os.path.abspath(hello["folder"])
+        self._scratch = os.getcwd() if hello.get("convention") != "function" else None
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
         forks = None
         try:
@@ -1524,7 +1536,7 @@ class Worker:
         self.channel.abandon_asks()
         if call.dropped:
             end += (',"dropped":' + _encode(call.dropped)).encode()
-        if _leaves_children(self._helpers):
+        if _leaves_children(self._helpers) or self._leaks_descriptors():
             end += b',"last":true'
         self.channel.send_bytes(end + self._usage.end())
         self._restore()
@@ -1540,6 +1552,30 @@ class Worker:
         self._helpers = frozenset(_children())
         if _thread_count():
             self._residents = frozenset(sys.modules["threading"].enumerate()) if "threading" in sys.modules else ()
+        try:
+            free = _free_descriptor()
+        except OSError:
+            return  # the plugin has taken them all; each call will be its worker's last
+        granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
+        half = free + (granted - free) // 2 if granted > 0 else free + DESCRIPTORS_MAX
+        self._descriptors_max = min(half, free + DESCRIPTORS_MAX)
+
+    def _leaks_descriptors(self):
+        """Whether so many descriptors are open that a later call might get none. It costs about 1 µs."""
+        try:
+            return _free_descriptor() > self._descriptors_max
+        except OSError:
+            return True  # there is none
+
+    def _renew_folder(self):
+        """A call has removed the working folder: the next one finds it empty, not gone."""
+        if self._folder != self._scratch:
+            return
+        try:
+            os.mkdir(self._folder, 0o700)
+            os.chdir(self._folder)
+        except OSError:
+            pass
 
     def _restore(self):
         """Takes back what a call changed and nobody expects to be another's. It costs about 1.5 µs."""
@@ -1553,7 +1589,7 @@ class Worker:
             try:
                 os.chdir(self._folder)
             except OSError:
-                pass
+                self._renew_folder()
         os.umask(self._umask)
         out, error = self._console
         if sys.stdout is not out or sys.stderr is not error:
@@ -1779,6 +1815,13 @@ def _cpu():
         return time.process_time()
     own = resource.getrusage(resource.RUSAGE_SELF)
     return own.ru_utime + own.ru_stime
+
+
+def _free_descriptor():
+    """The lowest number that is not in use: so many descriptors are open, at least."""
+    free = os.dup(FRAMES_OUT)
+    os.close(free)
+    return free
 
 
 def _children():

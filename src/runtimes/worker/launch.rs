@@ -117,7 +117,8 @@ impl DeploymentWorkers {
     ) -> Result<WorkerInstance, StartError> {
         let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
         let (cwd, scratch) = self.working_folder().await?;
-        let child = loaded.forks().fork(cwd, ends).await.map_err(|error| not_started(&error))?;
+        let memory_bytes_max = self.spec.manifest.limits.memory_bytes;
+        let child = loaded.forks().fork(cwd, ends, memory_bytes_max).await.map_err(|error| not_started(&error))?;
         let mut worker = WorkerInstance::new(link, child, self.stray(), scratch);
         worker.greet(&self.spec, Role::Worker, listener).await?;
         Ok(worker)
@@ -131,7 +132,14 @@ impl DeploymentWorkers {
     ) -> Result<WorkerInstance, InvokeError> {
         let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
         let (cwd, scratch) = self.working_folder().await?;
-        let child = supervisor.spawn(SpawnSpec { argv, env: environment(), cwd, ends, control });
+        let child = supervisor.spawn(SpawnSpec {
+            argv,
+            env: environment(),
+            cwd,
+            ends,
+            control,
+            memory_bytes_max: self.spec.manifest.limits.memory_bytes,
+        });
         let child = child.await.map_err(|error| not_started(&error))?;
         Ok(WorkerInstance::new(link, child, self.stray(), scratch))
     }
