@@ -269,7 +269,7 @@ async fn a_killed_supervisor_leaves_nothing_in_a_server() {
             eventually("the family is complete", PATIENCE, || pids(&folder).is_some()).await;
             let found = pids(&folder).unwrap();
             assert_all_but_the_daemon_live(&found);
-            let supervisor = parent(found[4]);
+            let supervisor = parent(parent(found[4]));
             assert_eq!(parent(supervisor), server.pid());
             let pid = rustix::process::Pid::from_raw(supervisor.cast_signed()).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
