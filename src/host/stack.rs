@@ -10,6 +10,7 @@ use crate::pipeline::breaker::CircuitBreaker;
 use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
 use crate::pipeline::idempotency::Idempotency;
+use crate::pipeline::pace::Pace;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::validate::Validate;
 use crate::runtimes::pool::Pool;
@@ -22,9 +23,10 @@ pub fn build(
     pool: &Arc<Pool>,
     calls: Option<Arc<Calls>>,
 ) -> Stack {
+    let pace = Arc::new(Pace::new(&manifest.limits));
     Stack::new(vec![
-        // Refuses at the price of one atomic when too much is under way already.
-        Box::new(Admission::new(&manifest.limits)),
+        // Refuses at the price of some atomics when too much is under way already, or too much for the call's time.
+        Box::new(Admission::new(&manifest.limits, pace)),
         // Inside of admission, so that a refused call costs no write; outside of all that may still turn a
         // reply into an error, because what is kept for a key must be what its first caller got.
         Box::new(Idempotency::new(calls)),

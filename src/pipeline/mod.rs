@@ -30,6 +30,7 @@ pub mod deadline;
 pub mod execute;
 pub mod idempotency;
 pub mod mask;
+pub mod pace;
 pub mod retry;
 pub mod service_spans;
 pub mod validate;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::Error;
+use super::background;
 use super::accounting::{Accounting, Batch, Book, DropReason, Signal};
 use super::clock;
 use super::event_record;
@@ -93,6 +94,7 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
     let thread = std::thread::Builder::new()
         .name("telemetry".into())
         .spawn(move || {
+            background::step_back();
             runtime.block_on(worker.run());
             // A request that hangs must not be waited for.
             runtime.shutdown_background();

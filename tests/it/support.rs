@@ -23,6 +23,8 @@ use spanglass::runtimes::{
 };
 
 pub mod metrics;
+#[path = "../../benches/support/open_loop.rs"]
+pub mod open_loop;
 pub mod packages;
 pub mod server;
 pub mod sink;
