@@ -15,9 +15,20 @@ use crate::model::kind::ErrorKind;
 use crate::runtimes::{Convention, DeploymentSpec, StartListener};
 use crate::sandbox::launcher::Supervisor;
 
-/// What a worker gets of the runner's environment. Everything else may hold secrets.
-const ENVIRONMENT: &[&str] =
-    &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// What a worker gets of the runner's environment. Everything else may hold secrets. The last two say which
+/// instrumentations a plugin's OpenTelemetry activates, and by which names they call things.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+];
 
 /// Gets what workers print while no call runs.
 pub type StrayLogs = Arc<dyn Fn(&DeploymentSpec, GuestLog) + Send + Sync>;
