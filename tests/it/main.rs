@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod manifest;
 mod one_trace;
+mod opentelemetry;
 mod pool;
 mod process;
 mod registry;

@@ -152,11 +152,17 @@ def end():
     if _running is None:
         return
     _running.close()
-    _leave(_attached, _EMPTY)
+    _detach(_attached, _EMPTY)
     _running = _attached = None
 
 
-def _leave(token, before):
+def _leave(span, token, before):
+    # A generator of an earlier call that is closed now must not bring that call's context back.
+    if not isinstance(span, Place) or not span.root.closed:
+        _detach(token, before)
+
+
+def _detach(token, before):
     """`context.detach`, but that writes an error where a generator is left in another context than it was entered."""
     try:
         contexts._RUNTIME_CONTEXT.detach(token)
@@ -178,7 +184,7 @@ def leave(entered):
     """Returns the parent's id."""
     span, parent_id, before, token = entered
     span.entered = False
-    _leave(token, before)
+    _leave(span, token, before)
     return parent_id
 
 
@@ -441,8 +447,8 @@ class Current:
         return span
 
     def __exit__(self, kind, error, traceback):
-        _leave(self._token, self._before)
         span = self._span
+        _leave(span, self._token, self._before)
         # Not GeneratorExit and the like: they are no failures.
         if isinstance(error, Exception) and span.is_recording():
             if isinstance(span, RecordedSpan):
@@ -620,7 +626,10 @@ def _let_the_plugin(base, active):
             if not options:
                 return None
             active.discard(type(self))
-            self.uninstrument()
+            try:
+                self.uninstrument()
+            except Exception as error:
+                warn("%s could not be undone" % type(self).__name__, error)
         return instrument(self, **options)
 
     base.instrument = instrument_again

@@ -798,28 +798,27 @@ def _writes_to_console(logging, handler):
 
 
 class ImportHook:
-    """Does something when a module is first imported: `logging`, which costs more than the rest of this worker."""
+    """Does something once a module is imported, for modules that must not be imported for it: `logging` costs more than
+    the rest of this worker, and `opentelemetry` is mostly not there."""
 
     def __init__(self, then):
         self._then = then
 
     def find_spec(self, name, path=None, target=None):
-        then = self._then.get(name)
-        if then is None:
+        if name not in self._then:
             return None
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)
         if spec is None or spec.loader is None:
             return None
-        del self._then[name]
-        if not self._then:
-            sys.meta_path.remove(self)
         load = spec.loader.exec_module
 
         def exec_module(module):
             load(module)
-            then(module)
+            then = self._then.pop(name, None)
+            if then is not None:
+                then(module)
 
         spec.loader.exec_module = exec_module
         return spec
@@ -828,20 +827,17 @@ class ImportHook:
 # --- OpenTelemetry in the plugin's environment ----------------------------------------------------------------
 
 
-def _watch_opentelemetry():
-    """Joins it to the trace, if it is there, as soon as it is used; at once if there are instrumentations."""
+def _join_opentelemetry():
+    """Before the plugin is loaded. What is imported later is noticed then; instrumentations would come too late."""
+    loaded = sys.modules.get("opentelemetry.trace")
+    if loaded is not None:  # by a .pth file of the environment
+        _offering("offer_tracer")(loaded)
     # Not by importlib, whose search takes ten times as long for what mostly is not there.
-    folders = [entry + "/opentelemetry" for entry in sys.path if os.path.isdir(entry + "/opentelemetry")]
-    if not folders:
-        return
-    then = {name: _offering(offer) for name, offer in (
-        ("opentelemetry.trace", "offer_tracer"), ("opentelemetry._logs._internal", "offer_logger"),
-        ("opentelemetry._events", "offer_event_logger")) if name not in sys.modules}
-    sys.meta_path.insert(0, ImportHook(then))
-    if not any(os.path.isfile(folder + "/instrumentation/instrumentor.py") for folder in folders):
+    base = "/opentelemetry/instrumentation/instrumentor.py"
+    if not any(os.path.isfile(entry + base) for entry in sys.path):
         return
     try:
-        import opentelemetry.trace  # what it offers must be there first
+        import opentelemetry.trace  # before the module that needs it
 
         _asset("spanglass_otel").instrument()
     except Exception as error:
@@ -1413,7 +1409,11 @@ class Worker:
             os.set_inheritable(descriptor, False)
         self._own_stdio()
         os.register_at_fork(after_in_child=self.channel.mute)
-        sys.meta_path.insert(0, ImportHook({"logging": _install_logging}))
+        sys.meta_path.insert(0, ImportHook({
+            "logging": _install_logging, "opentelemetry.trace": _offering("offer_tracer"),
+            "opentelemetry._logs._internal": _offering("offer_logger"),
+            "opentelemetry._events": _offering("offer_event_logger"),
+        }))
         while True:
             command = self.channel.next_command()
             kind = "shutdown" if command is None else command.get("t")
@@ -1478,7 +1478,7 @@ class Worker:
 
     def _load(self, folder, entrypoints, convention):
         sys.path.insert(0, folder)
-        _watch_opentelemetry()
+        _join_opentelemetry()
         wrap = AnyFunction if convention == "function" else PluginFunction
         for action, entrypoint in entrypoints.items():
             path, _, function = entrypoint.partition(":")
