@@ -41,8 +41,8 @@ class Place:
     def _context(self):
         # Most spans are never asked for it.
         if self._made is None:
-            root = self.root
-            self._made = trace.SpanContext(root.trace_id, int(self.hex, 16), False, root.flags, root.state)
+            trace_id, _, _, flags, state = self.root.get_span_context()[:5]
+            self._made = trace.SpanContext(trace_id, int(self.hex, 16), False, flags, state)
         return self._made
 
     def get_span_context(self):
@@ -52,17 +52,26 @@ class Place:
 class CallSpan(Place, trace.NonRecordingSpan):
     """`execute`, the host's span of the call. The plugin cannot write on it."""
 
-    def __init__(self, call, traceparent, tracestate):
+    def __init__(self, call, command):
         self.root = self
         self.call = call
+        self._told = command.get("traceparent") or "", command.get("tracestate")
         # Spans that have begun and not ended. Whoever takes one out ends it.
         self.open = {}
         self.closed = False
-        _, trace_id, span_id, flags = traceparent.split("-")[:4]
-        self.trace_id = int(trace_id, 16)
-        self.flags = trace.TraceFlags(int(flags, 16))
-        self.state = trace.TraceState.from_header([tracestate]) if tracestate else trace.TraceState.get_default()
-        self._made = trace.SpanContext(self.trace_id, int(span_id, 16), True, self.flags, self.state)
+
+    @property
+    def _context(self):
+        if self._made is None:
+            traceparent, state = self._told
+            state = trace.TraceState.from_header([state]) if state else None
+            try:
+                _, trace_id, span_id, flags = traceparent.split("-")[:4]
+                self._made = trace.SpanContext(int(trace_id, 16), int(span_id, 16), True,
+                                               trace.TraceFlags(int(flags, 16)), state)
+            except ValueError:  # never from the host
+                self._made = trace.INVALID_SPAN_CONTEXT
+        return self._made
 
     def close(self):
         """The call ends, and with it what was left open."""
@@ -133,7 +142,7 @@ def begin(call, command):
     """A call begins: its `execute` span is what OpenTelemetry finds open."""
     global _running, _attached
     try:
-        root = CallSpan(call, command["traceparent"], command.get("tracestate"))
+        root = CallSpan(call, command)
         context = trace.set_span_in_context(root, _EMPTY)
         baggage = command.get("baggage")
         if baggage:
@@ -395,7 +404,7 @@ class Tracer(trace.Tracer):
                 root = None
             remote = parent.get_span_context()
             if root is not None and remote.is_valid:
-                if remote.trace_id == root.trace_id:
+                if remote.trace_id == root.get_span_context().trace_id:
                     parent_id = trace.format_span_id(remote.span_id)
                 else:
                     linked = remote
@@ -526,8 +535,10 @@ class Logger:
                 return
         else:
             call, span = host.worker.speaker(), None
-        if at and _running is not None and call is _running.call and record.trace_id == _running.trace_id:
-            span = trace.format_span_id(at)
+        if at and _running is not None and call is _running.call:
+            execute = _running.get_span_context()
+            if record.trace_id == execute.trace_id:
+                span = trace.format_span_id(at) if at != execute.span_id else None
         if span is not None:
             frame["span_id"] = span
         call.emit("log", frame)
