@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use crate::model::guest::{GuestEvent, GuestSpan};
-use crate::model::span_kind::SpanKind;
 use crate::model::ids::SpanId;
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::ids;
 use crate::telemetry::names::attribute;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Map;
 
 use crate::model::guest::{GuestLog, GuestSpan};
-use crate::model::span_kind::SpanKind;
 use crate::model::hook::Hook;
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::ids::span_id;
 
 /// Something that happened during a start.

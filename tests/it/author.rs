@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{python_with, require};
 use crate::support::server::Home;
 use crate::support::upstream::Upstream;
+use crate::support::{python_with, require};
 
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/python")

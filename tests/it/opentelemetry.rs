@@ -19,7 +19,9 @@ const EXECUTE_ID: &str = "00f067aa0ba902b7";
 
 /// A Python with the API, the SDK and the instrumentations of `urllib` and `sqlite3`.
 fn python() -> Option<PathBuf> {
-    python_with("opentelemetry.sdk.trace, opentelemetry.instrumentation.urllib, opentelemetry.instrumentation.sqlite3")
+    python_with(
+        "opentelemetry.sdk.trace, opentelemetry.instrumentation.urllib, opentelemetry.instrumentation.sqlite3",
+    )
 }
 
 fn plugin(python: PathBuf, files: &[(&str, &str)]) -> Plugin {
@@ -137,7 +139,10 @@ def invoke(input_data, ctx):
     let broken = span(&guest, "broken");
     assert_eq!(broken.error.as_deref(), Some("KeyError: 'sku'"));
     let exception = &broken.events[0];
-    assert_eq!((exception.name.as_str(), &exception.attributes["exception.type"]), ("exception", &json!("KeyError")));
+    assert_eq!(
+        (exception.name.as_str(), &exception.attributes["exception.type"]),
+        ("exception", &json!("KeyError"))
+    );
     let stack = exception.attributes["exception.stacktrace"].as_str().unwrap();
     assert!(stack.contains("raise KeyError") && !stack.contains("spanglass_"), "{stack}");
 
@@ -208,7 +213,10 @@ async def invoke(input_data, ctx):
     assert!(tree["thread without context"].is_empty());
     assert!(tree["stream"].is_empty());
     let took = |name: &str| span(&guest, name).end_unix_ns - span(&guest, name).start_unix_ns;
-    assert!(took("decorated") >= took("item 0"), "a decorated coroutine is one span from its start to its end");
+    assert!(
+        took("decorated") >= took("item 0"),
+        "a decorated coroutine is one span from its start to its end"
+    );
 }
 
 #[tokio::test]
@@ -263,7 +271,7 @@ def invoke(input_data, ctx):
     sqlite3.connect(":memory:").cursor().execute("select 1")
     here = trace.get_current_span()
     return {"recording": here.is_recording(), "id": trace.format_span_id(here.get_span_context().span_id),
-            "baggage": baggage.get_all()}
+            "baggage": dict(baggage.get_all())}
 "#;
     let upstream = Upstream::start().await;
     let plugin = plugin(python, &[("executor.py", source)]);
@@ -276,10 +284,7 @@ def invoke(input_data, ctx):
     let end = worker.instance.call(request, &mut guest).await.unwrap();
     let output: Value = serde_json::from_str(end.output.unwrap().get()).unwrap();
     assert_eq!(output, json!({"recording": false, "id": EXECUTE_ID, "baggage": {"user": "ann"}}));
-    assert_eq!(
-        tree(&guest),
-        BTreeMap::from([("load", vec![]), ("GET", vec!["load"]), ("select", vec![])])
-    );
+    assert_eq!(tree(&guest), BTreeMap::from([("load", vec![]), ("GET", vec!["load"]), ("select", vec![])]));
     let get = span(&guest, "GET");
     assert_eq!(get.kind, SpanKind::Client);
     assert_eq!(get.attributes["otel.scope.name"], "opentelemetry.instrumentation.urllib");
@@ -287,7 +292,8 @@ def invoke(input_data, ctx):
     assert_eq!(seen.len(), 1);
     // Also when the trace is not sampled, which is written on.
     assert_eq!(seen[0]["traceparent"], format!("00-{TRACE_ID}-{}-00", get.span_id));
-    assert_eq!((&seen[0]["tracestate"], &seen[0]["baggage"]), (&"vendor=1", &"user=ann"));
+    assert_eq!(seen[0]["tracestate"], "vendor=1");
+    assert_eq!(seen[0]["baggage"], "user=ann");
 }
 
 #[tokio::test]
@@ -385,7 +391,7 @@ def invoke(input_data, ctx):
     let (guest, output) = run(python, source).await;
     assert_eq!(output, json!([true, false]));
     assert_eq!(guest.seen.spans.len(), 1_000);
-    // 1,200 and the step, less those that fit beside the one that was opened first.
+    // Of 1,202: who began first has his place, although he ends last.
     assert_eq!((guest.dropped("spans"), guest.dropped("span_events")), (202, 36));
     let first = span(&guest, "first");
     assert_eq!((first.events.len(), first.attributes.len()), (64, 64));
@@ -499,7 +505,8 @@ def invoke(input_data):
     assert_eq!(reply.status, 200, "{}", reply.text());
     let (trace_id, ..) = reply.traceparent();
     let spans = sink.spans_of(&trace_id, 9).await;
-    let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{spans:#?}"));
+    let find =
+        |name: &str| spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{spans:#?}"));
     let (execute, order, get) = (find("execute"), find("order"), find("GET"));
     assert_eq!((&order.parent_id, order.kind), (&Some(execute.span_id.clone()), 5));
     assert_eq!((&get.parent_id, get.kind), (&Some(order.span_id.clone()), 3));

@@ -239,7 +239,7 @@ class RecordedSpan(Place, trace.Span):
             frame["kind"] = self.kind.name.lower()
         if self.status is _ERROR:
             frame["error"] = host._text(self.description or "error")
-        self.root.call.emit("span", frame)
+        self.root.call.send("span", frame)
 
     def set_attribute(self, key, value):
         attributes = self.attributes
@@ -410,9 +410,8 @@ class Tracer(trace.Tracer):
                     linked = remote
         if root is None or root.closed:
             return trace.NonRecordingSpan(parent.get_span_context())
-        call = root.call
-        if call.sent.get("span", 0) + len(root.open) >= host.COUNT_MAX["span"]:
-            call.dropped["span"] = call.dropped.get("span", 0) + 1
+        # Those that begin first last longest, and the others stand in them.
+        if not root.call.reserve("span"):
             return CutSpan(parent if isinstance(parent, Place) else root)
         if not isinstance(kind, trace.SpanKind):
             kind = trace.SpanKind.INTERNAL

@@ -307,11 +307,19 @@ class Call:
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
+        if self.reserve(kind):
+            self.send(kind, frame)
+
+    def reserve(self, kind):
+        """Whether one more frame of this kind may be sent; then it must be."""
         sent = self.sent.get(kind, 0)
         if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
-            return
+            return False
         self.sent[kind] = sent + 1
+        return True
+
+    def send(self, kind, frame):
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id

@@ -8,9 +8,7 @@ use crate::model::guest::{GuestLog, GuestMetric, GuestSpan, LogStream};
 use crate::model::ids::SpanId;
 use crate::model::text::{Text, truncate};
 use crate::telemetry::names::{self, attribute};
-use crate::telemetry::record::{
-    LogRecord, Record, RecordingData, SpanRecord, TEXT_BYTES_MAX, Value,
-};
+use crate::telemetry::record::{LogRecord, Record, RecordingData, SpanRecord, TEXT_BYTES_MAX, Value};
 
 use super::{ALIVE, EVENTS_MAX, Recording, SpanRef, owned};
 
