@@ -217,7 +217,8 @@ class RecordedSpan(Place, trace.Span):
         self.parent_id = parent_id
         self.name = name
         self.kind = kind
-        self.attributes = scope.copy()
+        self.attributes = {}
+        self.scope = scope
         self.events = []
         self.status, self.description = _UNSET, None
         self.records_exception, self.sets_status = records_exception, sets_status
@@ -231,6 +232,9 @@ class RecordedSpan(Place, trace.Span):
             self._send(_time(end_time))
 
     def _send(self, end):
+        for key, value in self.scope.items():
+            if len(self.attributes) < host.FIELDS_MAX:
+                self.attributes.setdefault(key, value)
         frame = {"span_id": self.hex, "name": host._text(self.name, host.NAME_BYTES_MAX), "start": self.start,
                  "end": end, "attributes": self.attributes, "events": self.events}
         if self.parent_id is not None:
