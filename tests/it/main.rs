@@ -19,6 +19,7 @@ mod http;
 mod manifest;
 mod misbehaviour;
 mod one_trace;
+mod opentelemetry;
 mod overload;
 mod pool;
 mod process;

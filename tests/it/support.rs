@@ -47,6 +47,25 @@ pub fn require(program: &str) -> bool {
     found
 }
 
+/// The Python of `scripts/python.sh` (else the system's), if it can import `module`. Its absence is said on stderr,
+/// or is an error where nothing may be skipped.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("SPANGLASS_TEST_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| PathBuf::from("python3"));
+    let mut import = std::process::Command::new(&python);
+    import.args(["-c", &format!("import {module}")]);
+    if import.output().is_ok_and(|ran| ran.status.success()) {
+        return Some(python);
+    }
+    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    let missing = format!("{} has no {module}", python.display());
+    assert!(!all, "{missing}, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
+    use std::io::Write as _;
+    // Raw: the test harness captures `eprintln!`.
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+    None
+}
+
 /// Polls until `condition` holds.
 pub async fn eventually(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -213,10 +232,23 @@ impl Plugin {
     }
 
     pub fn from(source: PluginSource<'_>) -> Plugin {
-        Plugin::with(source, |_| {})
+        Plugin::build(source, None, |_| {})
+    }
+
+    /// One that runs on `python`, a program.
+    pub fn with_python(source: PluginSource<'_>, python: Option<PathBuf>) -> Plugin {
+        Plugin::build(source, python, |_| {})
     }
 
     pub fn with(source: PluginSource<'_>, change: impl FnOnce(&mut Manifest)) -> Plugin {
+        Plugin::build(source, None, change)
+    }
+
+    fn build(
+        source: PluginSource<'_>,
+        python: Option<PathBuf>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Plugin {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("package");
         for (path, text) in source.files {
@@ -236,7 +268,7 @@ impl Plugin {
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
         let runtime: Box<dyn Runtime> = match source.runtime {
-            RuntimeKind::Python => Box::new(PythonRuntime::with_idle(workers, None, FORK_SERVER_IDLE)),
+            RuntimeKind::Python => Box::new(PythonRuntime::with_idle(workers, python, FORK_SERVER_IDLE)),
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spanglass::model::guest::{GuestAnswer, GuestCall, GuestCallError, LogStream, Severity};
+use spanglass::model::span_kind::SpanKind;
 use spanglass::package::manifest::RuntimeKind;
 use spanglass::runtimes::Convention;
 
@@ -204,7 +205,7 @@ async def invoke(input_data, ctx):
             "{name}"
         );
     }
-    assert!(span("inner").client && !outer.client);
+    assert_eq!((span("inner").kind, outer.kind), (SpanKind::Client, SpanKind::Internal));
     let broken = span("broken");
     assert_eq!(broken.error.as_deref(), Some("KeyError: 'lost'"));
     assert_eq!(broken.events[0].attributes["exception.type"], "KeyError");

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::ids::SpanId;
+use crate::model::span_kind::SpanKind;
 use crate::model::text::truncate;
 
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -248,6 +249,8 @@ pub struct LogFrame {
     #[serde(default)]
     fields: Map<String, Value>,
     code: Option<CodeFrame>,
+    /// The span that was open.
+    span_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -275,6 +278,7 @@ impl LogFrame {
                 line: code.line,
                 function: truncated(code.function, NAME_BYTES_MAX),
             }),
+            span_id: self.span_id.as_deref().and_then(SpanId::parse),
         }
     }
 }
@@ -286,6 +290,8 @@ pub struct SpanFrame {
     name: String,
     #[serde(default)]
     client: bool,
+    /// Says more than `client`.
+    kind: Option<String>,
     start: u64,
     end: u64,
     error: Option<String>,
@@ -314,11 +320,13 @@ impl SpanFrame {
             name: truncated(event.name, NAME_BYTES_MAX),
             attributes: bounded(event.attributes),
         });
+        let kind = self.kind.as_deref().and_then(SpanKind::parse);
+        let kind = kind.unwrap_or(if self.client { SpanKind::Client } else { SpanKind::Internal });
         let span = GuestSpan {
             span_id,
             parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
             name: truncated(self.name, NAME_BYTES_MAX),
-            client: self.client,
+            kind,
             start_unix_ns: self.start,
             end_unix_ns: self.end.max(self.start),
             error: self.error.map(|error| truncated(error, TEXT_BYTES_MAX)),
