@@ -60,8 +60,14 @@ fn main() {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let home = tempfile::tempdir().expect("a temporary folder");
     let only = support::argument("--only").unwrap_or_default();
-    println!("ms to the first reply, {} rounds; minimum, then over the rounds: median (least to most)", scaled(ROUNDS));
-    println!("{:<18} {:<12} {:>8} {:>26} {:>16} {:>22}", "", "", "minimum", "median", "minima over bare", "medians over bare");
+    println!(
+        "ms to the first reply, {} rounds; minimum, then over the rounds: median (least to most)",
+        scaled(ROUNDS)
+    );
+    println!(
+        "{:<18} {:<12} {:>8} {:>26} {:>16} {:>22}",
+        "", "", "minimum", "median", "minima over bare", "medians over bare"
+    );
     for kind in kinds(home.path()) {
         if kind.name.contains(&only) {
             measure(&tokio, &home.path().join("data"), &kind);
@@ -96,7 +102,13 @@ fn kinds(home: &Path) -> Vec<Kind> {
     kinds.push(kind(home, "process in sh", false, sh, &[("main", SH)]));
     if runs(Path::new("node"), &["--version"]) {
         let node = ["node", "-e", ""].map(str::to_owned).to_vec();
-        kinds.push(kind(home, "process in node", false, node, &[("main.js", NODE), ("spanglass.js", HELPER)]));
+        kinds.push(kind(
+            home,
+            "process in node",
+            false,
+            node,
+            &[("main.js", NODE), ("spanglass.js", HELPER)],
+        ));
     } else {
         println!("left out: there is no node");
     }
@@ -115,7 +127,8 @@ fn kind(home: &Path, name: &str, python: bool, bare: Vec<String>, files: &[(&str
     std::fs::create_dir_all(&folder).expect("a folder of its own");
     for (path, text) in files {
         std::fs::write(folder.join(path), text).expect("a file of its own");
-        std::fs::set_permissions(folder.join(path), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        std::fs::set_permissions(folder.join(path), std::fs::Permissions::from_mode(0o755))
+            .expect("it is ours");
     }
     let mut manifest = hosts::manifest("under-measurement", 1);
     if !python {
@@ -270,7 +283,9 @@ fn per_call(tokio: &Tokio) {
             }
         }
     }
-    println!("\na call with 1 KiB by one caller, ms; over {rounds} rounds of {calls}: median of the rounds' medians");
+    println!(
+        "\na call with 1 KiB by one caller, ms; over {rounds} rounds of {calls}: median of the rounds' medians"
+    );
     for (name, samples) in names.iter().zip(&samples) {
         println!("isolation: {name:<12} {:>26}", samples.to_string());
     }

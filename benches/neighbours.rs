@@ -52,14 +52,7 @@ const NEIGHBOURS: [(Source<'_>, usize); 7] = [
         ),
         4,
     ),
-    (
-        (
-            "never-starts",
-            "circuit_breaker: {min_calls: 1000000}",
-            "raise SystemExit('no')\n",
-        ),
-        4,
-    ),
+    (("never-starts", "circuit_breaker: {min_calls: 1000000}", "raise SystemExit('no')\n"), 4),
     (
         (
             "hog",
@@ -99,7 +92,9 @@ fn main() {
             }
         }
     }
-    println!("{PER_S} calls a second, us from when a call was due; {rounds} rounds of {part:?}, medians of the rounds");
+    println!(
+        "{PER_S} calls a second, us from when a call was due; {rounds} rounds of {part:?}, medians of the rounds"
+    );
     println!(
         "{:<14} {:>9} {:>9} {:>9} {:>7}   over alone: {:>22} {:>24} {:>24}",
         "beside", "p50", "p99", "p99.9", "failed", "p50", "p99", "p99.9"

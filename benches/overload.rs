@@ -74,7 +74,17 @@ fn overload(plugin: Source<'_>, step: Duration) {
     println!("\n{name}: {capacity:.0} calls/s by {CONCURRENCY} callers, each after its last answer");
     println!(
         "{:<6} {:>9} {:>9} {:>8} {:>9} {:>20} {:>20} {:>8} {:>8} {:>10} {:>9}",
-        "load", "due/s", "good/s", "of peak", "refused/s", "good p50 p99 ms", "refused p50 p99 ms", "unsent", "other", "server CPU", "memory"
+        "load",
+        "due/s",
+        "good/s",
+        "of peak",
+        "refused/s",
+        "good p50 p99 ms",
+        "refused p50 p99 ms",
+        "unsent",
+        "other",
+        "server CPU",
+        "memory"
     );
     let mut load = Load::connect(&server.address, CONNECTIONS);
     let mut goodput = Vec::new();

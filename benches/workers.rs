@@ -25,7 +25,10 @@ const ROUND: Duration = Duration::from_millis(1_000);
 const MORE_CALLERS: u32 = 2;
 
 const PLUGINS: [(&str, &str); 3] = [
-    ("works 1 ms", "def invoke(input_data):\n    n = 0\n    for i in range(12_000):\n        n += i * i\n    return {'n': n}\n"),
+    (
+        "works 1 ms",
+        "def invoke(input_data):\n    n = 0\n    for i in range(12_000):\n        n += i * i\n    return {'n': n}\n",
+    ),
     ("waits 5 ms", "import time\n\ndef invoke(input_data):\n    time.sleep(0.005)\n    return {}\n"),
     ("echo", "def invoke(input_data):\n    return input_data\n"),
 ];
@@ -63,7 +66,8 @@ fn measure(runtime: &Runtime, name: &str, source: &str) {
     for round in 0..=ROUNDS {
         for index in order(WORKERS.len(), round) {
             let before = Spent::own();
-            let (begun, times) = (Instant::now(), runtime.block_on(load(&rig, WORKERS[index], &input, lasts)));
+            let (begun, times) =
+                (Instant::now(), runtime.block_on(load(&rig, WORKERS[index], &input, lasts)));
             let (took, calls) = (begun.elapsed().as_secs_f64(), times.iter().count() as f64);
             rig.settle();
             let spent = Spent::own().since(before);

@@ -75,9 +75,8 @@ impl Tally {
 
     /// Answers with this status a second, between `warm` and the end of the schedule.
     pub fn per_s(&self, status: u16, warm: Duration) -> f64 {
-        let counts = |answer: &&Answer| {
-            answer.status == status && answer.at >= warm && answer.at <= self.lasted
-        };
+        let counts =
+            |answer: &&Answer| answer.status == status && answer.at >= warm && answer.at <= self.lasted;
         let counted = self.answers.iter().filter(counts).count();
         counted as f64 / self.lasted.saturating_sub(warm).as_secs_f64()
     }

@@ -33,7 +33,16 @@ impl Served {
         let output = folder.path().join("server.out");
         let file = |path: &Path| File::create(path).expect("a fresh folder");
         let mut command = Command::new(PROGRAM);
-        command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--plugins", "plugins", "--data-dir", "data"]);
+        command.args([
+            "serve",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+            "--plugins",
+            "plugins",
+            "--data-dir",
+            "data",
+        ]);
         for (name, _) in std::env::vars_os() {
             if ["OTEL_", "SPANGLASS_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);

@@ -85,7 +85,8 @@ impl Held<'_> {
     fn grow(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let fits = |held: u64| held.checked_add(more).filter(|sum| *sum <= self.budget.bytes_max);
-        let grown = more == 0 || self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        let grown =
+            more == 0 || self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         if grown {
             self.bytes += more;
         }

@@ -7,12 +7,10 @@ use crate::pipeline::Stack;
 use crate::pipeline::admission::Admission;
 use crate::pipeline::attempt::RecordAttempt;
 use crate::pipeline::breaker::CircuitBreaker;
-use crate::pipeline::concurrency::Concurrency;
 use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
 use crate::pipeline::idempotency::Idempotency;
 use crate::pipeline::pace::Pace;
-use crate::pipeline::punctual::Punctual;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::validate::Validate;
 use crate::runtimes::pool::Pool;
@@ -42,11 +40,8 @@ pub fn build(
         Box::new(CircuitBreaker::new(manifest.breaker.clone(), series.clone())),
         // Outside of the queue, because waiting there is part of the attempt and of its time.
         Box::new(RecordAttempt::new(manifest.retry.attempt_timeout)),
-        // As far in as can be: a place is held only while an instance works.
-        Box::new(Concurrency::new(&manifest.limits)),
-        // Inside of the queue: what must be judged when a turn has come.
-        Box::new(Punctual::new(pace)),
-        // The call itself.
-        Box::new(Execute::new(pool.clone())),
+        // As far in as can be: a place among those that run is held only while an instance works, and not at all for a
+        // call whose turn comes too late.
+        Box::new(Execute::new(pool.clone(), pace)),
     ])
 }

@@ -16,6 +16,7 @@ use crate::model::hook::Hook;
 use crate::model::ids::{InvocationId, SpanId};
 use crate::model::invocation::Usage;
 use crate::package::manifest::Manifest;
+use crate::telemetry::ExitReason;
 
 pub mod pool;
 pub mod process;
@@ -100,6 +101,12 @@ pub trait Instance: Send {
     /// Whether it is not reusable by its own wish, after a call that ended in good order.
     fn retired(&self) -> bool {
         false
+    }
+
+    /// Why it is not reusable, where that is not known from how its last call ended. Asked only of those that
+    /// are not.
+    fn exit_reason(&self) -> Option<ExitReason> {
+        None
     }
 
     /// Whether the plugin has this hook. `on_start` has run by then.

@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use crate::model::guest::{GuestLog, GuestSpan};
 use crate::model::hook::Hook;
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::ids::span_id;
 
 /// Something that happened during a start.
@@ -68,7 +69,7 @@ impl RunningHook {
             span_id: span_id(),
             parent_id: None,
             name: self.hook.as_str().into(),
-            client: false,
+            kind: SpanKind::Internal,
             start_unix_ns,
             end_unix_ns: start_unix_ns.saturating_add(nanoseconds(self.since.elapsed())),
             error,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
@@ -15,11 +15,14 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::launcher::ExitStatus;
+use super::watch::Breach;
 use super::wire::{self, FromStarter};
 
 #[derive(Debug)]
 pub struct Control {
     socket: UnixStream,
+    /// Held while messages are read, so that they are noted in their order.
+    inbox: Mutex<Box<[u8]>>,
     book: Mutex<Book>,
 }
 
@@ -29,6 +32,8 @@ struct Book {
     seq: u64,
     starting: HashMap<u64, oneshot::Sender<Result<Started, String>>>,
     running: HashMap<u32, oneshot::Sender<ExitStatus>>,
+    /// Of those that are watched, whether anybody still asks.
+    watched: HashMap<u32, Weak<OnceLock<Breach>>>,
 }
 
 /// A process that was started.
@@ -37,6 +42,8 @@ pub struct Started {
     pub pid: u32,
     pub pidfd: Pidfd,
     pub exit: oneshot::Receiver<ExitStatus>,
+    /// Why it was killed by whoever started it, once it has been.
+    pub breach: Arc<OnceLock<Breach>>,
 }
 
 impl Control {
@@ -47,7 +54,8 @@ impl Control {
         // Packets go over it, which a stream type does not mind: only readiness is asked of tokio.
         let own = std::os::unix::net::UnixStream::from(own);
         own.set_nonblocking(true)?;
-        let control = Control { socket: UnixStream::from_std(own)?, book: Mutex::default() };
+        let inbox = Mutex::new(vec![0; wire::MESSAGE_BYTES_MAX].into_boxed_slice());
+        let control = Control { socket: UnixStream::from_std(own)?, inbox, book: Mutex::default() };
         Ok((Arc::new(control), other))
     }
 
@@ -72,9 +80,19 @@ impl Control {
         Ok(started.await.ok())
     }
 
-    /// Sends a message without an answer, if there is room for it.
-    pub fn tell(&self, message: &impl Serialize) -> io::Result<()> {
+    /// Sends a message that has no answer.
+    pub async fn say(&self, message: &impl Serialize) -> io::Result<()> {
+        self.send(&wire::encode(message)?, &[]).await
+    }
+
+    /// The same, if there is room for it now.
+    pub fn try_say(&self, message: &impl Serialize) -> io::Result<()> {
         self.try_send(&wire::encode(message)?, &[])
+    }
+
+    /// Where it will stand why a process was killed by its supervisor.
+    pub fn expect_breach(&self, pid: u32) -> Arc<OnceLock<Breach>> {
+        self.book().expect_breach(pid)
     }
 
     pub fn alive(&self) -> bool {
@@ -87,31 +105,36 @@ impl Control {
     }
 
     /// Reads until the process has gone. It must always be read, else it would have to wait for us. `ended` is
-    /// called for each end.
+    /// called after ends.
     pub async fn read(&self, ended: impl Fn()) {
-        let mut buffer = vec![0; wire::MESSAGE_BYTES_MAX];
         while self.socket.readable().await.is_ok() {
-            let received = self.socket.try_io(Interest::READABLE, || {
-                Ok(wire::receive(&self.socket, &mut buffer)?.map(|(bytes, fds)| (bytes.len(), fds)))
-            });
-            match received {
-                Ok(Some((length, descriptors))) => match serde_json::from_slice(&buffer[..length]) {
-                    Ok(message) => {
-                        let end = matches!(message, FromStarter::Exit { .. });
-                        self.note(message, descriptors);
-                        if end {
-                            ended();
-                        }
-                    }
-                    Err(_) => break,
-                },
+            match self.socket.try_io(Interest::READABLE, || self.read_now(&ended)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(None) | Err(_) => break,
+                Ok(()) | Err(_) => break,
             }
         }
         // Whoever waits for a start or an end learns it by the closed channel.
         let mut book = self.book();
         *book = Book { gone: true, ..Book::default() };
+    }
+
+    /// Notes what is there, for somebody who cannot wait for the reader.
+    pub fn catch_up(&self) {
+        let _ = self.read_now(&|| {});
+    }
+
+    /// Notes all messages that are there. Its end: the process has gone. `WouldBlock`: it has not.
+    fn read_now(&self, ended: &impl Fn()) -> io::Result<()> {
+        let mut buffer = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((bytes, descriptors)) = wire::receive(&self.socket, &mut buffer)? {
+            let message = serde_json::from_slice(bytes)?;
+            let end = matches!(message, FromStarter::Exit { .. });
+            self.note(message, descriptors);
+            if end {
+                ended();
+            }
+        }
+        Ok(())
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -154,12 +177,18 @@ impl Control {
                 };
                 let (sender, exit) = oneshot::channel();
                 book.running.insert(pid, sender);
+                let breach = book.expect_breach(pid);
                 // Nobody waits any more: dropping the pidfd kills it.
-                let _ = waiting.send(Ok(Started { pid, pidfd: Pidfd(pidfd), exit }));
+                let _ = waiting.send(Ok(Started { pid, pidfd: Pidfd(pidfd), exit, breach }));
             }
             FromStarter::Failed { seq, error } => {
                 if let Some(waiting) = book.starting.remove(&seq) {
                     let _ = waiting.send(Err(error));
+                }
+            }
+            FromStarter::Condemned { pid, why } => {
+                if let Some(breach) = book.watched.remove(&pid).and_then(|breach| breach.upgrade()) {
+                    let _ = breach.set(why);
                 }
             }
             FromStarter::Exit { pid, code, signal, cpu_us, memory_peak_kib } => {
@@ -173,6 +202,15 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+impl Book {
+    fn expect_breach(&mut self, pid: u32) -> Arc<OnceLock<Breach>> {
+        let breach = Arc::default();
+        self.watched.retain(|_, breach| breach.strong_count() > 0);
+        self.watched.insert(pid, Arc::downgrade(&breach));
+        breach
     }
 }
 

@@ -13,8 +13,8 @@ use super::wire::ToForkServer;
 #[derive(Debug)]
 pub struct ForkServer {
     control: Arc<Control>,
-    /// For what dead copies leave behind; and it must live as long as they do.
-    _supervisor: Arc<Supervisor>,
+    /// For what copies use and leave behind; and it must live as long as they do.
+    supervisor: Arc<Supervisor>,
 }
 
 impl ForkServer {
@@ -31,14 +31,23 @@ impl ForkServer {
             };
             reader.read(sweep).await;
         });
-        Ok((Arc::new(ForkServer { control, _supervisor: supervisor.clone() }), other))
+        Ok((Arc::new(ForkServer { control, supervisor: supervisor.clone() }), other))
     }
 
-    /// Makes a copy, in the folder `cwd`. Dropping the future before its end kills what was made.
-    pub async fn fork(self: &Arc<Self>, cwd: PathBuf, ends: Ends) -> Result<Child, Error> {
+    /// Makes a copy, in the folder `cwd`, which may use so much memory with all that it starts. Dropping the future
+    /// before its end kills what was made.
+    pub async fn fork(
+        self: &Arc<Self>,
+        cwd: PathBuf,
+        ends: Ends,
+        memory_bytes_max: u64,
+    ) -> Result<Child, Error> {
         let forked = self.control.start(|seq| ToForkServer::Fork { seq, cwd }, &ends.borrowed()).await?;
         match forked {
-            Some(Ok(started)) => Ok(Child::new(started, Parent::ForkServer(self.clone()))),
+            Some(Ok(started)) => {
+                let fate = self.supervisor.watch(started.pid, memory_bytes_max).await?;
+                Ok(Child::new(started, fate, Parent::ForkServer(self.clone())))
+            }
             Some(Err(cause)) => Err(Error::NotStarted { program: "a copy of the worker".into(), cause }),
             None => Err(Error::ForkServerGone),
         }

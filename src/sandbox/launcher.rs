@@ -4,14 +4,16 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::control::{Control, Pidfd, Started};
 use super::fork_server::ForkServer;
+use super::orphans;
 use super::supervisor::SUBCOMMAND;
+use super::watch::Breach;
 use super::wire::ToSupervisor;
 
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,8 @@ pub struct SpawnSpec {
     pub ends: Ends,
     /// Becomes descriptor 5: the process will be asked for copies of itself.
     pub control: Option<OwnedFd>,
+    /// Of the worker and all that it starts, together. Whoever uses more is killed: [`Child::breach`].
+    pub memory_bytes_max: u64,
 }
 
 /// How a worker ended and what it used in all, children that it had waited for included.
@@ -80,7 +84,8 @@ impl Supervisor {
         // No environment: a plugin can read its parent's.
         command.arg(SUBCOMMAND).env_clear().current_dir("/");
         command.stdin(Stdio::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = command.spawn().map_err(failed)?;
+        let mut process = orphans::expect(|| command.spawn(), tokio::process::Child::id).map_err(failed)?;
+        let id = process.id();
         // It holds the other end of the socket: as long as it lives, no end of file would come.
         drop(command);
         let reader = control.clone();
@@ -88,6 +93,7 @@ impl Supervisor {
             reader.read(|| {}).await;
             // Reaps it. It ends by itself: its control socket is closed.
             let _ = process.wait().await;
+            orphans::sweep_after(id).await;
         });
         Ok(Arc::new(Supervisor { control }))
     }
@@ -97,10 +103,19 @@ impl Supervisor {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let descriptors = spec.ends.borrowed().into_iter().chain(spec.control.iter().map(AsFd::as_fd));
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.collect();
-        let start = |seq| ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd };
+        let start = |seq| ToSupervisor::Start {
+            seq,
+            argv: spec.argv,
+            env: spec.env,
+            cwd: spec.cwd,
+            memory_bytes_max: spec.memory_bytes_max,
+        };
         let started = self.control.start(start, &descriptors).await?;
         match started {
-            Some(Ok(started)) => Ok(Child::new(started, Parent::Supervisor(self.clone()))),
+            Some(Ok(started)) => {
+                let fate = Fate::new(&self.control, started.breach.clone());
+                Ok(Child::new(started, fate, Parent::Supervisor(self.clone())))
+            }
             Some(Err(cause)) => Err(Error::NotStarted { program, cause }),
             None => Err(Error::SupervisorGone),
         }
@@ -110,7 +125,15 @@ impl Supervisor {
     /// once, not at the next look.
     pub(super) fn sweep(&self) {
         // If there is no room for it now, the next look is not far.
-        let _ = self.control.tell(&ToSupervisor::Sweep);
+        let _ = self.control.try_say(&ToSupervisor::Sweep);
+    }
+
+    /// Has a process that a worker started looked after as if it were a worker: with a bound of its own, and
+    /// no longer counted for that one.
+    pub async fn watch(&self, pid: u32, memory_bytes_max: u64) -> Result<Fate, Error> {
+        let breach = self.control.expect_breach(pid);
+        self.control.say(&ToSupervisor::Watch { pid, memory_bytes_max }).await?;
+        Ok(Fate::new(&self.control, breach))
     }
 
     pub fn alive(&self) -> bool {
@@ -125,6 +148,28 @@ impl Drop for Supervisor {
     }
 }
 
+/// What has become of a process that is watched.
+#[derive(Debug)]
+pub struct Fate {
+    control: Arc<Control>,
+    breach: Arc<OnceLock<Breach>>,
+}
+
+impl Fate {
+    fn new(control: &Arc<Control>, breach: Arc<OnceLock<Breach>>) -> Fate {
+        Fate { control: control.clone(), breach }
+    }
+
+    /// Why its supervisor has killed it, if it has. Known as soon as the process is dead, without waiting.
+    pub fn breach(&self) -> Option<Breach> {
+        if self.breach.get().is_none() {
+            // It was said before the kill, but whoever reads may not have come to it yet.
+            self.control.catch_up();
+        }
+        self.breach.get().copied()
+    }
+}
+
 /// A running worker. Dropping it kills it and all that it started.
 #[derive(Debug)]
 pub struct Child {
@@ -132,20 +177,25 @@ pub struct Child {
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
     killed: bool,
+    fate: Fate,
     /// The last child's handle ends whoever started it.
     _parent: Parent,
 }
 
 #[derive(Debug)]
 pub(super) enum Parent {
-    Supervisor(#[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<Supervisor>),
-    ForkServer(#[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<ForkServer>),
+    Supervisor(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<Supervisor>,
+    ),
+    ForkServer(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<ForkServer>,
+    ),
 }
 
 impl Child {
-    pub(super) fn new(started: Started, parent: Parent) -> Child {
-        let Started { pid, pidfd, exit } = started;
-        Child { pid, pidfd, exit, killed: false, _parent: parent }
+    pub(super) fn new(started: Started, fate: Fate, parent: Parent) -> Child {
+        let Started { pid, pidfd, exit, .. } = started;
+        Child { pid, pidfd, exit, killed: false, fate, _parent: parent }
     }
 
     pub fn pid(&self) -> u32 {
@@ -160,6 +210,11 @@ impl Child {
 
     pub fn killed(&self) -> bool {
         self.killed
+    }
+
+    /// See [`Fate::breach`].
+    pub fn breach(&self) -> Option<Breach> {
+        self.fate.breach()
     }
 
     /// Readable once the worker has ended.

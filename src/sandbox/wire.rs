@@ -11,6 +11,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::watch::Breach;
+
 /// The largest message. A socket's default send buffer holds more.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out, and control if it is to
@@ -26,9 +28,14 @@ pub enum ToSupervisor {
         /// The whole environment; nothing is inherited.
         env: Vec<(String, String)>,
         cwd: PathBuf,
+        /// Of the worker and all that it starts.
+        memory_bytes_max: u64,
     },
     /// A worker has died that is a fork server's child: look for what it left behind.
     Sweep,
+    /// Asks to look after a process that a worker has started, as if it were a worker: it is no longer counted
+    /// for that one. Ends with the process. Of no effect if the process is not below the supervisor.
+    Watch { pid: u32, memory_bytes_max: u64 },
 }
 
 #[derive(Debug, Serialize)]
@@ -49,6 +56,11 @@ pub enum FromStarter {
     Failed {
         seq: u64,
         error: String,
+    },
+    /// A worker or another watched process is being killed, with all below it; its exit comes after this.
+    Condemned {
+        pid: u32,
+        why: Breach,
     },
     Exit {
         pid: u32,

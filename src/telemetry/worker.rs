@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::Error;
-use super::background;
 use super::accounting::{Accounting, Batch, Book, DropReason, Signal};
+use super::background;
 use super::clock;
 use super::event_record;
 use super::events::{Event, TelemetryDropped, TelemetryExportFailed, TelemetryExportRecovered};

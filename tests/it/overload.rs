@@ -8,8 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::support::open_loop::{Load, Pace, Tally, invoke};
-use crate::support::server::{Home, Server};
 use crate::support::require;
+use crate::support::server::{Home, Server};
 
 /// The least part of the peak that is left at ten times the capacity.
 const GOODPUT_MIN: f64 = 0.9;
@@ -27,7 +27,8 @@ const PROBES: usize = 10;
 const PROBES_PER_S: f64 = 20.0;
 
 /// Waits as for somebody else: its capacity is 160 calls a second on any machine.
-const SLEEP: &str = "import time\n\ndef invoke(input_data):\n    time.sleep(0.025)\n    return {'ok': True}\n";
+const SLEEP: &str =
+    "import time\n\ndef invoke(input_data):\n    time.sleep(0.025)\n    return {'ok': True}\n";
 const SPIN: &str = r#"
 import time
 
@@ -99,7 +100,10 @@ impl Overloaded {
         let statuses: Vec<u16> = tally.samples.keys().copied().collect();
         assert_eq!((&*statuses, tally.broken), (&[200, 503][..], 0), "{:#?}", tally.samples);
         let sample = tally.samples[&503].to_lowercase();
-        assert!(sample.contains("\r\nretry-after: ") && sample.contains(r#""kind":"overloaded""#), "{sample}");
+        assert!(
+            sample.contains("\r\nretry-after: ") && sample.contains(r#""kind":"overloaded""#),
+            "{sample}"
+        );
         let asked = tally.answers.len() as f64 / tally.lasted.as_secs_f64();
         assert!(asked >= 5.0 * peak, "it is no overload: {asked} of {peak} a second");
         // Who is let in waits for those before him; who is not does not wait for anybody.
@@ -128,7 +132,9 @@ async fn at_ten_times_the_capacity_the_goodput_stays_and_refusals_are_quick() {
 
     // Each is counted, and each that the ledger has no row of, too.
     let scrape = server.client.scrape().await;
-    let calls = |error: &str| scrape.sum("spanglass_invocations_total", &[("plugin", "sleep"), ("error_type", error)]);
+    let calls = |error: &str| {
+        scrape.sum("spanglass_invocations_total", &[("plugin", "sleep"), ("error_type", error)])
+    };
     assert_eq!(calls("overloaded"), done.tally.count(503) as f64);
     assert_eq!(scrape.sum("spanglass_active_invocations", &[]), 0.0);
     let kills = [("plugin", "sleep"), ("reason", "timeout")];
@@ -196,7 +202,12 @@ async fn a_flood_of_one_plugin_pushes_no_other_out() {
     println!("p99 alone {:?}, beside {} refusals {:?}", p99(&alone), flood.count(503), p99(&beside));
     assert!(flood.count(503) > 1_000, "it is a flood");
     for (what, tally) in [("alone", &alone), ("beside", &beside)] {
-        assert_eq!((tally.count(200), tally.due()), (tally.due(), tally.due()), "{what}: {:?}", tally.samples);
+        assert_eq!(
+            (tally.count(200), tally.due()),
+            (tally.due(), tally.due()),
+            "{what}: {:?}",
+            tally.samples
+        );
     }
     // Some refusals are before it, never all of them, and never a wait of the other's queue.
     let waits = flood.latencies(200, WARM).quantile(0.5);

@@ -13,9 +13,7 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
-use spanglass::package::manifest::{
-    Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start,
-};
+use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::PythonRuntime;
 use spanglass::runtimes::worker::{WorkerSettings, Workers};
@@ -47,6 +45,25 @@ pub fn require(program: &str) -> bool {
         let _ = writeln!(std::io::stderr(), "skipped: {program} is missing");
     }
     found
+}
+
+/// The Python of `scripts/python.sh` (else the system's), if it can import `module`. Its absence is said on stderr,
+/// or is an error where nothing may be skipped.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("SPANGLASS_TEST_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| PathBuf::from("python3"));
+    let mut import = std::process::Command::new(&python);
+    import.args(["-c", &format!("import {module}")]);
+    if import.output().is_ok_and(|ran| ran.status.success()) {
+        return Some(python);
+    }
+    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    let missing = format!("{} has no {module}", python.display());
+    assert!(!all, "{missing}, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
+    use std::io::Write as _;
+    // Raw: the test harness captures `eprintln!`.
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+    None
 }
 
 /// Polls until `condition` holds.
@@ -141,6 +158,9 @@ impl Guest for TestGuest {
     }
 }
 
+/// Long enough for starts in a row, short enough to be waited for.
+pub const FORK_SERVER_IDLE: Duration = Duration::from_secs(2);
+
 /// A plugin made of source text, ready to be started.
 pub struct Plugin {
     pub launcher: Arc<dyn Launcher>,
@@ -212,10 +232,23 @@ impl Plugin {
     }
 
     pub fn from(source: PluginSource<'_>) -> Plugin {
-        Plugin::with(source, |_| {})
+        Plugin::build(source, None, |_| {})
+    }
+
+    /// One that runs on `python`, a program.
+    pub fn with_python(source: PluginSource<'_>, python: Option<PathBuf>) -> Plugin {
+        Plugin::build(source, python, |_| {})
     }
 
     pub fn with(source: PluginSource<'_>, change: impl FnOnce(&mut Manifest)) -> Plugin {
+        Plugin::build(source, None, change)
+    }
+
+    fn build(
+        source: PluginSource<'_>,
+        python: Option<PathBuf>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Plugin {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("package");
         for (path, text) in source.files {
@@ -235,7 +268,7 @@ impl Plugin {
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
         let runtime: Box<dyn Runtime> = match source.runtime {
-            RuntimeKind::Python => Box::new(PythonRuntime::new(workers, None)),
+            RuntimeKind::Python => Box::new(PythonRuntime::with_idle(workers, python, FORK_SERVER_IDLE)),
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});
@@ -367,6 +400,27 @@ impl Worker {
 pub fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The process that a live process is a child of.
+pub fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A moment as the kernel tells it, in hundredths of a second since the start of the machine.
+pub fn kernel_now() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 100.0) as u64
+}
+
+/// Whether the process runs that had this id at that moment: ids are used again, the sooner the more forks there
+/// are.
+pub fn alive_since(pid: u32, moment: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let began = rest.split(' ').nth(19).and_then(|ticks| ticks.parse::<u64>().ok());
+    !rest.starts_with('Z') && began.is_some_and(|began| began <= moment)
 }
 
 pub fn read_pid(path: &Path) -> Option<u32> {

@@ -36,11 +36,7 @@ pub fn limits(reader: &mut Reader<'_>, top: &Section<'_>) -> Limits {
         limits.timeout = reader.duration(&field, TIMEOUTS).unwrap_or(Duration::MAX);
     }
     if let Some(field) = section.get("memory") {
-        let bytes = reader.bytes(&field, 1 << 20..=1 << 40);
-        if bytes.is_some() {
-            reader.no_effect(&field);
-        }
-        set(&mut limits.memory_bytes, bytes);
+        set(&mut limits.memory_bytes, reader.bytes(&field, 1 << 20..=1 << 40));
     }
     if let Some(field) = section.get("max_input") {
         set(&mut limits.input_bytes_max, reader.bytes(&field, 2..=64 << 20));
@@ -118,9 +114,9 @@ fn instances(reader: &mut Reader<'_>, section: &Section<'_>, limits: &mut Limits
 
 /// `isolation` and `start`: what calls share, and how workers come to be.
 pub fn processes(reader: &mut Reader<'_>, top: &Section<'_>) -> (Isolation, Start) {
-    let isolation = top.get("isolation").and_then(|field| {
-        reader.choice(&field, &[("worker", Isolation::Worker), ("call", Isolation::Call)])
-    });
+    let isolation = top
+        .get("isolation")
+        .and_then(|field| reader.choice(&field, &[("worker", Isolation::Worker), ("call", Isolation::Call)]));
     let start = top
         .get("start")
         .and_then(|field| reader.choice(&field, &[("auto", Start::Auto), ("spawn", Start::Spawn)]));

@@ -21,6 +21,8 @@ struct State {
     server: Option<Arc<Preloaded>>,
     /// Why workers are spawned.
     spawn_only: Option<Arc<str>>,
+    /// What is spawned does not start either: copies are not to blame.
+    alike: bool,
     used: Instant,
     /// The task that ends an idle server runs.
     kept: bool,
@@ -28,7 +30,7 @@ struct State {
 
 impl ForkServer {
     pub fn new(idle_after: Duration) -> ForkServer {
-        let state = State { server: None, spawn_only: None, used: Instant::now(), kept: false };
+        let state = State { server: None, spawn_only: None, alike: false, used: Instant::now(), kept: false };
         ForkServer { idle_after, state: Arc::new(Mutex::new(state)), starting: tokio::sync::Mutex::default() }
     }
 
@@ -48,16 +50,22 @@ impl ForkServer {
         let copy = workers.fork(&server, listener).await;
         doubt.dispel();
         self.state().used = Instant::now();
-        let why = match copy {
-            Err(StartError::Failed(error)) if error.kind != ErrorKind::Internal => error.message,
+        let error = match copy {
+            Err(StartError::Failed(error)) if error.kind != ErrorKind::Internal => error,
             done => return done,
         };
+        if self.state().alike {
+            return Err(error.into());
+        }
         // The server may just have died, by itself or for want of memory: that says nothing about copies.
-        let told = server.alive().then(|| format!("a copy of the loaded plugin did not start: {why}"));
+        let told =
+            server.alive().then(|| format!("a copy of the loaded plugin did not start: {}", error.message));
         listener(StartNews::Mode(StartMode::Spawn { why: told.as_deref().map(Arc::from) }));
         let spawned = workers.start(argv, listener).await;
-        if let (Ok(_), Some(why)) = (&spawned, told) {
-            self.give_up(why.into());
+        match (&spawned, told) {
+            (Ok(_), Some(why)) => self.give_up(why.into()),
+            (Err(_), Some(_)) => self.state().alike = true,
+            (_, None) => {}
         }
         spawned
     }

@@ -42,12 +42,17 @@ SEARCH_VALUES_MAX = 100_000
 SEARCH_DEPTH_MAX = 200
 # Children that have ended and were never waited for: with more of them the worker is replaced.
 ZOMBIES_MAX = 64
+# Descriptors that are open after a call beyond those from before the first: with more, or with half of those
+# that the system grants, the worker is replaced.
+DESCRIPTORS_MAX = 1_024
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _OWN_FILE = __file__
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 _open_span = ContextVar("spanglass_open_span", default=None)
+# The module `spanglass_otel`, once the plugin's process has imported `opentelemetry.trace`.
+_otel = None
 _WAKE = object()
 
 
@@ -315,11 +320,19 @@ class Call:
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
+        if self.reserve(kind):
+            self.send(kind, frame)
+
+    def reserve(self, kind):
+        """Whether one more frame of this kind may be sent; then it must be."""
         sent = self.sent.get(kind, 0)
         if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
-            return
+            return False
         self.sent[kind] = sent + 1
+        return True
+
+    def send(self, kind, frame):
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id
@@ -341,14 +354,14 @@ class Log:
 
     def _write(self, severity, message, fields):
         frame = sys._getframe(2)
-        self._call.emit("log", {
+        self._call.emit("log", _in_span(self._call, {
             "time": time.time_ns(),
             "severity": severity,
             "body": _text(message),
             "fields": _fields(fields),
             "code": {"file": _text(frame.f_code.co_filename), "line": frame.f_lineno or 0,
                      "function": _text(frame.f_code.co_name)},
-        })
+        }))
 
     def __call__(self, message, /, **fields):
         self._write("INFO", message, fields)
@@ -382,7 +395,8 @@ class Log:
 class Span:
     """A step of a call: `with ctx.span("name", key=value) as span:`; `async with` works too."""
 
-    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token")
+    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token",
+                 "_entered")
 
     def __init__(self, call, name, client, attributes):
         self.id = os.urandom(8).hex()
@@ -392,7 +406,7 @@ class Span:
         self._attributes = attributes
         self._events = []
         self._error = None
-        self._parent = self._token = self._start = None
+        self._parent = self._token = self._start = self._entered = None
 
     def set(self, **attributes):
         self._attributes.update(attributes)
@@ -416,6 +430,8 @@ class Span:
 
     def __enter__(self):
         self._parent = _open_span.get()
+        if _otel is not None:
+            self._entered = _otel.enter(self)
         self._token = _open_span.set(self)
         self._start = time.time_ns()
         return self
@@ -432,8 +448,11 @@ class Span:
                                        "exception.stacktrace": _traceback(error)})
         frame = {"span_id": self.id, "name": _text(self.name, NAME_BYTES_MAX), "start": self._start, "end": end,
                  "attributes": _fields(self._attributes), "events": self._events}
-        if self._parent is not None and self._parent._call is self._call:
-            frame["parent_id"] = self._parent.id
+        parent_id = self._parent.id if self._parent is not None and self._parent._call is self._call else None
+        if self._entered is not None:
+            parent_id = _otel.leave(self._entered)
+        if parent_id is not None:
+            frame["parent_id"] = parent_id
         if self._client:
             frame["client"] = True
         if self._error is not None:
@@ -446,6 +465,21 @@ class Span:
 
     async def __aexit__(self, kind, error, traceback):
         return self.__exit__(kind, error, traceback)
+
+
+def _span_id(call):
+    """The id of the span of `call` that is open here; None: its `execute`."""
+    if _otel is not None:
+        return _otel.span_id(call)
+    span = _open_span.get()
+    return span.id if span is not None and span._call is call else None
+
+
+def _in_span(call, frame):
+    span_id = _span_id(call)
+    if span_id is not None:
+        frame["span_id"] = span_id
+    return frame
 
 
 class Response:
@@ -637,10 +671,10 @@ async def _in_thread(function, *args, **options):
 def _ask(call, service, op, args):
     if call.id is None or call.ended:
         raise ServiceError("services of the host can only be used during a call")
-    span = _open_span.get()
     frame = {"t": "ask", "id": call.id, "service": service, "op": op, "args": args}
-    if span is not None and span._call is call:
-        frame["parent_id"] = span.id
+    parent_id = _span_id(call)
+    if parent_id is not None:
+        frame["parent_id"] = parent_id
     reply = worker.channel.ask(frame)
     if reply is None:
         raise ServiceError("the host has gone")
@@ -744,12 +778,13 @@ def _install_logging(logging):
                               "exception.stacktrace": _traceback(error)}
                 levels = ((50, "FATAL"), (40, "ERROR"), (30, "WARN"), (20, "INFO"), (10, "DEBUG"))
                 severity = next((name for level, name in levels if record.levelno >= level), "TRACE")
-                worker.speaker().emit("log", {
+                call = worker.speaker()
+                call.emit("log", _in_span(call, {
                     "time": int(record.created * 1e9), "severity": severity, "logger": _text(record.name, NAME_BYTES_MAX),
                     "body": _text(body), "fields": fields,
                     "code": {"file": _text(record.pathname), "line": record.lineno,
                              "function": _text(record.funcName or "")},
-                })
+                }))
             except Exception:
                 self.handleError(record)
 
@@ -783,24 +818,79 @@ def _writes_to_console(logging, handler):
     return type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
 
 
-class LoggingHook:
-    """Notices the first import of `logging`, which costs more than the rest of this worker."""
+class ImportHook:
+    """Does something once a module is imported, for modules that must not be imported for it: `logging` costs more than
+    the rest of this worker, and `opentelemetry` is mostly not there."""
+
+    def __init__(self, then):
+        self._then = then
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name not in self._then:
             return None
-        sys.meta_path.remove(self)
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return None
         load = spec.loader.exec_module
 
         def exec_module(module):
             load(module)
-            _install_logging(module)
+            then = self._then.pop(name, None)
+            if then is not None:
+                then(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+# --- OpenTelemetry in the plugin's environment ----------------------------------------------------------------
+
+
+def _join_opentelemetry():
+    """Before the plugin is loaded. What is imported later is noticed then; instrumentations would come too late."""
+    loaded = sys.modules.get("opentelemetry.trace")
+    if loaded is not None:  # by a .pth file of the environment
+        _offering("offer_tracer")(loaded)
+    # Not by importlib, whose search takes ten times as long for what mostly is not there.
+    base = "/opentelemetry/instrumentation/instrumentor.py"
+    if not any(os.path.isfile(entry + base) for entry in sys.path):
+        return
+    try:
+        import opentelemetry.trace  # before the module that needs it
+
+        _asset("spanglass_otel").instrument()
+    except Exception as error:
+        _warn("OpenTelemetry's instrumentations could not be activated", error)
+
+
+def _offering(name):
+    def offer(module):
+        try:
+            getattr(_asset("spanglass_otel"), name)(module)
+        except Exception as error:  # a version that nobody knows yet: the plugin runs, its spans are lost
+            _warn("%s could not be joined to the trace" % module.__name__, error)
+
+    return offer
+
+
+def _warn(message, error):
+    worker.speaker().emit("log", {
+        "time": time.time_ns(), "severity": "WARN", "logger": "spanglass",
+        "body": "%s: %s" % (message, _describe(error)),
+        "fields": {"exception.type": _type_name(type(error)), "exception.message": _text(error),
+                   "exception.stacktrace": _traceback(error)},
+    })
+
+
+def _asset(name):
+    """A module that lies beside this one."""
+    sys.path.insert(0, os.path.dirname(_OWN_FILE))
+    try:
+        return __import__(name)
+    finally:
+        del sys.path[0]
 
 
 # --- the plugin -----------------------------------------------------------------------------------------------
@@ -1200,15 +1290,20 @@ def _type_name(kind):
 
 def _traceback(error):
     """The traceback without this worker's own frames, cut in the middle if it is long."""
-    import traceback
-
     entry = error.__traceback__
     while entry is not None and _foreign(entry):
         entry = entry.tb_next
     try:
+        # Not at the top, and it may fail: the plugin may have used up all descriptors.
+        import traceback
+
         text = "".join(traceback.format_exception(type(error), error, entry))
     except Exception as failure:
-        text = "%s (its traceback raised %s)" % (_type_name(type(error)), type(failure).__name__)
+        text = "%s (its traceback raised %s)\n" % (_type_name(type(error)), type(failure).__name__)
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            text += '  File "%s", line %d, in %s\n' % (code.co_filename, entry.tb_lineno, code.co_name)
+            entry = entry.tb_next
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > TRACEBACK_BYTES_MAX:
         half = TRACEBACK_BYTES_MAX // 2 - 16
@@ -1219,7 +1314,8 @@ def _traceback(error):
 def _foreign(entry):
     name = entry.tb_frame.f_code.co_filename
     sdk = getattr(sys.modules.get("spanglass"), "__file__", None)
-    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib")
+    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib") or \
+        (_otel is not None and name == _otel.__file__)
 
 
 def _last_place(error, folder):
@@ -1318,12 +1414,17 @@ class Worker:
         self.config_json = "{}"
         self.secrets = {}
         self.debugger = None
+        # The running call's frame, and between calls the last one's.
+        self.command = None
         self._loop = None
         self._fflush = None
         self._modules_seen = 0
         self._usage = Usage()
         # How the process was when it got ready; each call finds it so.
         self._folder = self._umask = None
+        # The empty folder that belongs to this worker; None: it runs where the user is.
+        self._scratch = None
+        self._descriptors_max = DESCRIPTORS_MAX
         self._console = ()
         self._helpers = self._residents = frozenset()
         # Threads that outlived their call, and the lines that they have begun. What they say belongs to no call.
@@ -1339,7 +1440,11 @@ class Worker:
             os.set_inheritable(descriptor, False)
         self._own_stdio()
         os.register_at_fork(after_in_child=self._forked)
-        sys.meta_path.insert(0, LoggingHook())
+        sys.meta_path.insert(0, ImportHook({
+            "logging": _install_logging, "opentelemetry.trace": _offering("offer_tracer"),
+            "opentelemetry._logs._internal": _offering("offer_logger"),
+            "opentelemetry._events": _offering("offer_event_logger"),
+        }))
         while True:
             command = self.channel.next_command()
             kind = "shutdown" if command is None else command.get("t")
@@ -1372,6 +1477,7 @@ class Worker:
         self.config_json = _encode(hello.get("config") or {})
         self.secrets = hello.get("secrets") or {}
         folder = os.path.abspath(hello["folder"])
+        self._scratch = os.getcwd() if hello.get("convention") != "function" else None
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
         forks = None
         try:
@@ -1418,14 +1524,11 @@ class Worker:
         self.channel.send(ready)
 
     def _debug(self, settings, folder):
-        sys.path.insert(0, os.path.dirname(_OWN_FILE))
-        import spanglass_debugger
-
-        del sys.path[0]
-        self.debugger = spanglass_debugger.start(settings, folder)
+        self.debugger = _asset("spanglass_debugger").start(settings, folder)
 
     def _load(self, folder, entrypoints, convention):
         sys.path.insert(0, folder)
+        _join_opentelemetry()
         wrap = AnyFunction if convention == "function" else PluginFunction
         for action, entrypoint in entrypoints.items():
             path, _, function = entrypoint.partition(":")
@@ -1489,11 +1592,14 @@ class Worker:
         if self._strangers:
             self._forget_strangers()
         call = self.current = Call(command["id"])
+        self.command = command
         self._usage.begin()
         ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
                       command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
                       time.monotonic() + command.get("deadline_ms", 0) / 1000)
         stream = Stream(self, call, command.get("output_max") or self.channel.frame_bytes_max)
+        if _otel is not None:
+            _otel.begin(call, command)
         try:
             function = self.functions.get(command.get("action"))
             if function is None:
@@ -1515,6 +1621,8 @@ class Worker:
             end = self._failure(call, error)
         if self.debugger is not None:
             self.debugger.leave()
+        if _otel is not None:
+            _otel.end()
         if _thread_count():
             self._estrange()
         # Before the reply, so that all output of the call is in the pipes when the host sees it.
@@ -1524,7 +1632,7 @@ class Worker:
         self.channel.abandon_asks()
         if call.dropped:
             end += (',"dropped":' + _encode(call.dropped)).encode()
-        if _leaves_children(self._helpers):
+        if _leaves_children(self._helpers) or self._leaks_descriptors():
             end += b',"last":true'
         self.channel.send_bytes(end + self._usage.end())
         self._restore()
@@ -1540,6 +1648,30 @@ class Worker:
         self._helpers = frozenset(_children())
         if _thread_count():
             self._residents = frozenset(sys.modules["threading"].enumerate()) if "threading" in sys.modules else ()
+        try:
+            free = _free_descriptor()
+        except OSError:
+            return  # the plugin has taken them all; each call will be its worker's last
+        granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
+        half = free + (granted - free) // 2 if granted > 0 else free + DESCRIPTORS_MAX
+        self._descriptors_max = min(half, free + DESCRIPTORS_MAX)
+
+    def _leaks_descriptors(self):
+        """Whether so many descriptors are open that a later call might get none. It costs about 1 µs."""
+        try:
+            return _free_descriptor() > self._descriptors_max
+        except OSError:
+            return True  # there is none
+
+    def _renew_folder(self):
+        """A call has removed the working folder: the next one finds it empty, not gone."""
+        if self._folder != self._scratch:
+            return
+        try:
+            os.mkdir(self._folder, 0o700)
+            os.chdir(self._folder)
+        except OSError:
+            pass
 
     def _restore(self):
         """Takes back what a call changed and nobody expects to be another's. It costs about 1.5 µs."""
@@ -1553,7 +1685,7 @@ class Worker:
             try:
                 os.chdir(self._folder)
             except OSError:
-                pass
+                self._renew_folder()
         os.umask(self._umask)
         out, error = self._console
         if sys.stdout is not out or sys.stderr is not error:
@@ -1779,6 +1911,13 @@ def _cpu():
         return time.process_time()
     own = resource.getrusage(resource.RUSAGE_SELF)
     return own.ru_utime + own.ru_stime
+
+
+def _free_descriptor():
+    """The lowest number that is not in use: so many descriptors are open, at least."""
+    free = os.dup(FRAMES_OUT)
+    os.close(free)
+    return free
 
 
 def _children():

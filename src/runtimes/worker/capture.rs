@@ -165,7 +165,16 @@ fn to_text(line: &Line) -> String {
 
 fn captured(stream: LogStream, body: String) -> GuestLog {
     let severity = if stream == LogStream::Stderr { Severity::Warn } else { Severity::Info };
-    GuestLog { unix_ns: None, severity, stream, body, logger: None, fields: Map::new(), code: None }
+    GuestLog {
+        unix_ns: None,
+        severity,
+        stream,
+        body,
+        logger: None,
+        fields: Map::new(),
+        code: None,
+        span_id: None,
+    }
 }
 
 #[cfg(test)]

@@ -19,9 +19,20 @@ use crate::runtimes::{Convention, DeploymentSpec, StartListener};
 use crate::sandbox::fork_server::ForkServer;
 use crate::sandbox::launcher::{self, SpawnSpec, Supervisor};
 
-/// What a worker gets of the runner's environment. Everything else may hold secrets.
-const ENVIRONMENT: &[&str] =
-    &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// What a worker gets of the runner's environment. Everything else may hold secrets. The last two say which
+/// instrumentations a plugin's OpenTelemetry activates, and by which names they call things.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+];
 
 /// Gets what workers print while no call runs.
 pub type StrayLogs = Arc<dyn Fn(&DeploymentSpec, GuestLog) + Send + Sync>;
@@ -117,7 +128,9 @@ impl DeploymentWorkers {
     ) -> Result<WorkerInstance, StartError> {
         let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
         let (cwd, scratch) = self.working_folder().await?;
-        let child = loaded.forks().fork(cwd, ends).await.map_err(|error| not_started(&error))?;
+        let memory_bytes_max = self.spec.manifest.limits.memory_bytes;
+        let child =
+            loaded.forks().fork(cwd, ends, memory_bytes_max).await.map_err(|error| not_started(&error))?;
         let mut worker = WorkerInstance::new(link, child, self.stray(), scratch);
         worker.greet(&self.spec, Role::Worker, listener).await?;
         Ok(worker)
@@ -131,7 +144,14 @@ impl DeploymentWorkers {
     ) -> Result<WorkerInstance, InvokeError> {
         let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
         let (cwd, scratch) = self.working_folder().await?;
-        let child = supervisor.spawn(SpawnSpec { argv, env: environment(), cwd, ends, control });
+        let child = supervisor.spawn(SpawnSpec {
+            argv,
+            env: environment(),
+            cwd,
+            ends,
+            control,
+            memory_bytes_max: self.spec.manifest.limits.memory_bytes,
+        });
         let child = child.await.map_err(|error| not_started(&error))?;
         Ok(WorkerInstance::new(link, child, self.stray(), scratch))
     }

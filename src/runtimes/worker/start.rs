@@ -8,7 +8,7 @@ use super::capture::Capture;
 use super::frames::{
     self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker, truncated,
 };
-use super::instance::{CLOSED, GARBAGE, Next, WorkerInstance, crash_error};
+use super::instance::{CLOSED, Ending, GARBAGE, Next, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::GuestLog;
@@ -139,7 +139,8 @@ impl WorkerInstance {
         let mut capture = std::mem::take(&mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
         let tail = take_tail(&mut capture, log);
-        let mut error = crash_error("the worker was not ready yet and", exit, why, &tail);
+        let ending = Ending { exit, why, breach: self.child.breach() };
+        let mut error = crash_error("the worker was not ready yet and", ending, &tail);
         error.kind = ErrorKind::Unavailable;
         if let Some(hook) = on_start {
             listener(StartNews::Span(hook.end(Some(error.message.clone()))));
