@@ -6,6 +6,7 @@ pub mod guest;
 pub mod hook;
 pub mod ids;
 pub mod invocation;
+pub mod json;
 pub mod kind;
 pub mod lifecycle;
 pub mod limits;

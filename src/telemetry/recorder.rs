@@ -102,6 +102,8 @@ pub struct Recording {
     slot: Slot,
     series: Option<Arc<PluginSeries>>,
     attempt_open: bool,
+    /// When the last wait for an instance was over, and what had been spent on preparing one until then.
+    turn: Option<(u64, Duration)>,
     logs: u32,
     guest_bytes: usize,
     /// Guest spans with the host's span under which they came.
@@ -173,6 +175,7 @@ impl Recording {
             slot,
             series: None,
             attempt_open: false,
+            turn: None,
             logs: 0,
             guest_bytes: 0,
             guests: Vec::new(),
@@ -358,11 +361,20 @@ impl Recording {
 
     /// The wait for an instance is over; from now on the invocation is running.
     pub fn queue_wait(&mut self, waited: Duration) {
+        self.turn = Some((self.anchor.offset_ns(), self.data().prepare));
         self.data_mut().queue += waited;
         if let Some(series) = &self.series {
             series.queue_wait(waited);
         }
         self.telemetry.0.queue.update(self.slot, |active| active.running = true);
+    }
+
+    /// How long the call has been at work since its last wait was over, preparing an instance left out; `None`: its
+    /// turn has not come.
+    pub fn since_its_turn(&self) -> Option<Duration> {
+        let (at_ns, prepared_before) = self.turn?;
+        let since = Duration::from_nanos(self.anchor.offset_ns().saturating_sub(at_ns));
+        Some(since.saturating_sub(self.data().prepare.saturating_sub(prepared_before)))
     }
 
     /// The call had to wait for an instance to be prepared. Whoever prepared it tells

@@ -661,7 +661,8 @@ async fn on_start_is_a_step_of_the_start() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
+    let plugin =
+        Plugin::spawned("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
     plugin.start().await;
     let steps = |plugin: &Plugin| {
         let spans = plugin.start_spans.lock().unwrap();

@@ -1,7 +1,8 @@
 """spanglass worker for Python plugins: runs one plugin's functions for the host.
 
 Standard library only, Python 3.9 or later. The protocol is docs/worker-protocol.md: frames (u32 little-endian
-length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin.
+length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin. A worker that is to
+be a fork server has a control socket as descriptor 5, by which it is asked for copies of itself.
 What is imported at the top is what every worker pays for at each start; everything else is imported when it is
 first needed.
 """
@@ -23,6 +24,10 @@ except ImportError:  # an interpreter that was built without it
 PROTOCOL_VERSION = 1
 FRAMES_IN = 3
 FRAMES_OUT = 4
+CONTROL = 5
+# Where a fork server keeps its control socket: out of the way of what plugins count on.
+CONTROL_KEPT = 200
+CONTROL_BYTES_MAX = 65_536
 READ_BYTES = 65_536
 # What may be sent for one call; beyond it is dropped and counted. The host has the same bounds.
 COUNT_MAX = {"span": 1_000, "log": 10_000, "metric": 1_000}
@@ -37,6 +42,9 @@ SEARCH_VALUES_MAX = 100_000
 SEARCH_DEPTH_MAX = 200
 # Children that have ended and were never waited for: with more of them the worker is replaced.
 ZOMBIES_MAX = 64
+# Descriptors that are open after a call beyond those from before the first: with more, or with half of those
+# that the system grants, the worker is replaced.
+DESCRIPTORS_MAX = 1_024
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _OWN_FILE = __file__
@@ -188,6 +196,11 @@ class Channel:
             buffer = b"".join(parts)
         self._buffer = buffer[end:]
         return _decode(buffer[4:end].decode("utf-8"))
+
+    def renew(self):
+        """In a copy of a fork server, whose descriptors 3 and 4 are its own."""
+        self._buffer = b""
+        self._fresh_locks()
 
     def mute(self):
         """In a forked child: it must not speak with the host, whose pipes it has inherited."""
@@ -1277,15 +1290,20 @@ def _type_name(kind):
 
 def _traceback(error):
     """The traceback without this worker's own frames, cut in the middle if it is long."""
-    import traceback
-
     entry = error.__traceback__
     while entry is not None and _foreign(entry):
         entry = entry.tb_next
     try:
+        # Not at the top, and it may fail: the plugin may have used up all descriptors.
+        import traceback
+
         text = "".join(traceback.format_exception(type(error), error, entry))
     except Exception as failure:
-        text = "%s (its traceback raised %s)" % (_type_name(type(error)), type(failure).__name__)
+        text = "%s (its traceback raised %s)\n" % (_type_name(type(error)), type(failure).__name__)
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            text += '  File "%s", line %d, in %s\n' % (code.co_filename, entry.tb_lineno, code.co_name)
+            entry = entry.tb_next
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > TRACEBACK_BYTES_MAX:
         half = TRACEBACK_BYTES_MAX // 2 - 16
@@ -1404,11 +1422,16 @@ class Worker:
         self._usage = Usage()
         # How the process was when it got ready; each call finds it so.
         self._folder = self._umask = None
+        # The empty folder that belongs to this worker; None: it runs where the user is.
+        self._scratch = None
+        self._descriptors_max = DESCRIPTORS_MAX
         self._console = ()
         self._helpers = self._residents = frozenset()
         # Threads that outlived their call, and the lines that they have begun. What they say belongs to no call.
         self._strangers = {}
         self._stray = Call(None)
+        # A copy is being made, which is a worker of its own.
+        self._copying = False
 
     # --- start and end
 
@@ -1416,7 +1439,7 @@ class Worker:
         for descriptor in (FRAMES_IN, FRAMES_OUT):
             os.set_inheritable(descriptor, False)
         self._own_stdio()
-        os.register_at_fork(after_in_child=self.channel.mute)
+        os.register_at_fork(after_in_child=self._forked)
         sys.meta_path.insert(0, ImportHook({
             "logging": _install_logging, "opentelemetry.trace": _offering("offer_tracer"),
             "opentelemetry._logs._internal": _offering("offer_logger"),
@@ -1434,6 +1457,10 @@ class Worker:
             elif kind == "shutdown":
                 self._leave()
 
+    def _forked(self):
+        if not self._copying:
+            self.channel.mute()
+
     def _own_stdio(self):
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
             raw = io.FileIO(descriptor, "w", closefd=False)
@@ -1450,11 +1477,26 @@ class Worker:
         self.config_json = _encode(hello.get("config") or {})
         self.secrets = hello.get("secrets") or {}
         folder = os.path.abspath(hello["folder"])
+        self._scratch = os.getcwd() if hello.get("convention") != "function" else None
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
+        forks = None
         try:
+            if hello.get("forks"):
+                forks = ForkServer(self)
             if hello.get("debug") is not None:
                 self._debug(hello["debug"], folder)
-            self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if not self.functions:
+                self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if forks is not None:
+                why = forks.refusal()
+                if why is not None:
+                    ready["spawn_only"] = _text(why, NAME_BYTES_MAX)
+                    forks.close()
+                self._flush()
+                self.channel.send(ready)
+                if why is None:
+                    forks.serve()
+                return
             # Any function may be what `spanglass run` is asked for, one called `health` too.
             hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
             ready["hooks"] = [name for name in hooks if self._hooks(name)]
@@ -1590,7 +1632,7 @@ class Worker:
         self.channel.abandon_asks()
         if call.dropped:
             end += (',"dropped":' + _encode(call.dropped)).encode()
-        if _leaves_children(self._helpers):
+        if _leaves_children(self._helpers) or self._leaks_descriptors():
             end += b',"last":true'
         self.channel.send_bytes(end + self._usage.end())
         self._restore()
@@ -1606,6 +1648,30 @@ class Worker:
         self._helpers = frozenset(_children())
         if _thread_count():
             self._residents = frozenset(sys.modules["threading"].enumerate()) if "threading" in sys.modules else ()
+        try:
+            free = _free_descriptor()
+        except OSError:
+            return  # the plugin has taken them all; each call will be its worker's last
+        granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
+        half = free + (granted - free) // 2 if granted > 0 else free + DESCRIPTORS_MAX
+        self._descriptors_max = min(half, free + DESCRIPTORS_MAX)
+
+    def _leaks_descriptors(self):
+        """Whether so many descriptors are open that a later call might get none. It costs about 1 µs."""
+        try:
+            return _free_descriptor() > self._descriptors_max
+        except OSError:
+            return True  # there is none
+
+    def _renew_folder(self):
+        """A call has removed the working folder: the next one finds it empty, not gone."""
+        if self._folder != self._scratch:
+            return
+        try:
+            os.mkdir(self._folder, 0o700)
+            os.chdir(self._folder)
+        except OSError:
+            pass
 
     def _restore(self):
         """Takes back what a call changed and nobody expects to be another's. It costs about 1.5 µs."""
@@ -1619,7 +1685,7 @@ class Worker:
             try:
                 os.chdir(self._folder)
             except OSError:
-                pass
+                self._renew_folder()
         os.umask(self._umask)
         out, error = self._console
         if sys.stdout is not out or sys.stderr is not error:
@@ -1847,6 +1913,13 @@ def _cpu():
     return own.ru_utime + own.ru_stime
 
 
+def _free_descriptor():
+    """The lowest number that is not in use: so many descriptors are open, at least."""
+    free = os.dup(FRAMES_OUT)
+    os.close(free)
+    return free
+
+
 def _children():
     """Process ids of the children of all threads."""
     pids = []
@@ -1904,6 +1977,197 @@ def _c_flush():
     except Exception:
         return lambda: None
     return lambda: flush(stdout)
+
+
+# --- the fork server ------------------------------------------------------------------------------------------
+
+
+class ForkServer:
+    """A process that has loaded the plugin and gets no calls. Asked by the control socket, it copies itself: a
+    worker that need not import anything. Made before the plugin is loaded, with what plugins may replace."""
+
+    def __init__(self, owner):
+        import _socket
+        import fcntl
+        from select import POLLIN, poll
+
+        self._owner = owner
+        self._fork_flags = _socket.MSG_CMSG_CLOEXEC
+        descriptor = fcntl.fcntl(CONTROL, fcntl.F_DUPFD_CLOEXEC, CONTROL_KEPT)
+        os.close(CONTROL)
+        self._control = _socket.socket(-1, -1, -1, descriptor)
+        self._rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        self._room = _socket.CMSG_SPACE(4 * 5)
+        self._poll = poll()
+        self._readable = POLLIN
+        self._poll.register(descriptor, POLLIN)
+        # Process ids of the copies by their pidfds.
+        self._copies = {}
+
+    def close(self):
+        self._control.close()
+
+    def refusal(self):
+        """Why the plugin cannot be copied; None: it can."""
+        if not hasattr(os, "pidfd_open") or resource is None:
+            return "this Python lacks os.pidfd_open or the module resource"
+        self._die_with_parent = _death_signal()
+        if self._die_with_parent is None:
+            return "this Python cannot call prctl"
+        threading = sys.modules.get("threading")
+        if _thread_count():
+            names = [t.name for t in threading.enumerate() if t is not threading.main_thread()] if threading else []
+            return "loading the plugin started a thread%s, which copies would lack" % (
+                " (%s)" % ", ".join(names) if names else "")
+        if "grpc._cython.cygrpc" in sys.modules:
+            return "the plugin has loaded grpc, which does not work in copies"
+        held = _connections(self._control.fileno())
+        if held:
+            return "loading the plugin opened %s, which copies would share" % held
+        return None
+
+    def serve(self):
+        """Returns in the copies only."""
+        import gc
+
+        # What lives now lives in every copy: a collection there must not touch it, else it would be copied.
+        gc.collect()
+        gc.freeze()
+        control = self._control.fileno()
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != control:
+                    self._bury(descriptor)
+                elif self._asked():
+                    return
+
+    def _asked(self):
+        """Does what the control socket says; True in the copy."""
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(CONTROL_BYTES_MAX, self._room, self._fork_flags)
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            # Nobody wants copies any more, and there is none.
+            os._exit(0)
+        descriptors = []
+        for level, kind, body in ancillary:
+            if (level, kind) == self._rights:
+                descriptors += [int.from_bytes(body[i:i + 4], sys.byteorder) for i in range(0, len(body) // 4 * 4, 4)]
+        command = _decode(data.decode("utf-8"))
+        if command.get("t") == "fork" and len(descriptors) == 4:
+            if self._copy(command, descriptors):
+                return True
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return False
+
+    def _copy(self, command, descriptors):
+        owner, parent = self._owner, os.getpid()
+        owner._flush()
+        owner._copying = True
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._say({"t": "failed", "seq": command["seq"], "error": "it cannot be copied: %s" % error})
+            return False
+        finally:
+            owner._copying = False
+        if pid == 0:
+            try:
+                self._become_worker(parent, command, descriptors)
+            except BaseException as error:
+                sys.stderr.write(_traceback(error))
+                sys.stderr.flush()
+                os._exit(1)
+            return True
+        try:
+            # As the copy does itself: whoever comes second finds it done.
+            os.setpgid(pid, pid)
+        except OSError:
+            pass
+        pidfd = os.pidfd_open(pid)
+        self._copies[pidfd] = pid
+        self._poll.register(pidfd, self._readable)
+        self._say({"t": "started", "seq": command["seq"], "pid": pid}, pidfd)
+        return False
+
+    def _become_worker(self, parent, command, descriptors):
+        self._die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setpgid(0, 0)
+        self._control.close()
+        for pidfd in self._copies:
+            os.close(pidfd)
+        for descriptor, number in zip(descriptors, (1, 2, FRAMES_IN, FRAMES_OUT)):
+            os.dup2(descriptor, number, inheritable=number < FRAMES_IN)
+            os.close(descriptor)
+        os.chdir(command["cwd"])
+        owner = self._owner
+        owner.channel.renew()
+        owner._usage = Usage()
+        # Python's own generator is seeded anew by a fork; this one is not.
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            numpy.seed()
+
+    def _bury(self, pidfd):
+        pid = self._copies.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        try:
+            # Before it is reaped, while the id of the group cannot have been given to another.
+            os.killpg(pid, 9)
+        except OSError:
+            pass
+        _, status, usage = os.wait4(pid, 0)
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        self._say({"t": "exit", "pid": pid, "code": code, "signal": signal,
+                   "cpu_us": int((usage.ru_utime + usage.ru_stime) * 1e6), "memory_peak_kib": usage.ru_maxrss})
+
+    def _say(self, message, *descriptors):
+        rights = [self._rights + (b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors),)] if descriptors else []
+        try:
+            self._control.sendmsg([_encode(message).encode("utf-8")], rights)
+        except OSError:
+            pass  # the host has gone: the next read says so
+
+
+def _death_signal():
+    """`prctl(PR_SET_PDEATHSIG, SIGKILL)` as a function: the process dies with its parent. None: there is no way.
+    Not by `ctypes`, whose import costs every start some milliseconds, if its inner module serves."""
+    try:
+        import _ctypes
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        call = lambda: _ctypes.call_cdeclfunction(prctl, (1, 9, 0, 0, 0))
+    except Exception:
+        try:
+            import ctypes
+
+            prctl = ctypes.CDLL(None).prctl
+            call = lambda: prctl(1, 9, 0, 0, 0)
+        except Exception:
+            return None
+    return call
+
+
+def _connections(own):
+    """What a process should not share with its copies, of the descriptors that are open; None: nothing."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    for name in names:
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            continue
+        if target.startswith("socket:") and int(name) != own:
+            return "a socket (descriptor %s)" % name
+    return None
 
 
 worker = Worker()

@@ -20,10 +20,14 @@ use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog};
 use crate::model::hook::Hook;
 use crate::model::invocation::Usage;
+use crate::model::json;
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
+use crate::model::units::format_bytes;
 use crate::runtimes::{BoxFuture, CallEnd, CallRequest, Guest, Instance};
+use crate::sandbox::Breach;
 use crate::sandbox::launcher::{Child, ExitStatus};
+use crate::telemetry::ExitReason;
 
 /// How long a worker that closed its pipe may take to die by itself, so that its own exit code is seen.
 const DYING_MAX: Duration = Duration::from_millis(200);
@@ -122,6 +126,9 @@ impl WorkerInstance {
                 },
                 Next::Link(Event::Output(stream, length)) => {
                     self.capture.feed(stream, &self.scratch[..length], &mut |log| guest.log(log));
+                    if self.capture.is_flooded() {
+                        self.link.slow_down(length);
+                    }
                 }
                 Next::Link(Event::Broken(Broken::TooLong(bytes))) => {
                     self.child.kill();
@@ -385,6 +392,13 @@ impl WorkerInstance {
         if let Some(exit) = exit {
             usage.cpu = exit.cpu;
             usage.memory_peak_bytes = exit.memory_peak_bytes;
+        }
+        let breach = self.child.breach();
+        if let Some(Breach::Memory { bytes, .. }) = breach {
+            // Of all its processes together; the kernel knows the largest.
+            usage.memory_peak_bytes = usage.memory_peak_bytes.max(bytes);
+        }
+        if exit.is_some() || breach.is_some() {
             guest.usage(usage);
         }
         let capture = &mut self.capture;
@@ -392,7 +406,7 @@ impl WorkerInstance {
         capture.end_lines(&mut |log| guest.log(log));
         let tail: Vec<String> = capture.stderr_tail().map(str::to_owned).collect();
         self.finish(guest);
-        crash_error("the worker", exit, why, &tail)
+        crash_error("the worker", Ending { exit, why, breach }, &tail)
     }
 
     /// Waits for the end of a worker that is of no use any more, for the reason `why`, and kills it if it
@@ -421,7 +435,7 @@ impl Running {
         if self.output_bytes > self.output_bytes_max {
             return Err(output_too_large(self.output_bytes, self.output_bytes_max));
         }
-        if let Err(error) = frames::check_output(output) {
+        if let Err(error) = json::check(output.get()) {
             return Err(InvokeError::new(
                 ErrorKind::InvalidOutput,
                 format!("the output is not usable JSON: {error}"),
@@ -504,14 +518,22 @@ fn failed(failure: FailureFrame) -> InvokeError {
     error
 }
 
-/// `crashed`, with how the worker ended and the last lines of its stderr.
-pub(super) fn crash_error(
-    who: &str,
-    exit: Option<ExitStatus>,
-    why: &str,
-    stderr_tail: &[String],
-) -> InvokeError {
+/// What is known of a worker's end.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ending<'a> {
+    /// `None`: its supervisor has gone, and the worker with it.
+    pub exit: Option<ExitStatus>,
+    /// Why we had to kill it; empty: it died.
+    pub why: &'a str,
+    /// Why its supervisor killed it.
+    pub breach: Option<Breach>,
+}
+
+/// `crashed` or `memory_exceeded`, with how the worker ended and the last lines of its stderr.
+pub(super) fn crash_error(who: &str, ending: Ending<'_>, stderr_tail: &[String]) -> InvokeError {
+    let Ending { exit, why, breach } = ending;
     let (what, type_name) = match exit {
+        _ if breach.is_some() => (breach_text(who, breach), "Killed".to_owned()),
         _ if !why.is_empty() => (format!("{who} had to be killed: {why}"), "Killed".to_owned()),
         Some(ExitStatus { signal: Some(signal), .. }) => {
             (format!("{who} was killed by {}", signal_name(signal)), signal_name(signal))
@@ -527,7 +549,12 @@ pub(super) fn crash_error(
         None => what,
     };
     let mut error = InvokeError::new(ErrorKind::Crashed, message);
-    if why.is_empty() && exit.is_some_and(|exit| exit.signal == Some(SIGKILL)) {
+    if let Some(breach) = breach {
+        if let Breach::Memory { .. } = breach {
+            error.kind = ErrorKind::MemoryExceeded;
+        }
+        error = error.help(breach_help(breach));
+    } else if why.is_empty() && exit.is_some_and(|exit| exit.signal == Some(SIGKILL)) {
         error = error.help("the kernel kills like this when memory runs out; `dmesg` tells");
     }
     if !stderr_tail.is_empty() {
@@ -535,6 +562,32 @@ pub(super) fn crash_error(
         error.exception = Some(Box::new(GuestException { type_name, traceback }));
     }
     error
+}
+
+fn breach_text(who: &str, breach: Option<Breach>) -> String {
+    match breach {
+        Some(Breach::Memory { bytes, bytes_max }) => format!(
+            "{who} was killed: it and what it started used {} of memory; limits.memory allows {}",
+            // In whole mebibytes, rounded up: it is a sample, and more than was allowed.
+            format_bytes(bytes.div_ceil(1 << 20) << 20),
+            format_bytes(bytes_max)
+        ),
+        Some(Breach::Processes { max }) => {
+            format!("{who} was killed: it and what it started were more than {max} processes")
+        }
+        Some(Breach::Stopped) => {
+            format!("{who} was killed: it had been stopped (SIGSTOP) and was not set going again")
+        }
+        None => String::new(),
+    }
+}
+
+fn breach_help(breach: Breach) -> &'static str {
+    match breach {
+        Breach::Memory { .. } => "hold less at once, or raise limits.memory of the plugin",
+        Breach::Processes { .. } => "start fewer processes, and wait for each that has ended",
+        Breach::Stopped => "to look into a worker use `spanglass plugin dev --debug`",
+    }
 }
 
 const SIGKILL: i32 = 9;
@@ -587,6 +640,14 @@ impl Instance for WorkerInstance {
         self.retired
     }
 
+    fn exit_reason(&self) -> Option<ExitReason> {
+        match self.child.breach() {
+            Some(Breach::Memory { .. }) => Some(ExitReason::MemoryExceeded),
+            Some(Breach::Processes { .. } | Breach::Stopped) => Some(ExitReason::Killed),
+            None => self.retired.then_some(ExitReason::Recycled),
+        }
+    }
+
     fn pid(&self) -> Option<u32> {
         Some(self.child.pid())
     }
@@ -618,7 +679,9 @@ impl Instance for WorkerInstance {
             match (ended, self.exit.flatten()) {
                 (Err(_), _) => Err(format!("the worker was not over within {grace:?}")),
                 (Ok(()), Some(exit)) if exit.code != Some(0) => {
-                    Err(crash_error("the worker", Some(exit), "", &[]).message)
+                    let ending =
+                        Ending { exit: Some(exit), breach: self.child.breach(), ..Ending::default() };
+                    Err(crash_error("the worker", ending, &[]).message)
                 }
                 (Ok(()), _) => Ok(()),
             }
@@ -667,7 +730,7 @@ impl WorkerInstance {
         }
     }
 
-    async fn drain_until_exit(&mut self) {
+    pub(super) async fn drain_until_exit(&mut self) {
         let mut asks = Vec::new();
         loop {
             match self.next(&mut asks).await {
