@@ -33,7 +33,7 @@ fn plugin(python: PathBuf, files: &[(&str, &str)]) -> Plugin {
         convention: Convention::Plugin,
         requires_python: None,
     };
-    Plugin::with_python(source, Some(python))
+    Plugin::with_python(source, Some(python), |_| {})
 }
 
 /// What a plugin said in a call that worked, and what it returned.
