@@ -24,7 +24,7 @@ pub mod python;
 mod start_news;
 pub mod worker;
 
-pub use start_news::{RunningHook, StartListener, StartNews};
+pub use start_news::{RunningHook, StartListener, StartMode, StartNews};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -77,6 +77,9 @@ pub trait Launcher: Send + Sync {
         &'a self,
         listener: &'a mut StartListener<'_>,
     ) -> BoxFuture<'a, Result<Box<dyn Instance>, InvokeError>>;
+
+    /// No instance is wanted for now: what is kept only so that they start quickly may go.
+    fn rest(&self) {}
 
     /// Ends everything that belongs to the deployment. Idempotent.
     fn stop(&self) -> BoxFuture<'_, ()>;

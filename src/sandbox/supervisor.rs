@@ -17,7 +17,7 @@ use super::memory::CALM_EVERY;
 use super::process::parse_pid;
 use super::sys;
 use super::watch::{self, Look, Watch};
-use super::wire::{self, FromSupervisor, ToSupervisor};
+use super::wire::{self, FromStarter, ToSupervisor};
 
 /// The hidden first argument.
 pub const SUBCOMMAND: &str = "__supervisor";
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
             for pid in &ended {
                 self.bury(*pid)?;
             }
-            let sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
+            let mut sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
             if control.contains(PollFlags::OUT) {
                 self.flush()?;
             }
@@ -109,6 +109,7 @@ impl Supervisor<'_> {
                                 self.watch(pid, memory_bytes_max);
                             }
                         }
+                        ToSupervisor::Sweep => sweep = true,
                     },
                 }
             }
@@ -141,7 +142,7 @@ impl Supervisor<'_> {
                 Look::Gone => {}
                 Look::Breach(why) => {
                     // Said first: whoever sees it dead can know why.
-                    self.send(&FromSupervisor::Condemned { pid: number(pid), why }, None)?;
+                    self.send(&FromStarter::Condemned { pid: number(pid), why }, None)?;
                     let watches = &self.watches;
                     watch.kill(|other| watches.contains_key(&other));
                 }
@@ -190,13 +191,19 @@ impl Supervisor<'_> {
     ) -> io::Result<(Pid, OwnedFd)> {
         let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
         let (program, arguments) = argv.split_first().ok_or_else(|| invalid("no program"))?;
-        let descriptors: [OwnedFd; wire::WORKER_DESCRIPTORS] =
-            descriptors.try_into().map_err(|_| invalid("wrong number of descriptors"))?;
-        let [stdout, stderr, frames_in, frames_out] = descriptors;
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || descriptors.next().ok_or_else(|| invalid("a descriptor is missing"));
+        let (stdout, stderr, frames_in, frames_out) = (next()?, next()?, next()?, next()?);
+        let control = descriptors.next();
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(env).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd())?;
+        let child = sys::spawn(
+            &mut command,
+            frames_in.as_fd(),
+            frames_out.as_fd(),
+            control.as_ref().map(AsFd::as_fd),
+        )?;
         let pid = child.id().try_into().ok().and_then(Pid::from_raw).expect("a child has a process id");
         // Not reaped yet, so the id is still its own.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
@@ -207,8 +214,8 @@ impl Supervisor<'_> {
 
     fn report_start(&mut self, seq: u64, started: io::Result<(Pid, OwnedFd)>) -> io::Result<()> {
         match started {
-            Ok((pid, pidfd)) => self.send(&FromSupervisor::Started { seq, pid: number(pid) }, Some(pidfd)),
-            Err(error) => self.send(&FromSupervisor::Failed { seq, error: error.to_string() }, None),
+            Ok((pid, pidfd)) => self.send(&FromStarter::Started { seq, pid: number(pid) }, Some(pidfd)),
+            Err(error) => self.send(&FromStarter::Failed { seq, error: error.to_string() }, None),
         }
     }
 
@@ -219,7 +226,7 @@ impl Supervisor<'_> {
         let Some(end) = sys::reap(pid)? else { return Ok(()) };
         self.workers.remove(&pid);
         self.watches.remove(&pid);
-        let exit = FromSupervisor::Exit {
+        let exit = FromStarter::Exit {
             pid: number(pid),
             code: end.code,
             signal: end.signal,
@@ -250,7 +257,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn send(&mut self, message: &FromSupervisor, pidfd: Option<OwnedFd>) -> io::Result<()> {
+    fn send(&mut self, message: &FromStarter, pidfd: Option<OwnedFd>) -> io::Result<()> {
         self.unsent.push_back((wire::encode(message)?, pidfd));
         self.flush()
     }

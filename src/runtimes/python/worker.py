@@ -1,7 +1,8 @@
 """spanglass worker for Python plugins: runs one plugin's functions for the host.
 
 Standard library only, Python 3.9 or later. The protocol is docs/worker-protocol.md: frames (u32 little-endian
-length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin.
+length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin. A worker that is to
+be a fork server has a control socket as descriptor 5, by which it is asked for copies of itself.
 What is imported at the top is what every worker pays for at each start; everything else is imported when it is
 first needed.
 """
@@ -23,6 +24,10 @@ except ImportError:  # an interpreter that was built without it
 PROTOCOL_VERSION = 1
 FRAMES_IN = 3
 FRAMES_OUT = 4
+CONTROL = 5
+# Where a fork server keeps its control socket: out of the way of what plugins count on.
+CONTROL_KEPT = 200
+CONTROL_BYTES_MAX = 65_536
 READ_BYTES = 65_536
 # What may be sent for one call; beyond it is dropped and counted. The host has the same bounds.
 COUNT_MAX = {"span": 1_000, "log": 10_000, "metric": 1_000}
@@ -46,6 +51,8 @@ _OWN_FILE = __file__
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 _decode = json.JSONDecoder().decode
 _open_span = ContextVar("spanglass_open_span", default=None)
+# The module `spanglass_otel`, once the plugin's process has imported `opentelemetry.trace`.
+_otel = None
 _WAKE = object()
 
 
@@ -190,6 +197,11 @@ class Channel:
         self._buffer = buffer[end:]
         return _decode(buffer[4:end].decode("utf-8"))
 
+    def renew(self):
+        """In a copy of a fork server, whose descriptors 3 and 4 are its own."""
+        self._buffer = b""
+        self._fresh_locks()
+
     def mute(self):
         """In a forked child: it must not speak with the host, whose pipes it has inherited."""
         null = os.open(os.devnull, os.O_RDWR)
@@ -308,11 +320,19 @@ class Call:
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
+        if self.reserve(kind):
+            self.send(kind, frame)
+
+    def reserve(self, kind):
+        """Whether one more frame of this kind may be sent; then it must be."""
         sent = self.sent.get(kind, 0)
         if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
-            return
+            return False
         self.sent[kind] = sent + 1
+        return True
+
+    def send(self, kind, frame):
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id
@@ -334,14 +354,14 @@ class Log:
 
     def _write(self, severity, message, fields):
         frame = sys._getframe(2)
-        self._call.emit("log", {
+        self._call.emit("log", _in_span(self._call, {
             "time": time.time_ns(),
             "severity": severity,
             "body": _text(message),
             "fields": _fields(fields),
             "code": {"file": _text(frame.f_code.co_filename), "line": frame.f_lineno or 0,
                      "function": _text(frame.f_code.co_name)},
-        })
+        }))
 
     def __call__(self, message, /, **fields):
         self._write("INFO", message, fields)
@@ -375,7 +395,8 @@ class Log:
 class Span:
     """A step of a call: `with ctx.span("name", key=value) as span:`; `async with` works too."""
 
-    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token")
+    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token",
+                 "_entered")
 
     def __init__(self, call, name, client, attributes):
         self.id = os.urandom(8).hex()
@@ -385,7 +406,7 @@ class Span:
         self._attributes = attributes
         self._events = []
         self._error = None
-        self._parent = self._token = self._start = None
+        self._parent = self._token = self._start = self._entered = None
 
     def set(self, **attributes):
         self._attributes.update(attributes)
@@ -409,6 +430,8 @@ class Span:
 
     def __enter__(self):
         self._parent = _open_span.get()
+        if _otel is not None:
+            self._entered = _otel.enter(self)
         self._token = _open_span.set(self)
         self._start = time.time_ns()
         return self
@@ -425,8 +448,11 @@ class Span:
                                        "exception.stacktrace": _traceback(error)})
         frame = {"span_id": self.id, "name": _text(self.name, NAME_BYTES_MAX), "start": self._start, "end": end,
                  "attributes": _fields(self._attributes), "events": self._events}
-        if self._parent is not None and self._parent._call is self._call:
-            frame["parent_id"] = self._parent.id
+        parent_id = self._parent.id if self._parent is not None and self._parent._call is self._call else None
+        if self._entered is not None:
+            parent_id = _otel.leave(self._entered)
+        if parent_id is not None:
+            frame["parent_id"] = parent_id
         if self._client:
             frame["client"] = True
         if self._error is not None:
@@ -439,6 +465,21 @@ class Span:
 
     async def __aexit__(self, kind, error, traceback):
         return self.__exit__(kind, error, traceback)
+
+
+def _span_id(call):
+    """The id of the span of `call` that is open here; None: its `execute`."""
+    if _otel is not None:
+        return _otel.span_id(call)
+    span = _open_span.get()
+    return span.id if span is not None and span._call is call else None
+
+
+def _in_span(call, frame):
+    span_id = _span_id(call)
+    if span_id is not None:
+        frame["span_id"] = span_id
+    return frame
 
 
 class Response:
@@ -630,10 +671,10 @@ async def _in_thread(function, *args, **options):
 def _ask(call, service, op, args):
     if call.id is None or call.ended:
         raise ServiceError("services of the host can only be used during a call")
-    span = _open_span.get()
     frame = {"t": "ask", "id": call.id, "service": service, "op": op, "args": args}
-    if span is not None and span._call is call:
-        frame["parent_id"] = span.id
+    parent_id = _span_id(call)
+    if parent_id is not None:
+        frame["parent_id"] = parent_id
     reply = worker.channel.ask(frame)
     if reply is None:
         raise ServiceError("the host has gone")
@@ -737,12 +778,13 @@ def _install_logging(logging):
                               "exception.stacktrace": _traceback(error)}
                 levels = ((50, "FATAL"), (40, "ERROR"), (30, "WARN"), (20, "INFO"), (10, "DEBUG"))
                 severity = next((name for level, name in levels if record.levelno >= level), "TRACE")
-                worker.speaker().emit("log", {
+                call = worker.speaker()
+                call.emit("log", _in_span(call, {
                     "time": int(record.created * 1e9), "severity": severity, "logger": _text(record.name, NAME_BYTES_MAX),
                     "body": _text(body), "fields": fields,
                     "code": {"file": _text(record.pathname), "line": record.lineno,
                              "function": _text(record.funcName or "")},
-                })
+                }))
             except Exception:
                 self.handleError(record)
 
@@ -776,24 +818,79 @@ def _writes_to_console(logging, handler):
     return type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
 
 
-class LoggingHook:
-    """Notices the first import of `logging`, which costs more than the rest of this worker."""
+class ImportHook:
+    """Does something once a module is imported, for modules that must not be imported for it: `logging` costs more than
+    the rest of this worker, and `opentelemetry` is mostly not there."""
+
+    def __init__(self, then):
+        self._then = then
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name not in self._then:
             return None
-        sys.meta_path.remove(self)
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return None
         load = spec.loader.exec_module
 
         def exec_module(module):
             load(module)
-            _install_logging(module)
+            then = self._then.pop(name, None)
+            if then is not None:
+                then(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+# --- OpenTelemetry in the plugin's environment ----------------------------------------------------------------
+
+
+def _join_opentelemetry():
+    """Before the plugin is loaded. What is imported later is noticed then; instrumentations would come too late."""
+    loaded = sys.modules.get("opentelemetry.trace")
+    if loaded is not None:  # by a .pth file of the environment
+        _offering("offer_tracer")(loaded)
+    # Not by importlib, whose search takes ten times as long for what mostly is not there.
+    base = "/opentelemetry/instrumentation/instrumentor.py"
+    if not any(os.path.isfile(entry + base) for entry in sys.path):
+        return
+    try:
+        import opentelemetry.trace  # before the module that needs it
+
+        _asset("spanglass_otel").instrument()
+    except Exception as error:
+        _warn("OpenTelemetry's instrumentations could not be activated", error)
+
+
+def _offering(name):
+    def offer(module):
+        try:
+            getattr(_asset("spanglass_otel"), name)(module)
+        except Exception as error:  # a version that nobody knows yet: the plugin runs, its spans are lost
+            _warn("%s could not be joined to the trace" % module.__name__, error)
+
+    return offer
+
+
+def _warn(message, error):
+    worker.speaker().emit("log", {
+        "time": time.time_ns(), "severity": "WARN", "logger": "spanglass",
+        "body": "%s: %s" % (message, _describe(error)),
+        "fields": {"exception.type": _type_name(type(error)), "exception.message": _text(error),
+                   "exception.stacktrace": _traceback(error)},
+    })
+
+
+def _asset(name):
+    """A module that lies beside this one."""
+    sys.path.insert(0, os.path.dirname(_OWN_FILE))
+    try:
+        return __import__(name)
+    finally:
+        del sys.path[0]
 
 
 # --- the plugin -----------------------------------------------------------------------------------------------
@@ -1217,7 +1314,8 @@ def _traceback(error):
 def _foreign(entry):
     name = entry.tb_frame.f_code.co_filename
     sdk = getattr(sys.modules.get("spanglass"), "__file__", None)
-    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib")
+    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib") or \
+        (_otel is not None and name == _otel.__file__)
 
 
 def _last_place(error, folder):
@@ -1316,6 +1414,8 @@ class Worker:
         self.config_json = "{}"
         self.secrets = {}
         self.debugger = None
+        # The running call's frame, and between calls the last one's.
+        self.command = None
         self._loop = None
         self._fflush = None
         self._modules_seen = 0
@@ -1330,6 +1430,8 @@ class Worker:
         # Threads that outlived their call, and the lines that they have begun. What they say belongs to no call.
         self._strangers = {}
         self._stray = Call(None)
+        # A copy is being made, which is a worker of its own.
+        self._copying = False
 
     # --- start and end
 
@@ -1337,8 +1439,12 @@ class Worker:
         for descriptor in (FRAMES_IN, FRAMES_OUT):
             os.set_inheritable(descriptor, False)
         self._own_stdio()
-        os.register_at_fork(after_in_child=self.channel.mute)
-        sys.meta_path.insert(0, LoggingHook())
+        os.register_at_fork(after_in_child=self._forked)
+        sys.meta_path.insert(0, ImportHook({
+            "logging": _install_logging, "opentelemetry.trace": _offering("offer_tracer"),
+            "opentelemetry._logs._internal": _offering("offer_logger"),
+            "opentelemetry._events": _offering("offer_event_logger"),
+        }))
         while True:
             command = self.channel.next_command()
             kind = "shutdown" if command is None else command.get("t")
@@ -1350,6 +1456,10 @@ class Worker:
                 self._health(command)
             elif kind == "shutdown":
                 self._leave()
+
+    def _forked(self):
+        if not self._copying:
+            self.channel.mute()
 
     def _own_stdio(self):
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -1369,10 +1479,24 @@ class Worker:
         folder = os.path.abspath(hello["folder"])
         self._scratch = os.getcwd() if hello.get("convention") != "function" else None
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
+        forks = None
         try:
+            if hello.get("forks"):
+                forks = ForkServer(self)
             if hello.get("debug") is not None:
                 self._debug(hello["debug"], folder)
-            self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if not self.functions:
+                self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if forks is not None:
+                why = forks.refusal()
+                if why is not None:
+                    ready["spawn_only"] = _text(why, NAME_BYTES_MAX)
+                    forks.close()
+                self._flush()
+                self.channel.send(ready)
+                if why is None:
+                    forks.serve()
+                return
             # Any function may be what `spanglass run` is asked for, one called `health` too.
             hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
             ready["hooks"] = [name for name in hooks if self._hooks(name)]
@@ -1400,14 +1524,11 @@ class Worker:
         self.channel.send(ready)
 
     def _debug(self, settings, folder):
-        sys.path.insert(0, os.path.dirname(_OWN_FILE))
-        import spanglass_debugger
-
-        del sys.path[0]
-        self.debugger = spanglass_debugger.start(settings, folder)
+        self.debugger = _asset("spanglass_debugger").start(settings, folder)
 
     def _load(self, folder, entrypoints, convention):
         sys.path.insert(0, folder)
+        _join_opentelemetry()
         wrap = AnyFunction if convention == "function" else PluginFunction
         for action, entrypoint in entrypoints.items():
             path, _, function = entrypoint.partition(":")
@@ -1471,11 +1592,14 @@ class Worker:
         if self._strangers:
             self._forget_strangers()
         call = self.current = Call(command["id"])
+        self.command = command
         self._usage.begin()
         ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
                       command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
                       time.monotonic() + command.get("deadline_ms", 0) / 1000)
         stream = Stream(self, call, command.get("output_max") or self.channel.frame_bytes_max)
+        if _otel is not None:
+            _otel.begin(call, command)
         try:
             function = self.functions.get(command.get("action"))
             if function is None:
@@ -1497,6 +1621,8 @@ class Worker:
             end = self._failure(call, error)
         if self.debugger is not None:
             self.debugger.leave()
+        if _otel is not None:
+            _otel.end()
         if _thread_count():
             self._estrange()
         # Before the reply, so that all output of the call is in the pipes when the host sees it.
@@ -1851,6 +1977,197 @@ def _c_flush():
     except Exception:
         return lambda: None
     return lambda: flush(stdout)
+
+
+# --- the fork server ------------------------------------------------------------------------------------------
+
+
+class ForkServer:
+    """A process that has loaded the plugin and gets no calls. Asked by the control socket, it copies itself: a
+    worker that need not import anything. Made before the plugin is loaded, with what plugins may replace."""
+
+    def __init__(self, owner):
+        import _socket
+        import fcntl
+        from select import POLLIN, poll
+
+        self._owner = owner
+        self._fork_flags = _socket.MSG_CMSG_CLOEXEC
+        descriptor = fcntl.fcntl(CONTROL, fcntl.F_DUPFD_CLOEXEC, CONTROL_KEPT)
+        os.close(CONTROL)
+        self._control = _socket.socket(-1, -1, -1, descriptor)
+        self._rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        self._room = _socket.CMSG_SPACE(4 * 5)
+        self._poll = poll()
+        self._readable = POLLIN
+        self._poll.register(descriptor, POLLIN)
+        # Process ids of the copies by their pidfds.
+        self._copies = {}
+
+    def close(self):
+        self._control.close()
+
+    def refusal(self):
+        """Why the plugin cannot be copied; None: it can."""
+        if not hasattr(os, "pidfd_open") or resource is None:
+            return "this Python lacks os.pidfd_open or the module resource"
+        self._die_with_parent = _death_signal()
+        if self._die_with_parent is None:
+            return "this Python cannot call prctl"
+        threading = sys.modules.get("threading")
+        if _thread_count():
+            names = [t.name for t in threading.enumerate() if t is not threading.main_thread()] if threading else []
+            return "loading the plugin started a thread%s, which copies would lack" % (
+                " (%s)" % ", ".join(names) if names else "")
+        if "grpc._cython.cygrpc" in sys.modules:
+            return "the plugin has loaded grpc, which does not work in copies"
+        held = _connections(self._control.fileno())
+        if held:
+            return "loading the plugin opened %s, which copies would share" % held
+        return None
+
+    def serve(self):
+        """Returns in the copies only."""
+        import gc
+
+        # What lives now lives in every copy: a collection there must not touch it, else it would be copied.
+        gc.collect()
+        gc.freeze()
+        control = self._control.fileno()
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != control:
+                    self._bury(descriptor)
+                elif self._asked():
+                    return
+
+    def _asked(self):
+        """Does what the control socket says; True in the copy."""
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(CONTROL_BYTES_MAX, self._room, self._fork_flags)
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            # Nobody wants copies any more, and there is none.
+            os._exit(0)
+        descriptors = []
+        for level, kind, body in ancillary:
+            if (level, kind) == self._rights:
+                descriptors += [int.from_bytes(body[i:i + 4], sys.byteorder) for i in range(0, len(body) // 4 * 4, 4)]
+        command = _decode(data.decode("utf-8"))
+        if command.get("t") == "fork" and len(descriptors) == 4:
+            if self._copy(command, descriptors):
+                return True
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return False
+
+    def _copy(self, command, descriptors):
+        owner, parent = self._owner, os.getpid()
+        owner._flush()
+        owner._copying = True
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._say({"t": "failed", "seq": command["seq"], "error": "it cannot be copied: %s" % error})
+            return False
+        finally:
+            owner._copying = False
+        if pid == 0:
+            try:
+                self._become_worker(parent, command, descriptors)
+            except BaseException as error:
+                sys.stderr.write(_traceback(error))
+                sys.stderr.flush()
+                os._exit(1)
+            return True
+        try:
+            # As the copy does itself: whoever comes second finds it done.
+            os.setpgid(pid, pid)
+        except OSError:
+            pass
+        pidfd = os.pidfd_open(pid)
+        self._copies[pidfd] = pid
+        self._poll.register(pidfd, self._readable)
+        self._say({"t": "started", "seq": command["seq"], "pid": pid}, pidfd)
+        return False
+
+    def _become_worker(self, parent, command, descriptors):
+        self._die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setpgid(0, 0)
+        self._control.close()
+        for pidfd in self._copies:
+            os.close(pidfd)
+        for descriptor, number in zip(descriptors, (1, 2, FRAMES_IN, FRAMES_OUT)):
+            os.dup2(descriptor, number, inheritable=number < FRAMES_IN)
+            os.close(descriptor)
+        os.chdir(command["cwd"])
+        owner = self._owner
+        owner.channel.renew()
+        owner._usage = Usage()
+        # Python's own generator is seeded anew by a fork; this one is not.
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            numpy.seed()
+
+    def _bury(self, pidfd):
+        pid = self._copies.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        try:
+            # Before it is reaped, while the id of the group cannot have been given to another.
+            os.killpg(pid, 9)
+        except OSError:
+            pass
+        _, status, usage = os.wait4(pid, 0)
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        self._say({"t": "exit", "pid": pid, "code": code, "signal": signal,
+                   "cpu_us": int((usage.ru_utime + usage.ru_stime) * 1e6), "memory_peak_kib": usage.ru_maxrss})
+
+    def _say(self, message, *descriptors):
+        rights = [self._rights + (b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors),)] if descriptors else []
+        try:
+            self._control.sendmsg([_encode(message).encode("utf-8")], rights)
+        except OSError:
+            pass  # the host has gone: the next read says so
+
+
+def _death_signal():
+    """`prctl(PR_SET_PDEATHSIG, SIGKILL)` as a function: the process dies with its parent. None: there is no way.
+    Not by `ctypes`, whose import costs every start some milliseconds, if its inner module serves."""
+    try:
+        import _ctypes
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        call = lambda: _ctypes.call_cdeclfunction(prctl, (1, 9, 0, 0, 0))
+    except Exception:
+        try:
+            import ctypes
+
+            prctl = ctypes.CDLL(None).prctl
+            call = lambda: prctl(1, 9, 0, 0, 0)
+        except Exception:
+            return None
+    return call
+
+
+def _connections(own):
+    """What a process should not share with its copies, of the descriptors that are open; None: nothing."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    for name in names:
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            continue
+        if target.startswith("socket:") and int(name) != own:
+            return "a socket (descriptor %s)" % name
+    return None
 
 
 worker = Worker()

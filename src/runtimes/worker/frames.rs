@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::ids::SpanId;
+use crate::model::span_kind::SpanKind;
 use crate::model::text::truncate;
 
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -47,6 +48,9 @@ pub enum ToWorker<'a> {
         max_frame: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         debug: Option<DebugFrame<'a>>,
+        /// It is to be a fork server: it loads the plugin, and its copies get a `hello` of their own.
+        #[serde(skip_serializing_if = "is_false")]
+        forks: bool,
     },
     Call {
         id: u64,
@@ -76,6 +80,11 @@ pub enum ToWorker<'a> {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Serialize)]
@@ -159,6 +168,8 @@ pub struct ReadyFrame {
     #[serde(default)]
     pub v: u32,
     pub error: Option<FailureFrame>,
+    /// Why what should be a fork server cannot be one.
+    pub spawn_only: Option<String>,
     /// Hooks that it can be asked for.
     #[serde(default)]
     pub hooks: Vec<String>,
@@ -238,6 +249,8 @@ pub struct LogFrame {
     #[serde(default)]
     fields: Map<String, Value>,
     code: Option<CodeFrame>,
+    /// The span that was open.
+    span_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +278,7 @@ impl LogFrame {
                 line: code.line,
                 function: truncated(code.function, NAME_BYTES_MAX),
             }),
+            span_id: self.span_id.as_deref().and_then(SpanId::parse),
         }
     }
 }
@@ -276,6 +290,8 @@ pub struct SpanFrame {
     name: String,
     #[serde(default)]
     client: bool,
+    /// Says more than `client`.
+    kind: Option<String>,
     start: u64,
     end: u64,
     error: Option<String>,
@@ -304,11 +320,13 @@ impl SpanFrame {
             name: truncated(event.name, NAME_BYTES_MAX),
             attributes: bounded(event.attributes),
         });
+        let kind = self.kind.as_deref().and_then(SpanKind::parse);
+        let kind = kind.unwrap_or(if self.client { SpanKind::Client } else { SpanKind::Internal });
         let span = GuestSpan {
             span_id,
             parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
             name: truncated(self.name, NAME_BYTES_MAX),
-            client: self.client,
+            kind,
             start_unix_ns: self.start,
             end_unix_ns: self.end.max(self.start),
             error: self.error.map(|error| truncated(error, TEXT_BYTES_MAX)),
@@ -341,7 +359,7 @@ fn cut(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
 }
 
-fn truncated(mut text: String, bytes_max: usize) -> String {
+pub(super) fn truncated(mut text: String, bytes_max: usize) -> String {
     cut(&mut text, bytes_max);
     text
 }

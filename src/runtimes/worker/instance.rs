@@ -126,6 +126,9 @@ impl WorkerInstance {
                 },
                 Next::Link(Event::Output(stream, length)) => {
                     self.capture.feed(stream, &self.scratch[..length], &mut |log| guest.log(log));
+                    if self.capture.is_flooded() {
+                        self.link.slow_down(length);
+                    }
                 }
                 Next::Link(Event::Broken(Broken::TooLong(bytes))) => {
                     self.child.kill();
@@ -727,7 +730,7 @@ impl WorkerInstance {
         }
     }
 
-    async fn drain_until_exit(&mut self) {
+    pub(super) async fn drain_until_exit(&mut self) {
         let mut asks = Vec::new();
         loop {
             match self.next(&mut asks).await {
