@@ -50,6 +50,7 @@ fn run() -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    sys::be_prompt();
     let stdin = io::stdin();
     let mut supervisor = Supervisor {
         control: stdin.as_fd(),
