@@ -81,8 +81,7 @@ impl Pace {
 }
 
 /// For who is refused because of his time.
-pub const HELP: &str =
-    "try again later, allow the call more time, or raise limits.concurrency of the plugin";
+pub const HELP: &str = "try again later, allow the call more time, or raise limits.concurrency of the plugin";
 
 /// As much of an estimate as is worth telling.
 pub fn shown(time: Duration) -> String {

@@ -232,19 +232,15 @@ impl Plugin {
     }
 
     pub fn from(source: PluginSource<'_>) -> Plugin {
-        Plugin::build(source, None, |_| {})
-    }
-
-    /// One that runs on `python`, a program.
-    pub fn with_python(source: PluginSource<'_>, python: Option<PathBuf>) -> Plugin {
-        Plugin::build(source, python, |_| {})
+        Plugin::with(source, |_| {})
     }
 
     pub fn with(source: PluginSource<'_>, change: impl FnOnce(&mut Manifest)) -> Plugin {
-        Plugin::build(source, None, change)
+        Plugin::with_python(source, None, change)
     }
 
-    fn build(
+    /// One that runs on `python`, a program.
+    pub fn with_python(
         source: PluginSource<'_>,
         python: Option<PathBuf>,
         change: impl FnOnce(&mut Manifest),
