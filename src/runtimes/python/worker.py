@@ -1914,13 +1914,13 @@ class Usage:
         self._began = self._of_children = 0.0
 
     def begin(self):
-        # The same time as `_cpu` tells, for less: there the kernel fills in sixteen numbers.
+        # The time that `resource` tells, for less: there the kernel fills in sixteen numbers.
         self._began = time.process_time()
 
     def end(self):
         """What the call used, as the rest of its last frame."""
         if resource is None:
-            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((_cpu() - self._began) * 1e6, 0)
+            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((time.process_time() - self._began) * 1e6, 0)
         own = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Children are asked for once a call: who was reaped between two calls counts for the second.
@@ -1929,13 +1929,6 @@ class Usage:
         self._of_children = of_children
         peak = own.ru_maxrss // 1024 if sys.platform == "darwin" else own.ru_maxrss
         return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu * 1e6, 0), peak)
-
-
-def _cpu():
-    if resource is None:
-        return time.process_time()
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
 
 
 def _free_descriptor():
