@@ -48,8 +48,30 @@ DESCRIPTORS_MAX = 1_024
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _OWN_FILE = __file__
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _encoder(**options):
+    """Strict JSON of a value, as a function. What `JSONEncoder.encode` makes anew for each value is made once: that is
+    a fifth of the time for 1 KiB. Circles are found where they are looked for anyway, by their depth."""
+    from json import encoder
+
+    plain = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":"),
+                             **options)
+    try:
+        parts = encoder.c_make_encoder(None, plain.default, encoder.encode_basestring, None, ":", ",", False, False,
+                                       False)
+        if "".join(parts(["\u00e4", 1.5, None, {"a": True}], 0)) != '["\u00e4",1.5,null,{"a":true}]':
+            return plain.encode
+    except Exception:  # another Python than those that were tried
+        return plain.encode
+    join = "".join
+    return lambda value: join(parts(value, 0))
+
+
+_encode = _encoder()
 _decode = json.JSONDecoder().decode
+# For what the host has written: one value, nothing around it.
+_decode_frame = json.JSONDecoder().scan_once
 _open_span = ContextVar("spanglass_open_span", default=None)
 # The module `spanglass_otel`, once the plugin's process has imported `opentelemetry.trace`.
 _otel = None
@@ -195,7 +217,7 @@ class Channel:
                 have += len(data)
             buffer = b"".join(parts)
         self._buffer = buffer[end:]
-        return _decode(buffer[4:end].decode("utf-8"))
+        return _decode_frame(buffer[4:end].decode("utf-8"), 0)[0]
 
     def renew(self):
         """In a copy of a fork server, whose descriptors 3 and 4 are its own."""
@@ -1019,6 +1041,7 @@ class PluginFunction:
     def __init__(self, function):
         self.function = function
         self.context = _wants_context(function)
+        self.takes_context = self.context is not None
 
     def __call__(self, data, ctx):
         if self.context == "positional":
@@ -1035,6 +1058,7 @@ class AnyFunction:
     """Any function: the input's fields become its arguments, typed by its annotations."""
 
     WHOLE_INPUT = ("input_data", "input", "data", "payload")
+    takes_context = True
 
     def __init__(self, function):
         import inspect
@@ -1048,8 +1072,7 @@ class AnyFunction:
             self.types = typing.get_type_hints(function)
         except Exception:  # an annotation names something that does not exist: use what can be used
             self.types = {k: v for k, v in getattr(function, "__annotations__", {}).items() if not isinstance(v, str)}
-        self.encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"),
-                                       default=_friendly).encode
+        self.encode = _encoder(default=_friendly)
 
     def __call__(self, data, ctx):
         described = getattr(self.function, "spanglass_action", None)
@@ -1594,9 +1617,6 @@ class Worker:
         call = self.current = Call(command["id"])
         self.command = command
         self._usage.begin()
-        ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
-                      command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
-                      time.monotonic() + command.get("deadline_ms", 0) / 1000)
         stream = Stream(self, call, command.get("output_max") or self.channel.frame_bytes_max)
         if _otel is not None:
             _otel.begin(call, command)
@@ -1605,6 +1625,10 @@ class Worker:
             if function is None:
                 raise LoadError("there is no action `%s`" % command.get("action"))
             stream.encode = function.encode
+            ctx = function.takes_context and Context(
+                call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
+                command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
+                time.monotonic() + command.get("deadline_ms", 0) / 1000)
             if self.debugger is not None:
                 self.debugger.enter()
             result = function(command.get("input"), ctx)
@@ -1890,12 +1914,13 @@ class Usage:
         self._began = self._of_children = 0.0
 
     def begin(self):
-        self._began = _cpu()
+        # The time that `resource` tells, for less: there the kernel fills in sixteen numbers.
+        self._began = time.process_time()
 
     def end(self):
         """What the call used, as the rest of its last frame."""
         if resource is None:
-            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((_cpu() - self._began) * 1e6, 0)
+            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((time.process_time() - self._began) * 1e6, 0)
         own = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Children are asked for once a call: who was reaped between two calls counts for the second.
@@ -1904,13 +1929,6 @@ class Usage:
         self._of_children = of_children
         peak = own.ru_maxrss // 1024 if sys.platform == "darwin" else own.ru_maxrss
         return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu * 1e6, 0), peak)
-
-
-def _cpu():
-    if resource is None:
-        return time.process_time()
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
 
 
 def _free_descriptor():

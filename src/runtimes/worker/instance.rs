@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -33,6 +33,8 @@ use crate::telemetry::ExitReason;
 const DYING_MAX: Duration = Duration::from_millis(200);
 /// How long the news of a killed worker's end may take.
 const BURIAL_MAX: Duration = Duration::from_secs(1);
+/// For so long a look at the worker counts.
+const SEEN_MAX: Duration = Duration::from_micros(100);
 /// How much of the last line of stderr a message shows.
 const LAST_LINE_BYTES_MAX: usize = 300;
 
@@ -60,6 +62,8 @@ pub struct WorkerInstance {
     spent: bool,
     /// The worker has said that this call was its last.
     retired: bool,
+    /// When everything printed had been read, and whether the worker was still there.
+    seen: Option<(Instant, bool)>,
 }
 
 /// What the instance waits for.
@@ -111,6 +115,7 @@ impl WorkerInstance {
             hooks: Vec::new(),
             spent: false,
             retired: false,
+            seen: None,
         }
     }
 
@@ -148,7 +153,8 @@ impl WorkerInstance {
     }
 
     fn begin(&mut self, request: &CallRequest) -> Running {
-        self.drain_strays();
+        self.is_open();
+        self.seen = None;
         self.calls += 1;
         let call = ToWorker::Call {
             id: self.calls,
@@ -357,8 +363,12 @@ impl WorkerInstance {
 
     /// All that was printed before the end lies in the pipes: the worker flushes before it replies.
     fn finish(&mut self, guest: &mut dyn Guest) {
+        let look = self.link.look(self.child.end_signal());
         let capture = &mut self.capture;
-        self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| guest.log(log)));
+        if look.output {
+            self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| guest.log(log)));
+        }
+        self.seen = Some((Instant::now(), !look.closed));
         let mut counts = [None; 3];
         let mut free = counts.iter_mut();
         capture.finish(&mut |log| guest.log(log), |what, count| {
@@ -635,7 +645,7 @@ impl Instance for WorkerInstance {
     }
 
     fn reusable(&mut self) -> bool {
-        !self.spent && !self.link.closed_or(self.child.end_signal())
+        !self.spent && self.is_open()
     }
 
     fn retired(&self) -> bool {
@@ -667,6 +677,8 @@ impl Instance for WorkerInstance {
                 answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
             guard.done = verdict.is_ok();
             guard.instance.spent = !guard.done;
+            guard.instance.drain_strays();
+            guard.instance.seen = None;
             verdict
         })
     }
@@ -692,6 +704,22 @@ impl Instance for WorkerInstance {
 }
 
 impl WorkerInstance {
+    /// Whether the worker is there. What it has printed since somebody looked belongs to no call.
+    fn is_open(&mut self) -> bool {
+        // Calls that follow each other at once look once for both.
+        if let Some((at, open)) = self.seen
+            && at.elapsed() < SEEN_MAX
+        {
+            return open;
+        }
+        let look = self.link.look(self.child.end_signal());
+        if look.output {
+            self.drain_strays();
+        }
+        self.seen = Some((Instant::now(), !look.closed));
+        !look.closed
+    }
+
     /// What was printed while no call ran.
     fn drain_strays(&mut self) {
         let (stray, capture) = (&self.stray, &mut self.capture);

@@ -61,6 +61,14 @@ pub enum Event {
     Broken(Broken),
 }
 
+/// How a worker stands between calls.
+pub struct Look {
+    /// It has closed its frame pipe, or ended.
+    pub closed: bool,
+    /// Something that was printed can be read.
+    pub output: bool,
+}
+
 /// Why no more frames can come.
 #[derive(Debug, PartialEq)]
 pub enum Broken {
@@ -288,13 +296,21 @@ impl Link {
         }
     }
 
-    /// Whether the worker has closed its frame pipe, or `end` is readable. Asked without waiting, at once:
-    /// this is part of every call.
-    pub fn closed_or(&self, end: BorrowedFd<'_>) -> bool {
-        let pipe = PollFd::new(&self.frames_in, PollFlags::IN);
-        let mut polled = [pipe, PollFd::from_borrowed_fd(end, PollFlags::IN)];
-        let asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
-        let closed = PollFlags::HUP | PollFlags::ERR;
-        asked.is_ok() && (polled[0].revents().intersects(closed) || !polled[1].revents().is_empty())
+    /// How things stand at this moment, in one question to the kernel: this is part of every call.
+    pub fn look(&self, end: BorrowedFd<'_>) -> Look {
+        let mut polled = [
+            PollFd::new(&self.frames_in, PollFlags::IN),
+            PollFd::from_borrowed_fd(end, PollFlags::IN),
+            PollFd::new(&self.stdout, PollFlags::IN),
+            PollFd::new(&self.stderr, PollFlags::IN),
+        ];
+        if rustix::event::poll(&mut polled, Some(&Timespec::default())).is_err() {
+            return Look { closed: false, output: true };
+        }
+        let [frames, end, stdout, stderr] = polled.map(|polled| polled.revents());
+        Look {
+            closed: frames.intersects(PollFlags::HUP | PollFlags::ERR) || !end.is_empty(),
+            output: (stdout | stderr).contains(PollFlags::IN),
+        }
     }
 }
