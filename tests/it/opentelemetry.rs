@@ -280,7 +280,7 @@ def invoke(input_data, ctx):
     let mut request = request(json!({"url": upstream.url("/")}));
     request.tracestate = Some("vendor=1".into());
     request.baggage = Some("user=ann".into());
-    request.traceparent = format!("00-{TRACE_ID}-{EXECUTE_ID}-00").into();
+    request.traceparent = format!("00-{TRACE_ID}-{EXECUTE_ID}-00");
     let end = worker.instance.call(request, &mut guest).await.unwrap();
     let output: Value = serde_json::from_str(end.output.unwrap().get()).unwrap();
     assert_eq!(output, json!({"recording": false, "id": EXECUTE_ID, "baggage": {"user": "ann"}}));
