@@ -94,7 +94,7 @@ fn overload(plugin: Source<'_>, step: Duration) {
         let begun = Instant::now();
         let last = times == STEPS[STEPS.len() - 1];
         let tally = std::thread::scope(|scope| {
-            let (ended, over) = mpsc::channel();
+            let (ended, over) = mpsc::sync_channel(1);
             let (load, request) = (&mut load, &request);
             let running = scope.spawn(move || {
                 load.run(request, Pace::Random(capacity * times), step, move || {

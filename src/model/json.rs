@@ -2,28 +2,35 @@
 //! checks one and whoever uses it must not find different things in it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// With so many keys an object's keys are compared one by one; with more they are hashed.
-const KEYS_COMPARED: usize = 16;
+/// So many keys of an object are compared one by one; more are sorted.
+const KEYS_COMPARED: usize = 8;
 
 /// Refuses what readers understand differently or not at all: an object with the same key twice (some take the
 /// first, some the last), numbers that do not fit a double, texts of half characters (`"\ud800"`), nesting
 /// beyond serde_json's 128.
 pub fn check(text: &str) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Readable.deserialize(&mut deserializer)?;
+    Readable { keys: &mut Vec::new() }.deserialize(&mut deserializer)?;
     deserializer.end()
 }
 
 /// Reads any value and keeps nothing of it.
-#[derive(Clone, Copy)]
-struct Readable;
+struct Readable<'k, 'de> {
+    /// Those of the objects that are being read, unescaped: one buffer for all.
+    keys: &'k mut Vec<Cow<'de, str>>,
+}
 
-impl<'de> DeserializeSeed<'de> for Readable {
+impl<'de> Readable<'_, 'de> {
+    fn inner(&mut self) -> Readable<'_, 'de> {
+        Readable { keys: self.keys }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Readable<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -31,7 +38,7 @@ impl<'de> DeserializeSeed<'de> for Readable {
     }
 }
 
-impl<'de> Visitor<'de> for Readable {
+impl<'de> Visitor<'de> for Readable<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,45 +69,32 @@ impl<'de> Visitor<'de> for Readable {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(self)?.is_some() {}
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self.inner())?.is_some() {}
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let mut keys = Keys::default();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<(), A::Error> {
+        let first = self.keys.len();
         while let Some(key) = entries.next_key_seed(Key)? {
-            if let Some(key) = keys.add(key) {
-                return Err(A::Error::custom(format_args!("the key `{}` stands twice", shown(&key))));
-            }
-            entries.next_value_seed(self)?;
+            self.keys.push(key);
+            entries.next_value_seed(self.inner())?;
         }
+        if let Some(key) = twice(&mut self.keys[first..]) {
+            return Err(A::Error::custom(format_args!("the key `{}` stands twice", shown(key))));
+        }
+        self.keys.truncate(first);
         Ok(())
     }
 }
 
-/// The keys of one object, unescaped.
-#[derive(Default)]
-struct Keys<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: HashSet<Cow<'de, str>>,
-}
-
-impl<'de> Keys<'de> {
-    /// `Some`: it was there already.
-    fn add(&mut self, key: Cow<'de, str>) -> Option<Cow<'de, str>> {
-        if !self.many.is_empty() {
-            return self.many.replace(key);
-        }
-        if self.few.contains(&key) {
-            return Some(key);
-        }
-        self.few.push(key);
-        if self.few.len() > KEYS_COMPARED {
-            self.many.extend(self.few.drain(..));
-        }
-        None
+fn twice<'a>(keys: &'a mut [Cow<'_, str>]) -> Option<&'a str> {
+    if keys.len() <= KEYS_COMPARED {
+        let again = |(index, key): &(usize, &Cow<'_, str>)| keys[..*index].contains(key);
+        return keys.iter().enumerate().find(again).map(|(_, key)| &**key);
     }
+    keys.sort_unstable();
+    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| &*pair[0])
 }
 
 fn shown(key: &str) -> &str {
@@ -144,7 +138,7 @@ mod tests {
         let twice = format!(r#"{{{},"k500":1}}"#, many.join(","));
         let first_of_many = format!(r#"{{{},"k0":1}}"#, many[..17].join(","));
         for (bad, why) in [
-            (r#"{"a":"\ud800"}"#, "surrogate"),
+            (r#"{"a":"\ud800"}"#, "hex escape"),
             (r#"{"\udc00":1}"#, "surrogate"),
             ("[1e999]", "number out of range"),
             (&"9".repeat(400), "number out of range"),
@@ -153,7 +147,7 @@ mod tests {
             ("\u{feff}{}", "expected value"),
             ("{} {}", "trailing characters"),
             (&deep, "recursion limit"),
-            (r#"{"a":1,"a":1}"#, "the key `a` stands twice at line 1 column 10"),
+            (r#"{"a":1,"a":1}"#, "the key `a` stands twice at line 1 column 13"),
             (r#"{"x":[{"a":1,"b":2,"\u0061":3}]}"#, "the key `a` stands twice"),
             (r#"{"":1,"":2}"#, "the key `` stands twice"),
             (&twice, "the key `k500` stands twice"),

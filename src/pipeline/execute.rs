@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
+use super::pace::Pace;
 use super::service_spans::ServiceSpans;
 use super::{BoxFuture, Call, GuestContext, Next, Policy, Reply};
 use crate::model::error::InvokeError;
@@ -19,11 +20,12 @@ use crate::telemetry::names::{attribute, span};
 
 pub struct Execute {
     pool: Arc<Pool>,
+    pace: Arc<Pace>,
 }
 
 impl Execute {
-    pub fn new(pool: Arc<Pool>) -> Execute {
-        Execute { pool }
+    pub fn new(pool: Arc<Pool>, pace: Arc<Pace>) -> Execute {
+        Execute { pool, pace }
     }
 
     /// Waits for the call's turn, in order of arrival; how many may wait is admission's business.
@@ -33,7 +35,11 @@ impl Execute {
         let turn = self.pool.turn().await;
         call.recording.close(span);
         call.recording.queue_wait(queued.elapsed());
-        turn
+        match self.pace.too_late(call) {
+            // Dropping the turn gives it to the next.
+            Some(error) => Err(error),
+            None => turn,
+        }
     }
 
     /// A warm instance, or a new one, whose start has a span and does not count as the call's time.

@@ -316,20 +316,20 @@ impl Pool {
         self.observer.instances(InstanceState::Idle, 1);
     }
 
-    /// A turn has ended without an instance to give back.
-    fn end_turn(self: &Arc<Self>, took: Option<Duration>, died: bool) {
+    /// A turn has ended without an instance to give back. `room`: another may be started in its place.
+    fn end_turn(self: &Arc<Self>, took: Option<Duration>, room: bool) {
         let mut state = self.state();
         state.turns -= 1;
         if let Some(took) = took {
             state.scaling.call_took(took);
         }
-        self.replace(state, died);
+        self.replace(state, room);
     }
 
     /// An instance is gone, or did not come, or a turn is free: whoever waits must not wait for it.
-    fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, died: bool) {
+    fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, room: bool) {
         let idle = !state.idle.is_empty();
-        let may = !state.stopped && (idle || state.may_replace(&self.settings, died));
+        let may = !state.stopped && (idle || state.may_replace(&self.settings, room));
         let waiting = may.then(|| state.pop_waiting(&self.settings, Instant::now())).flatten();
         let idle = waiting.is_some().then(|| state.idle.pop()).flatten();
         self.keep(state);

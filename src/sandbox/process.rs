@@ -8,6 +8,8 @@ use rustix::process::Pid;
 
 /// `stat` has some 300 bytes, and a list of 512 children less than this.
 const READ_BYTES: usize = 8 << 10;
+/// The line `stat` is longer than any other entry.
+const ENTRY_BYTES_MAX: usize = 1 << 10;
 
 /// The line `/proc/<pid>/stat`, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,8 @@ impl Kept {
         loop {
             let count = self.0.read_at(&mut buffer[length..], length as u64)?;
             length += count;
-            if count == 0 {
+            // The kernel gives what fits, line by line or number by number: with room left that was all.
+            if count == 0 || buffer.len() - length > ENTRY_BYTES_MAX {
                 break;
             }
             if length == buffer.len() {

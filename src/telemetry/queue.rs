@@ -318,7 +318,9 @@ mod tests {
     #[test]
     fn a_flood_of_lines_leaves_room_for_the_endings_of_calls() {
         let queue = Queue::new(Enabled { traces: true, logs: true });
-        (0..10_000).for_each(|_| drop(queue.push(line(1))));
+        (0..10_000).for_each(|_| {
+            queue.push(line(1));
+        });
         let ids = (InvocationId::new(uuid::Uuid::from_u128(1)), TraceId::from_bytes([1; 16]).unwrap());
         for _ in 0..1_000 {
             let (slot, _) = queue.enter(ActiveInvocation {

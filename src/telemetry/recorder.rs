@@ -369,12 +369,17 @@ impl Recording {
         self.telemetry.0.queue.update(self.slot, |active| active.running = true);
     }
 
-    /// How long the call has been at work since its last wait was over, preparing an instance left out; `None`: its
-    /// turn has not come.
-    pub fn since_its_turn(&self) -> Option<Duration> {
+    /// How long the call has held its place since its last wait was over, and how much of that went into preparing
+    /// an instance; `None`: its turn has not come.
+    pub fn since_its_turn(&self) -> Option<(Duration, Duration)> {
         let (at_ns, prepared_before) = self.turn?;
-        let since = Duration::from_nanos(self.anchor.offset_ns().saturating_sub(at_ns));
-        Some(since.saturating_sub(self.data().prepare.saturating_sub(prepared_before)))
+        let held = Duration::from_nanos(self.anchor.offset_ns().saturating_sub(at_ns));
+        Some((held, self.data().prepare.saturating_sub(prepared_before)))
+    }
+
+    /// How long it has waited for its turn, in all attempts.
+    pub fn waited(&self) -> Duration {
+        self.data().queue
     }
 
     /// The call had to wait for an instance to be prepared. Whoever prepared it tells

@@ -61,7 +61,7 @@ fn overload(server: &Server, plugin: &str, query: &str) -> Overloaded {
     let before = server.resident_bytes();
     let mut load = Load::connect(server.url(), CONNECTIONS);
     let (tally, recovered, after) = std::thread::scope(|scope| {
-        let (ended, over) = mpsc::channel();
+        let (ended, over) = mpsc::sync_channel(1);
         let (load, request) = (&mut load, &request);
         let pace = Pace::Random(capacity * TIMES);
         let running = scope.spawn(move || load.run(request, pace, LASTS, move || ended.send(()).unwrap()));

@@ -115,10 +115,10 @@ impl State {
 
     /// Whether the first who waits may start an instance, now that one is gone: it would have become his, or none is
     /// left.
-    pub fn may_replace(&self, settings: &PoolSettings, died: bool) -> bool {
+    pub fn may_replace(&self, settings: &PoolSettings, room: bool) -> bool {
         let live = self.live();
         let short = self.waiting.len() > self.aside as usize && live < settings.live_max();
-        live == 0 || (died && short && self.backoff.check().is_ok())
+        live == 0 || (room && short && self.backoff.check().is_ok())
     }
 
     /// The first who waits, if he may have a turn. His turn counts from here.

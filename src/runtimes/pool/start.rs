@@ -19,17 +19,19 @@ const QUICK_START: Duration = Duration::from_millis(20);
 /// The leave to start an instance. Dropped unused, it is the next one's.
 pub struct Place {
     pool: Weak<Pool>,
+    begun: bool,
     used: bool,
 }
 
 impl Place {
     pub(super) fn new(pool: Weak<Pool>) -> Place {
-        Place { pool, used: false }
+        Place { pool, begun: false, used: false }
     }
 
     /// Starts an instance. What it says before it is ready goes to `listener`.
     pub async fn start(mut self, listener: &mut StartListener<'_>) -> Result<Lease, InvokeError> {
         let pool = self.pool.upgrade().ok_or_else(stopped)?;
+        self.begun = true;
         let instance = pool.start(listener).await?;
         self.used = true;
         pool.observer.instances(InstanceState::Busy, 1);
@@ -43,7 +45,8 @@ impl Drop for Place {
         if !self.used
             && let Some(pool) = self.pool.upgrade()
         {
-            pool.end_turn(None, false);
+            // What did not start for him would hardly start for the next: unless he is the last hope.
+            pool.end_turn(None, !self.begun);
         }
     }
 }
