@@ -11,6 +11,7 @@ mod cli;
 mod configuration;
 mod contract;
 mod dev;
+mod environments;
 mod faults;
 mod fork_server;
 mod function;
