@@ -32,3 +32,4 @@ mod supervision;
 mod support;
 mod worker;
 mod worker_faults;
+mod workers;
