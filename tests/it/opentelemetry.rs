@@ -572,8 +572,8 @@ def invoke(input_data, ctx):
 /// The files of `opentelemetry-api` and what it needs, out of the environment of `python`.
 fn api_alone(python: &std::path::Path) -> Vec<(String, String)> {
     let list = "import importlib.metadata as m\n\
-                needed = {'opentelemetry-api', 'typing_extensions', 'importlib_metadata', 'zipp', 'deprecated', 'wrapt'}\n\
-                found = [d for d in m.distributions() if d.metadata['Name'].lower() in needed]\n\
+                needed = {'opentelemetry_api', 'typing_extensions', 'importlib_metadata', 'zipp', 'deprecated', 'wrapt'}\n\
+                found = [d for d in m.distributions() if d.metadata['Name'].lower().replace('-', '_') in needed]\n\
                 kept = ('.py', 'entry_points.txt', 'METADATA')\n\
                 [print(f, f.locate()) for d in found for f in d.files if str(f).endswith(kept)]";
     let listed = std::process::Command::new(python).args(["-c", list]).output().unwrap();
