@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use spanglass::model::kind::ErrorKind;
 
 use crate::support::server::{Home, Server};
-use crate::support::{PATIENCE, alive_since, eventually, kernel_now, read_pid, require};
+use crate::support::{PATIENCE, Plugin, alive_since, eventually, kernel_now, parent, read_pid, require};
 
 /// What both kinds of plugin can do wrong.
 const WRONGS: &str = r#"
@@ -540,6 +541,31 @@ async fn python_plugins_that_are_fork_bombs() {
 #[tokio::test]
 async fn process_plugins_that_are_fork_bombs() {
     all_of(Process, UNBOUNDED, of_the_number_of_processes()).await;
+}
+
+/// Its neighbours are copies of the same process, and it takes a moment to die.
+#[tokio::test]
+async fn who_uses_too_much_takes_no_neighbour_along() {
+    if !require("python3") {
+        return;
+    }
+    let source = r#"
+def invoke(data):
+    held = []
+    while data["grow"]: held.append(b"x" * (1 << 20))
+"#;
+    let plugin = Plugin::python(source, |manifest| manifest.limits.memory_bytes = 300 << 20);
+    let mut neighbour = plugin.start().await;
+    for _ in 0..5 {
+        let mut worker = plugin.start().await;
+        assert_eq!(parent(worker.pid()), parent(neighbour.pid()), "both are copies");
+        let error = worker.error(json!({"grow": true})).await;
+        assert_eq!(error.kind, ErrorKind::MemoryExceeded, "{error}");
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(400) {
+            neighbour.output(json!({"grow": false})).await;
+        }
+    }
 }
 
 /// A worker in shell that dies in each call.
