@@ -69,6 +69,20 @@ async fn workers_are_there_before_the_first_call_and_replaced_after_their_share(
     assert_eq!(*limits, json!({"min": 1, "max": 2, "idle": "5s", "max_calls": 2, "max_memory": null}));
 }
 
+/// Loading took long and the first call did not; copies are quick all the same.
+#[tokio::test]
+async fn calls_side_by_side_have_a_worker_each_from_the_second_on() {
+    if !require("python3") {
+        return;
+    }
+    let server =
+        Home::new().plugin("heavy", "", &format!("import time\ntime.sleep(1.5)\n{PID}")).serve().await;
+    called(&server, "heavy", json!({})).await;
+    let slow = || called(&server, "heavy", json!({"seconds": 0.5}));
+    let ((one, _), (two, _), (three, _)) = tokio::join!(slow(), slow(), slow());
+    assert_eq!(BTreeSet::from([one, two, three]).len(), 3);
+}
+
 #[tokio::test]
 async fn a_new_version_starts_with_as_many_workers_as_served_the_old_one() {
     if !require("python3") {

@@ -164,7 +164,7 @@ impl Pool {
         let mut loading = false;
         let listener: &mut StartListener<'_> = &mut |news| {
             if let StartNews::Mode(mode) = &news {
-                loading |= matches!(mode, StartMode::Fork { loading: true });
+                loading = matches!(mode, StartMode::Fork { loading: true });
                 self.note_mode(mode);
             }
             listener(news);
@@ -186,7 +186,10 @@ impl Pool {
             Ok(instance) => {
                 let mut state = self.state();
                 state.backoff.succeeded();
-                state.scaling.start_took(launch_begun.elapsed(), loading);
+                // What loads the plugin for all who come after says nothing about how long they take.
+                if !loading {
+                    state.scaling.start_took(launch_begun.elapsed());
+                }
                 drop(state);
                 starting.end(None);
                 self.observer.started(instance.pid(), took);
