@@ -10,6 +10,7 @@ use serde_json::json;
 use spanglass::model::guest::{GuestLog, GuestSpan, LogStream, Severity};
 use spanglass::model::ids::TraceId;
 use spanglass::model::invocation::{Origin, Usage};
+use spanglass::model::span_kind::SpanKind;
 use spanglass::store::{InvocationFilter, Ledger, LedgerSettings, LogFilter, Reader, SpanView, Store, check};
 use spanglass::telemetry::{Begin, Captured, Ending, Record, Settings, Sink, Telemetry, ids};
 
@@ -120,13 +121,14 @@ fn one_call(telemetry: &Telemetry) {
             logger: None,
             fields: serde_json::Map::new(),
             code: None,
+            span_id: None,
         },
     );
     call.guest_span(execute, GuestSpan {
         span_id: ids::span_id(),
         parent_id: None,
         name: "GET".into(),
-        client: true,
+        kind: SpanKind::Client,
         start_unix_ns: u64::MAX,
         end_unix_ns: u64::MAX,
         error: None,

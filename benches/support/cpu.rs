@@ -58,11 +58,57 @@ pub fn thread_ns() -> u64 {
 
 /// Resident memory of this process.
 pub fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resident_bytes_of(std::process::id())
+}
+
+pub fn resident_bytes_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     first_number(line.trim()) * 1024
 }
 
 fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Memory of a process, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Shared pages by their part.
+    pub pss: u64,
+    pub private: u64,
+}
+
+impl Memory {
+    pub fn of(pid: u32) -> Memory {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let sum = |names: &[&str]| {
+            let lines = text.lines().filter_map(|line| line.split_once(':'));
+            let mine = lines.filter(|(name, _)| names.contains(name));
+            mine.map(|(_, rest)| first_number(rest.trim()) * 1024).sum()
+        };
+        Memory { pss: sum(&["Pss"]), private: sum(&["Private_Clean", "Private_Dirty"]) }
+    }
+}
+
+/// All that descends from a process.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at];
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
 }

@@ -134,7 +134,7 @@ impl Rig {
         assert!(account.balances(), "{account:?}");
         let dropped = account.traces.dropped.iter().sum::<u64>() + account.logs.dropped.iter().sum::<u64>();
         let stats = self.stats();
-        dropped + stats.dropped_queue_full + stats.dropped_io
+        dropped + stats.dropped_queue_full + stats.dropped_io + stats.dropped_refusals
     }
 
     pub async fn stop(self) {
@@ -147,12 +147,20 @@ impl Rig {
 }
 
 pub fn python(data_dir: &Path) -> PythonRuntime {
-    let workers = Workers::new(WorkerSettings {
+    PythonRuntime::new(workers(data_dir), None)
+}
+
+pub fn workers(data_dir: &Path) -> Arc<Workers> {
+    Workers::new(WorkerSettings {
         data_dir: data_dir.to_owned(),
         supervisor: std::env::current_exe().expect("the path of this program"),
         stray_logs: Arc::new(|_, _| {}),
-    });
-    PythonRuntime::new(workers, None)
+    })
+}
+
+/// The Python whose packages a bench may use: `SPANGLASS_BENCH_PYTHON`, or `python3` of the search path.
+pub fn interpreter() -> PathBuf {
+    std::env::var_os("SPANGLASS_BENCH_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
 pub fn write_echo(folder: &Path) {

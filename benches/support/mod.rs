@@ -10,6 +10,8 @@ pub mod collector;
 pub mod cpu;
 pub mod hosts;
 pub mod instant;
+pub mod open_loop;
+pub mod served;
 
 /// How long anything may take that is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -20,6 +21,11 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// gives it back in time.
 const RATE_MIN_BYTES: u64 = 64 << 10;
 const RATE_GRACE: Duration = Duration::from_secs(30);
+/// Bodies that are being read hold so much in all, beside the first part of each. Who comes when that is full is
+/// refused, not kept waiting: slow uploads would keep everybody.
+const READING_BYTES_MAX: u64 = 256 << 20;
+const READING_BYTES_FREE: u64 = 16 << 10;
+const READING_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// So much is read of a body where none is wanted.
 const NOTHING_BYTES_MAX: u64 = 64 << 10;
 /// How a zip begins: with its first file, or with its end if it holds none.
@@ -37,11 +43,13 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 pub async fn read(body: Body, bytes_max: u64, help: &str) -> Result<Bytes, InvokeError> {
     let mut parts = Parts::of(body);
     let mut bytes = BytesMut::new();
+    let mut held = READING.none();
     while let Some(part) = parts.next().await? {
-        if bytes.len() as u64 + part.len() as u64 > bytes_max {
-            drop(bytes);
+        let length = bytes.len() as u64 + part.len() as u64;
+        if length > bytes_max || !held.grow(length.saturating_sub(READING_BYTES_FREE)) {
+            drop((bytes, held));
             drain(parts.body).await;
-            return Err(too_large(bytes_max, help));
+            return Err(if length > bytes_max { too_large(bytes_max, help) } else { too_many() });
         }
         // One part is the rule for small bodies: no copy.
         if bytes.is_empty() && parts.body.is_end_stream() {
@@ -50,6 +58,53 @@ pub async fn read(body: Body, bytes_max: u64, help: &str) -> Result<Bytes, Invok
         bytes.extend_from_slice(&part);
     }
     Ok(bytes.freeze())
+}
+
+/// What all bodies that are being read hold together.
+static READING: Budget = Budget { bytes_max: READING_BYTES_MAX, held: AtomicU64::new(0) };
+
+struct Budget {
+    bytes_max: u64,
+    held: AtomicU64,
+}
+
+/// A part of the budget, given back when it is dropped.
+struct Held<'b> {
+    budget: &'b Budget,
+    bytes: u64,
+}
+
+impl Budget {
+    fn none(&self) -> Held<'_> {
+        Held { budget: self, bytes: 0 }
+    }
+}
+
+impl Held<'_> {
+    /// Holds so much from now on. False: there is no room, and it holds what it held.
+    fn grow(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let fits = |held: u64| held.checked_add(more).filter(|sum| *sum <= self.budget.bytes_max);
+        let grown =
+            more == 0 || self.budget.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if grown {
+            self.bytes += more;
+        }
+        grown
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn too_many() -> InvokeError {
+    let limit = format_bytes(READING_BYTES_MAX);
+    InvokeError::new(ErrorKind::Overloaded, format!("requests that are being sent hold {limit} already"))
+        .help("try again later")
+        .retry_after(READING_RETRY_AFTER)
 }
 
 /// For routes whose parameters stand in the query: a body that says something would go unheard.
@@ -191,6 +246,19 @@ mod tests {
         // Fast enough on the whole: it may take as long as it needs.
         let error = read(trickle(2 << 20), 64 << 20, "").await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::InputTooLarge);
+    }
+
+    #[test]
+    fn bodies_that_are_being_read_share_a_budget_and_give_it_back() {
+        let budget = Budget { bytes_max: 100, held: AtomicU64::new(0) };
+        let (mut first, mut second) = (budget.none(), budget.none());
+        assert!(first.grow(60) && first.grow(60) && first.grow(20), "what is held already costs nothing");
+        assert!(second.grow(40) && !second.grow(41));
+        assert!(!first.grow(u64::MAX));
+        drop(first);
+        assert!(second.grow(100));
+        drop(second);
+        assert_eq!(budget.held.into_inner(), 0);
     }
 
     #[tokio::test(start_paused = true)]

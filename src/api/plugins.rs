@@ -217,12 +217,19 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
             "max_output": format_bytes(limits.output_bytes_max),
             "concurrency": limits.concurrency,
             "queue": limits.queue,
-            "instances": {"min": limits.instances_min, "max": limits.instances_max},
+            "instances": {
+                "min": limits.instances_min,
+                "max": limits.instances_max,
+                "idle": format_duration(limits.instance_idle),
+                "max_calls": limits.instance_calls_max,
+                "max_memory": limits.instance_memory_max.map(format_bytes),
+            },
             "calls_per_instance": limits.calls_per_instance,
         });
         members.insert("limits".into(), limits);
         members.insert("secrets".into(), manifest.secrets.clone().into());
         members.insert("crash_loop".into(), crash_loop(deployment));
+        members.insert("start".into(), start(deployment));
         members.insert("origin".into(), deployment.origin.as_deref().into());
         let dependencies = manifest.dependencies.iter().map(|dependency| {
             json!({"name": dependency.name.as_str(), "version": dependency.version.to_string(),
@@ -242,6 +249,15 @@ fn crash_loop(deployment: &Deployment) -> Value {
             "retry_after_ms": trouble.retry_in.map(|retry_in| retry_in.as_secs_f64() * 1e3),
             "error": running.plugin.mask.error(trouble.error).message,
         })
+    })
+}
+
+/// How its last instance came to be; null: there was none yet.
+fn start(deployment: &Deployment) -> Value {
+    let Body::Running(running) = &deployment.body else { return Value::Null };
+    running.pool.start_mode().map_or(Value::Null, |mode| {
+        let reason = mode.why().map(|why| running.plugin.mask.text(why).into_owned());
+        json!({"mode": mode.as_str(), "reason": reason})
     })
 }
 

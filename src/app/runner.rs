@@ -13,7 +13,7 @@ use crate::pipeline::GuestServices;
 use crate::pipeline::mask::Mask;
 use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
-use crate::runtimes::python::PythonRuntime;
+use crate::runtimes::python::{PythonRuntime, PythonSettings};
 use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
@@ -150,7 +150,8 @@ fn runtimes(settings: &config::Settings, telemetry: &Telemetry) -> Result<Vec<Ar
             telemetry.guest_log(&series, mask.log(log));
         }),
     });
-    let python = PythonRuntime::with_install_timeout(workers.clone(), None, settings.install_timeout);
+    let python = PythonSettings { install_timeout: settings.install_timeout, ..PythonSettings::default() };
+    let python = PythonRuntime::with(workers.clone(), python);
     Ok(vec![Arc::new(python), Arc::new(ProcessRuntime::new(workers))])
 }
 

@@ -25,6 +25,7 @@ use crate::config::{Flags, Settings};
 use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
 use crate::model::lifecycle::Lifecycle;
+use crate::sandbox::orphans;
 use crate::telemetry::LogTarget;
 use crate::telemetry::events::{ServerStarted, ServerStopped};
 
@@ -146,6 +147,8 @@ impl Server {
 }
 
 pub async fn command(global: &Global, settings: Settings, flags: Flags) -> Result<(), Failure> {
+    // A server may lose a supervisor and go on for months.
+    orphans::adopt();
     let listener = bind(&settings).await?;
     let logs = connect::logs(&settings, LogTarget::Stdout);
     check_folders(&settings)?;

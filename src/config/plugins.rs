@@ -106,10 +106,7 @@ fn limits(reader: &mut Reader<'_>, field: &Field<'_>) -> LimitsOverride {
     let mut limits = LimitsOverride::default();
     let Some(section) = reader.section_or(field, LIMIT_KEYS, limits_elsewhere) else { return limits };
     limits.timeout = section.get("timeout").and_then(|field| reader.duration(&field, TIMEOUT));
-    limits.memory_bytes = section.get("memory").and_then(|field| {
-        reader.no_effect(&field);
-        reader.bytes(&field, MEMORY_BYTES)
-    });
+    limits.memory_bytes = section.get("memory").and_then(|field| reader.bytes(&field, MEMORY_BYTES));
     limits.input_bytes_max = section.get("max_input").and_then(|field| reader.bytes(&field, BODY_BYTES));
     limits.output_bytes_max = section.get("max_output").and_then(|field| reader.bytes(&field, BODY_BYTES));
     limits.concurrency = section.get("concurrency").and_then(|field| reader.integer(&field, CONCURRENCY));

@@ -21,6 +21,10 @@ use crate::telemetry::names::attribute;
 /// What a refused caller is told to wait: a queue that is full moves by then.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Calls that are being written down at once. The disk takes one after the other: more of them would only fill the
+/// threads that others need, and wait longer.
+pub(super) const ACCEPTING_MAX: usize = 64;
+
 /// How a request for an asynchronous call ended.
 #[derive(Debug)]
 pub enum Acceptance {
@@ -42,6 +46,11 @@ impl Host {
         let Some(calls) = self.calls() else {
             let message = "there is no data folder to keep an asynchronous call in";
             return self.refuse_call(invocation, InvokeError::new(ErrorKind::Internal, message));
+        };
+        let Ok(_place) = self.queue.try_accept() else {
+            let message = format!("{ACCEPTING_MAX} asynchronous calls are being written down already");
+            let error = InvokeError::new(ErrorKind::Overloaded, message).help("try again later");
+            return self.refuse_call(invocation, error);
         };
         let ids = self.new_ids(&invocation);
         let call = NewCall {

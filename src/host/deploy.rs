@@ -3,25 +3,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::inputs::{compile, config_of, secrets_of};
-use super::observer::Observer;
+use super::observer::{Observer, hear};
 use super::register::{RegisterError, is_called, lock};
 use super::settings::{Capture, PluginSettings, Settings};
 use super::{CaptureMode, Host, STOP_GRACE, off_thread, stack};
 use crate::model::error::InvokeError;
-use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::{Actor, Lifecycle, Stage};
-use crate::package::manifest::Manifest;
+use crate::package::manifest::{Isolation, Manifest};
 use crate::pipeline::CalledPlugin;
 use crate::pipeline::circuit::Circuits;
 use crate::pipeline::mask::Mask;
 use crate::registry::{Body, Deployment, Running};
 use crate::runtimes::pool::{Pool, PoolSettings};
-use crate::runtimes::{Convention, DeploymentSpec, StartNews};
+use crate::runtimes::{Convention, DeploymentSpec};
 use crate::store::Digest;
 use crate::telemetry::{Operation, OperationKind, PluginSeries};
 
@@ -160,23 +159,7 @@ impl Host {
         let mut prepare =
             Operation::start(&self.telemetry, OperationKind::Prepare, operation.context().as_ref());
         let mask = &running.plugin.mask;
-        let listener = &mut |news| match news {
-            StartNews::Log(log) => self.telemetry.guest_log(series, mask.log(log)),
-            StartNews::Span(step) => {
-                let took_ms = step.end_unix_ns.saturating_sub(step.start_unix_ns) as f64 / 1e6;
-                // Hooks are named by their plugin's side of the protocol, everything else by us.
-                let key = match Hook::parse(&step.name) {
-                    Some(hook) => format!("spanglass.hook.{}.duration_ms", hook.as_str()),
-                    None => format!("spanglass.{}.duration_ms", step.name),
-                };
-                prepare.set(key, took_ms);
-                for (key, value) in step.attributes {
-                    if let Some(text) = value.as_str() {
-                        prepare.set(format!("spanglass.{key}"), text.to_owned());
-                    }
-                }
-            }
-        };
+        let listener = &mut |news| hear(&self.telemetry, series, mask, &mut prepare, news);
         let first = running.pool.acquire(listener).await;
         let Err(error) = first else { return Ok(()) };
         let error = mask.error(error);
@@ -196,9 +179,30 @@ impl Host {
         }
         if self.registry.route(&name, None).is_ok_and(|live| Arc::ptr_eq(&live, &deployment)) {
             deployment.series.reset_circuit();
+            self.warm(&deployment, before.as_deref().map_or(0, live_instances));
             before.into_iter().for_each(superseded);
         }
         deployment
+    }
+
+    /// Has a version that gets calls start the instances that it is to keep, and as many as served them before.
+    /// Not while what was there before the start comes back: then all follow at once.
+    pub(super) fn warm(&self, deployment: &Deployment, before: u32) {
+        if let Body::Running(running) = &deployment.body
+            && self.ready.load(Ordering::Relaxed)
+        {
+            running.pool.warm(before);
+        }
+    }
+
+    /// The same for all that get calls.
+    pub(super) fn warm_all(&self) {
+        for live in self.registry.all() {
+            let name = live.manifest.name.as_str();
+            if self.registry.route(name, None).is_ok_and(|routed| Arc::ptr_eq(&routed, &live)) {
+                self.warm(&live, 0);
+            }
+        }
     }
 
     /// A version that is not new is counted; it is news only if it did not come up.
@@ -241,6 +245,14 @@ impl Host {
         let observer = Observer::new(self.telemetry.clone(), series.clone(), mask.clone());
         let limits = &manifest.limits;
         let mut pool = PoolSettings::new(limits.instances_min, limits.instances_max);
+        pool.calls_max = limits.concurrency.min(limits.instances_max).max(1);
+        pool.calls_per_life = limits.instance_calls_max;
+        pool.memory_peak_max = limits.instance_memory_max;
+        pool.idle_timeout = limits.instance_idle;
+        pool.gate = self.starts.clone();
+        if manifest.isolation == Isolation::Call {
+            pool.one_call_each();
+        }
         if settings.debugging.is_some() {
             (pool.start_timeout, pool.idle_timeout) = (DEBUGGING_MAX, DEBUGGING_MAX);
         }
@@ -278,6 +290,13 @@ impl Host {
             };
             let _ = tokio::task::spawn_blocking(sweep).await;
         });
+    }
+}
+
+pub(super) fn live_instances(deployment: &Deployment) -> u32 {
+    match &deployment.body {
+        Body::Running(running) => running.pool.live(),
+        Body::Registered | Body::Failed { .. } => 0,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use semver::Version;
 
-use super::deploy::{label_of, superseded};
+use super::deploy::{label_of, live_instances, superseded};
 use super::register::{RegisterError, refused};
 use super::{Host, off_thread};
 use crate::model::error::InvokeError;
@@ -165,6 +165,7 @@ impl Host {
             live.hold_back(true);
         }
         goal.series.reset_circuit();
+        self.warm(&goal, live_instances(&current));
         superseded(current.clone());
         let cause = format!("rolled back to {version}");
         self.write_history(&[transition(&current, &current.state(), &current.state(), Some(cause), actor)]);

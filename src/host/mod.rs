@@ -27,6 +27,7 @@ use crate::pipeline::deadline::Deadline;
 use crate::pipeline::{Call, Door, GuestServices, Output};
 use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry, Running};
+use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
 use crate::store::{Ledger, Store};
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
@@ -88,6 +89,8 @@ pub struct Host {
     /// Which of the calls under way are to end at once.
     ends: watch::Sender<Ends>,
     queue: Queue,
+    /// What starts of instances pass through.
+    starts: Arc<StartGate>,
 }
 
 /// Calls that are to end before their time.
@@ -135,6 +138,7 @@ impl Host {
             ready,
             ends,
             queue: Queue::default(),
+            starts: Arc::default(),
         }
     }
 
@@ -208,6 +212,9 @@ impl Host {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
         self.queue.wake();
+        if ready {
+            self.warm_all();
+        }
     }
 
     /// What keeps this host from taking calls; empty when nothing does.

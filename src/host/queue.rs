@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError, broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Host;
-use super::asynchronous::blocking;
+use super::asynchronous::{ACCEPTING_MAX, blocking};
 use super::delivery::{Delivered, deliver};
 use crate::model::ids::InvocationId;
 use crate::store::calls::{Calls, PassedOver};
@@ -45,12 +45,15 @@ pub(super) struct Queue {
     endings: broadcast::Sender<InvocationId>,
     /// Whether the loop runs.
     delivering: watch::Sender<bool>,
+    /// One place for each call that is being taken in.
+    accepting: Semaphore,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
         let endings = broadcast::Sender::new(ENDINGS_BEHIND_MAX);
-        Queue { changed: Notify::new(), endings, delivering: watch::Sender::default() }
+        let accepting = Semaphore::new(ACCEPTING_MAX);
+        Queue { changed: Notify::new(), endings, delivering: watch::Sender::default(), accepting }
     }
 }
 
@@ -58,6 +61,10 @@ impl Queue {
     /// There is something to deliver, or a reason to stop.
     pub fn wake(&self) {
         self.changed.notify_one();
+    }
+
+    pub fn try_accept(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.accepting.try_acquire()
     }
 
     pub fn ended(&self, id: InvocationId) {

@@ -7,10 +7,10 @@ use crate::pipeline::Stack;
 use crate::pipeline::admission::Admission;
 use crate::pipeline::attempt::RecordAttempt;
 use crate::pipeline::breaker::CircuitBreaker;
-use crate::pipeline::concurrency::Concurrency;
 use crate::pipeline::deadline::HoldToDeadline;
 use crate::pipeline::execute::Execute;
 use crate::pipeline::idempotency::Idempotency;
+use crate::pipeline::pace::Pace;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::validate::Validate;
 use crate::runtimes::pool::Pool;
@@ -23,9 +23,10 @@ pub fn build(
     pool: &Arc<Pool>,
     calls: Option<Arc<Calls>>,
 ) -> Stack {
+    let pace = Arc::new(Pace::new(&manifest.limits));
     Stack::new(vec![
-        // Refuses at the price of one atomic when too much is under way already.
-        Box::new(Admission::new(&manifest.limits)),
+        // Refuses at the price of some atomics when too much is under way already, or too much for the call's time.
+        Box::new(Admission::new(&manifest.limits, pace.clone())),
         // Inside of admission, so that a refused call costs no write; outside of all that may still turn a
         // reply into an error, because what is kept for a key must be what its first caller got.
         Box::new(Idempotency::new(calls)),
@@ -39,9 +40,8 @@ pub fn build(
         Box::new(CircuitBreaker::new(manifest.breaker.clone(), series.clone())),
         // Outside of the queue, because waiting there is part of the attempt and of its time.
         Box::new(RecordAttempt::new(manifest.retry.attempt_timeout)),
-        // As far in as can be: a place is held only while an instance works.
-        Box::new(Concurrency::new(&manifest.limits)),
-        // The call itself.
-        Box::new(Execute::new(pool.clone())),
+        // As far in as can be: a place among those that run is held only while an instance works, and not at all for a
+        // call whose turn comes too late.
+        Box::new(Execute::new(pool.clone(), pace)),
     ])
 }

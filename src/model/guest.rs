@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::ids::{InvocationId, SpanId};
+use super::span_kind::SpanKind;
 
 /// Where a log line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +86,8 @@ pub struct GuestLog {
     pub logger: Option<String>,
     pub fields: Map<String, Value>,
     pub code: Option<CodeLocation>,
+    /// The plugin's span that was open; `None`: the call's `execute` span.
+    pub span_id: Option<SpanId>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +104,7 @@ pub struct GuestSpan {
     /// `None`: a child of the call's `execute` span.
     pub parent_id: Option<SpanId>,
     pub name: String,
-    pub client: bool,
+    pub kind: SpanKind,
     pub start_unix_ns: u64,
     pub end_unix_ns: u64,
     /// The message of a failed step.

@@ -20,6 +20,12 @@ pub struct Limits {
     pub queue: u32,
     pub instances_min: u32,
     pub instances_max: u32,
+    /// Instances beyond `instances_min` end after so long without a call.
+    pub instance_idle: Duration,
+    /// An instance ends in good order after so many calls.
+    pub instance_calls_max: Option<u64>,
+    /// An instance ends in good order after a call that left it with a higher peak of resident memory, bytes.
+    pub instance_memory_max: Option<u64>,
     pub calls_per_instance: u32,
 }
 
@@ -34,6 +40,9 @@ impl Default for Limits {
             queue: 64,
             instances_min: 0,
             instances_max: 4,
+            instance_idle: Duration::from_secs(60),
+            instance_calls_max: None,
+            instance_memory_max: None,
             calls_per_instance: 1,
         }
     }

@@ -41,6 +41,8 @@ pub struct Manifest {
     /// The least isolation that the plugin asks for. Above [`SandboxTier::S0`] a build without a sandbox must
     /// refuse to register it with `sandbox_unavailable`.
     pub sandbox_min_tier: SandboxTier,
+    pub isolation: Isolation,
+    pub start: Start,
     pub examples: Vec<Example>,
 }
 
@@ -66,6 +68,8 @@ impl Manifest {
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
             sandbox_min_tier: SandboxTier::S0,
+            isolation: Isolation::default(),
+            start: Start::default(),
             examples: Vec::new(),
         }
     }
@@ -106,6 +110,26 @@ impl RuntimeKind {
 pub fn runs_under_node(entrypoint: &str) -> bool {
     let suffix = entrypoint.rsplit_once('.').map_or("", |(_, suffix)| suffix);
     matches!(suffix, "js" | "mjs" | "cjs")
+}
+
+/// What calls of a plugin share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// A worker runs one call after the other.
+    #[default]
+    Worker,
+    /// A fresh process for every call.
+    Call,
+}
+
+/// How workers come to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// As copies of a process that has loaded the plugin, where that can be.
+    #[default]
+    Auto,
+    /// Each loads the plugin for itself.
+    Spawn,
 }
 
 /// How far a plugin is kept from the host, weakest first.

@@ -58,6 +58,8 @@ fn ending_of(result: &Result<Reply, InvokeError>, call: &Call) -> Ending {
     let hurried = call.invocation.timeout.is_some_and(|asked| asked < allowed);
     match result.as_ref().map_err(InvokeError::blame) {
         Ok(_) => Ending::Good,
+        // Too many callers are no fault of what they call: who finds no place now says nothing of those who do.
+        Err(_) if matches!(result, Err(error) if error.kind == ErrorKind::Overloaded) => Ending::Neither,
         // A caller in a hurry must not shut the others out.
         Err(_) if hurried && matches!(result, Err(error) if error.kind == ErrorKind::Timeout) => {
             Ending::Neither

@@ -1,50 +1,72 @@
-//! Execute: gets an instance, runs the call on it and takes in what the plugin says meanwhile. The end of
+//! Execute: waits for an instance, runs the call on it and takes in what the plugin says meanwhile. The end of
 //! the stack.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 
+use super::pace::Pace;
 use super::service_spans::ServiceSpans;
 use super::{BoxFuture, Call, GuestContext, Next, Policy, Reply};
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog, GuestMetric, GuestSpan};
 use crate::model::ids::SpanId;
 use crate::model::invocation::Usage;
-use crate::runtimes::pool::{Lease, Pool};
+use crate::runtimes::pool::{Lease, Pool, Turn};
 use crate::runtimes::{CallRequest, Guest, StartNews};
 use crate::telemetry::SpanRef;
-use crate::telemetry::names::span;
+use crate::telemetry::names::{attribute, span};
 
 pub struct Execute {
     pool: Arc<Pool>,
+    pace: Arc<Pace>,
 }
 
 impl Execute {
-    pub fn new(pool: Arc<Pool>) -> Execute {
-        Execute { pool }
+    pub fn new(pool: Arc<Pool>, pace: Arc<Pace>) -> Execute {
+        Execute { pool, pace }
+    }
+
+    /// Waits for the call's turn, in order of arrival; how many may wait is admission's business.
+    async fn turn(&self, call: &mut Call) -> Result<Turn, InvokeError> {
+        let queued = Instant::now();
+        let span = call.recording.open(span::QUEUE, call.attempt_span());
+        let turn = self.pool.turn().await;
+        call.recording.close(span);
+        call.recording.queue_wait(queued.elapsed());
+        match self.pace.too_late(call) {
+            // Dropping the turn gives it to the next.
+            Some(error) => Err(error),
+            None => turn,
+        }
     }
 
     /// A warm instance, or a new one, whose start has a span and does not count as the call's time.
     async fn instance(&self, call: &mut Call) -> Result<Lease, InvokeError> {
-        if let Some(lease) = self.pool.acquire_idle() {
-            return Ok(lease);
-        }
+        let place = match self.turn(call).await? {
+            Turn::Instance(lease) => return Ok(lease),
+            Turn::Start(place) => place,
+        };
+        let begun = Instant::now();
         let span = call.recording.open(span::PREPARE, call.attempt_span());
         let _paused = call.pause();
         let (recording, mask) = (&mut call.recording, &call.plugin.mask);
         let mut listener = |news| match news {
             StartNews::Log(log) => recording.guest_log(span, mask.log(log)),
             StartNews::Span(step) => recording.guest_span(span, mask.span(step)),
-        };
-        let acquired = self.pool.acquire(&mut listener).await;
-        match acquired {
-            Ok(acquired) => {
-                call.recording.close(span);
-                if let Some(took) = acquired.cold_start {
-                    call.recording.cold_start(took);
+            StartNews::Mode(mode) => {
+                recording.set(span, attribute::START_MODE, mode.as_str());
+                if let Some(why) = mode.why() {
+                    recording.set(span, attribute::START_REASON, why.to_owned());
                 }
-                Ok(acquired.lease)
+            }
+        };
+        match place.start(&mut listener).await {
+            Ok(lease) => {
+                call.recording.close(span);
+                call.recording.cold_start(begun.elapsed());
+                Ok(lease)
             }
             Err(error) => {
                 let error = call.plugin.mask.error(error);

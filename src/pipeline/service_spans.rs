@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::model::guest::{GuestEvent, GuestSpan};
 use crate::model::ids::SpanId;
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::ids;
 use crate::telemetry::names::attribute;
 
@@ -22,7 +23,7 @@ impl ServiceSpans {
         parent_id: SpanId,
         attributes: Map<String, Value>,
     ) -> OpenSpan {
-        self.begin(name.into(), parent_id, attributes, false)
+        self.begin(name.into(), parent_id, attributes, SpanKind::Internal)
     }
 
     /// Of kind CLIENT: somebody outside of this process, or a database, is waited for.
@@ -32,7 +33,7 @@ impl ServiceSpans {
         parent_id: SpanId,
         attributes: Map<String, Value>,
     ) -> OpenSpan {
-        self.begin(name.into(), parent_id, attributes, true)
+        self.begin(name.into(), parent_id, attributes, SpanKind::Client)
     }
 
     fn begin(
@@ -40,13 +41,13 @@ impl ServiceSpans {
         name: String,
         parent_id: SpanId,
         attributes: Map<String, Value>,
-        client: bool,
+        kind: SpanKind,
     ) -> OpenSpan {
         let span = GuestSpan {
             span_id: ids::span_id(),
             parent_id: Some(parent_id),
             name,
-            client,
+            kind,
             start_unix_ns: unix_ns(),
             end_unix_ns: 0,
             error: Some("the call was over before the answer".into()),

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{BoxFuture, Call, CalledPlugin, Next, Policy, Reply};
 use crate::model::error::InvokeError;
+use crate::model::json;
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
 use crate::model::units::format_bytes;
@@ -92,7 +93,8 @@ impl Call {
 pub fn accepts(plugin: &CalledPlugin, input: &RawValue) -> Result<(), InvokeError> {
     within_size(plugin, input)?;
     is_object(input)?;
-    check(plugin.input_schema.as_ref(), input, ErrorKind::InvalidInput, "the input").map(drop)
+    check(plugin.input_schema.as_ref(), input, ErrorKind::InvalidInput, "the input")?;
+    json::check(input.get()).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))
 }
 
 fn check_input(call: &mut Call) -> Result<(), InvokeError> {
@@ -109,8 +111,9 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
         return Err(error);
     }
     within_depth(&input, ErrorKind::InvalidInput, "the input")?;
-    let parsed =
-        parse_for(schema, &input).map_err(|error| invalid(ErrorKind::InvalidInput, "the input", &error))?;
+    let unusable = |error| invalid(ErrorKind::InvalidInput, "the input", &error);
+    json::check(input.get()).map_err(unusable)?;
+    let parsed = parse_for(schema, &input).map_err(unusable)?;
     call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
     fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")
 }

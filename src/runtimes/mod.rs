@@ -16,6 +16,7 @@ use crate::model::hook::Hook;
 use crate::model::ids::{InvocationId, SpanId};
 use crate::model::invocation::Usage;
 use crate::package::manifest::Manifest;
+use crate::telemetry::ExitReason;
 
 pub mod pool;
 pub mod process;
@@ -23,7 +24,7 @@ pub mod python;
 mod start_news;
 pub mod worker;
 
-pub use start_news::{RunningHook, StartListener, StartNews};
+pub use start_news::{RunningHook, StartListener, StartMode, StartNews};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -83,6 +84,9 @@ pub trait Launcher: Send + Sync {
         listener: &'a mut StartListener<'_>,
     ) -> BoxFuture<'a, Result<Box<dyn Instance>, InvokeError>>;
 
+    /// No instance is wanted for now: what is kept only so that they start quickly may go.
+    fn rest(&self) {}
+
     /// Ends everything that belongs to the deployment. Idempotent.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
@@ -103,6 +107,12 @@ pub trait Instance: Send {
     /// Whether it is not reusable by its own wish, after a call that ended in good order.
     fn retired(&self) -> bool {
         false
+    }
+
+    /// Why it is not reusable, where that is not known from how its last call ended. Asked only of those that
+    /// are not.
+    fn exit_reason(&self) -> Option<ExitReason> {
+        None
     }
 
     /// Whether the plugin has this hook. `on_start` has run by then.

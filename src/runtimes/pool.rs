@@ -1,24 +1,32 @@
 //! The instances of one deployment: handed out warm where possible, started when needed, stopped when idle.
 //! Shared by all kinds that run as processes. A pool without instances costs no task and no timer.
+//!
+//! A call waits for its *turn* (`queue.rs`, first come, first served): an instance, or the leave to start one for
+//! itself. When waiting costs more than a start would (`scaling.rs`), one is started beside (`start.rs`), for whoever waits
+//! longest then. `keeper.rs` looks after those that are idle.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use self::backoff::Backoff;
 pub use self::backoff::StartTrouble;
-use super::{
-    BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher, RunningHook, StartListener, StartNews,
-};
+pub use self::gate::StartGate;
+use self::queue::{Idle, Next, Slot, State};
+use self::scaling::Growth;
+pub use self::start::{Place, Preparation};
+use super::{BoxFuture, CallEnd, CallRequest, Guest, Instance, Launcher, StartListener, StartMode};
 use crate::model::error::InvokeError;
 use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::telemetry::{ExitReason, InstanceState};
 
 mod backoff;
+mod gate;
 mod keeper;
+mod queue;
+mod scaling;
+mod start;
 
 /// Defaults of [`PoolSettings`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,12 +34,26 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(2);
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many fresh instances are kept ahead of the calls where each call gets one of its own.
+const SPARES: u32 = 2;
+/// Instances that started together are not replaced together: each may have up to this share fewer calls.
+const CALLS_JITTER: f64 = 0.1;
 
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// So many idle instances are kept however long they are idle.
+    /// So many instances are kept however long they are idle, from [`Pool::warm`] on.
     pub instances_min: u32,
     pub instances_max: u32,
+    /// How many calls run at once.
+    pub calls_max: u32,
+    /// An instance is replaced, in good order, after so many calls.
+    pub calls_per_life: Option<u64>,
+    /// An instance is replaced, in good order, after a call that left it with a higher peak of memory, bytes.
+    pub memory_peak_max: Option<u64>,
+    /// Each call gets an instance of its own; so many wait for calls.
+    pub spares: u32,
+    /// What starts of all pools pass through.
+    pub gate: Arc<StartGate>,
     pub idle_timeout: Duration,
     /// A worker that is not ready after this long counts as failed.
     pub start_timeout: Duration,
@@ -45,15 +67,31 @@ pub struct PoolSettings {
 
 impl PoolSettings {
     pub fn new(instances_min: u32, instances_max: u32) -> PoolSettings {
+        let instances_max = instances_max.max(1);
         PoolSettings {
             instances_min,
             instances_max,
+            calls_max: instances_max,
+            calls_per_life: None,
+            memory_peak_max: None,
+            spares: 0,
+            gate: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
             start_timeout: START_TIMEOUT,
             stop_grace: STOP_GRACE,
             health_every: HEALTH_EVERY,
             health_timeout: HEALTH_TIMEOUT,
         }
+    }
+
+    /// Each call gets a fresh instance.
+    pub fn one_call_each(&mut self) {
+        self.calls_per_life = Some(1);
+        self.spares = SPARES;
+    }
+
+    fn live_max(&self) -> u32 {
+        self.instances_max.saturating_add(self.spares)
     }
 }
 
@@ -63,10 +101,16 @@ pub trait PoolObserver: Send + Sync {
     fn instances(&self, state: InstanceState, change: i64);
     /// An instance is gone. Once per instance, failed starts included.
     fn exited(&self, reason: ExitReason);
-    /// An instance was started for a caller and became ready.
+    /// An instance became ready.
     fn started(&self, pid: Option<u32>, took: Duration);
     /// An instance did not become ready.
     fn start_failed(&self, error: &InvokeError, took: Duration);
+    /// An instance is about to be started for no call in particular.
+    fn preparing(&self) -> Preparation {
+        Preparation::unheard()
+    }
+    /// The plugin cannot be copied; said once.
+    fn fork_refused(&self, _why: &str) {}
     /// So many starts failed in a row. Not after each: when it begins to be a loop, and at each doubling.
     fn crash_looping(&self, _failures: u32, _error: &InvokeError, _retry_in: Duration) {}
     /// A hook begins outside of a start. What is returned is called when it has ended.
@@ -82,28 +126,17 @@ pub struct Pool {
     launcher: Arc<dyn Launcher>,
     settings: PoolSettings,
     observer: Arc<dyn PoolObserver>,
-    /// One permit per instance that is starting or busy. Who holds one and finds none idle may start one:
-    /// so there are never more than `instances_max`.
-    permits: Arc<Semaphore>,
     state: Mutex<State>,
+    /// How the last instance came to be.
+    mode: Mutex<Option<StartMode>>,
     own: Weak<Pool>,
 }
 
-#[derive(Default)]
-struct State {
-    /// The most recently used stands last.
-    idle: Vec<Idle>,
-    backoff: Backoff,
-    stopped: bool,
-    /// The keeper runs; it ends with the last idle instance that needs it.
-    kept: bool,
-}
-
-struct Idle {
-    instance: Box<dyn Instance>,
-    since: Instant,
-    /// When its health is to be asked for; `None`: it has no such hook.
-    check_at: Option<Instant>,
+/// What somebody gets who wanted an instance.
+pub enum Turn {
+    Instance(Lease),
+    /// There is none: he may start one.
+    Start(Place),
 }
 
 /// An instance for one caller.
@@ -119,40 +152,57 @@ impl Pool {
         settings: PoolSettings,
         observer: Arc<dyn PoolObserver>,
     ) -> Arc<Pool> {
-        let permits = usize::try_from(settings.instances_max.max(1)).unwrap_or(usize::MAX);
         Arc::new_cyclic(|own| Pool {
             launcher,
             settings,
             observer,
-            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(Instant::now())),
+            mode: Mutex::default(),
             own: own.clone(),
         })
     }
 
-    /// An idle instance if there is one at this moment, the most recently used first.
-    pub fn acquire_idle(&self) -> Option<Lease> {
-        let permit = self.permits.clone().try_acquire_owned().ok()?;
-        let (instance, check_at) = self.take_idle()?;
-        self.observer.instances(InstanceState::Busy, 1);
-        Some(self.lease(instance, check_at, permit))
+    /// Waits, in order of arrival, for an instance or for the leave to start one.
+    pub async fn turn(&self) -> Result<Turn, InvokeError> {
+        let next = {
+            let mut state = self.state();
+            if state.stopped {
+                return Err(stopped());
+            }
+            state.next(&self.settings, Instant::now())
+        };
+        match next {
+            Next::Take(slot) => {
+                self.observer.instances(InstanceState::Idle, -1);
+                Ok(self.taken(slot))
+            }
+            Next::Start => {
+                self.top_up();
+                Ok(Turn::Start(Place::new(self.own.clone())))
+            }
+            Next::Wait(mut turn) => loop {
+                let told = match self.look() {
+                    None => (&mut turn).await,
+                    Some(wait) => match tokio::time::timeout(wait, &mut turn).await {
+                        Ok(told) => told,
+                        Err(_) => continue,
+                    },
+                };
+                return told.map_err(|_| stopped());
+            },
+        }
     }
 
-    /// An idle instance, the most recently used first, or a new one. Waits while `instances_max` are busy.
-    /// What a new one says before it is ready goes to `listener`.
+    /// The same to its end. What a new instance says before it is ready goes to `listener`.
     pub async fn acquire(&self, listener: &mut StartListener<'_>) -> Result<Acquired, InvokeError> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| stopped())?;
-        if let Some((instance, check_at)) = self.take_idle() {
-            self.observer.instances(InstanceState::Busy, 1);
-            return Ok(Acquired { lease: self.lease(instance, check_at, permit), cold_start: None });
+        match self.turn().await? {
+            Turn::Instance(lease) => Ok(Acquired { lease, cold_start: None }),
+            Turn::Start(place) => {
+                let begun = Instant::now();
+                let lease = place.start(listener).await?;
+                Ok(Acquired { lease, cold_start: Some(begun.elapsed()) })
+            }
         }
-        self.may_start()?;
-        let started = Instant::now();
-        let instance = self.start(listener).await?;
-        let took = started.elapsed();
-        self.observer.started(instance.pid(), took);
-        let check_at = keeper::next_check(&*instance, &self.settings);
-        Ok(Acquired { lease: self.lease(instance, check_at, permit), cold_start: Some(took) })
     }
 
     /// Why instances do not start; `None`: the last start succeeded, or there was none.
@@ -160,117 +210,145 @@ impl Pool {
         self.state().backoff.trouble()
     }
 
-    fn lease(
-        &self,
-        instance: Box<dyn Instance>,
-        check_at: Option<Instant>,
-        permit: OwnedSemaphorePermit,
-    ) -> Lease {
+    /// How the last instance came to be; `None`: there was none yet.
+    pub fn start_mode(&self) -> Option<StartMode> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Instances that live or start.
+    pub fn live(&self) -> u32 {
+        self.state().live()
+    }
+
+    /// An idle instance has been taken: it may have died meanwhile.
+    fn taken(&self, mut slot: Slot) -> Turn {
+        let turn = if slot.instance.reusable() {
+            self.observer.instances(InstanceState::Busy, 1);
+            Turn::Instance(self.lease(slot))
+        } else {
+            self.observer.exited(slot.instance.exit_reason().unwrap_or(ExitReason::Crashed));
+            drop(slot);
+            self.instead()
+        };
+        self.top_up();
+        turn
+    }
+
+    /// For a turn whose instance has died: the next idle one, or the leave to start one.
+    fn instead(&self) -> Turn {
+        loop {
+            let Some(mut idle) = self.state().idle.pop() else {
+                return Turn::Start(Place::new(self.own.clone()));
+            };
+            self.observer.instances(InstanceState::Idle, -1);
+            if idle.slot.instance.reusable() {
+                self.observer.instances(InstanceState::Busy, 1);
+                return Turn::Instance(self.lease(idle.slot));
+            }
+            self.observer.exited(idle.slot.instance.exit_reason().unwrap_or(ExitReason::Crashed));
+        }
+    }
+
+    /// Starts what should be started for those who wait. Returns when to look again; `None`: there can be no more.
+    fn look(&self) -> Option<Duration> {
+        loop {
+            let growth = {
+                let mut state = self.state();
+                let growth = state.growth(&self.settings, Instant::now())?;
+                if growth == Growth::Now {
+                    state.aside += 1;
+                    state.scaling.start_begun();
+                }
+                growth
+            };
+            match growth {
+                Growth::Now => self.start_aside(),
+                Growth::After(wait) => return Some(wait),
+            }
+        }
+    }
+
+    fn lease(&self, slot: Slot) -> Lease {
         Lease {
-            instance: Some(instance),
-            check_at,
+            slot: Some(slot),
             pool: self.own.clone(),
             observer: self.observer.clone(),
             running: None,
-            _permit: permit,
+            memory_peak_bytes: 0,
         }
     }
 
-    fn take_idle(&self) -> Option<(Box<dyn Instance>, Option<Instant>)> {
-        loop {
-            let mut idle = self.state().idle.pop()?;
-            self.observer.instances(InstanceState::Idle, -1);
-            if idle.instance.reusable() {
-                return Some((idle.instance, idle.check_at));
-            }
-            self.observer.exited(ExitReason::Crashed);
+    /// A turn has ended, and with it goes its instance, or it stays for the next.
+    fn give_back(self: &Arc<Self>, mut slot: Slot, end: End) {
+        if !slot.instance.reusable() {
+            self.observer.exited(slot.instance.exit_reason().unwrap_or(end.reason));
+            drop(slot);
+            return self.end_turn(end.took, true);
         }
-    }
-
-    fn may_start(&self) -> Result<(), InvokeError> {
-        let state = self.state();
-        if state.stopped {
-            return Err(stopped());
-        }
-        state.backoff.check()
-    }
-
-    async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
-        let begun = Instant::now();
-        let mut starting = Starting::new(self.observer.clone());
-        let launched = match self.launcher.prepare(listener).await {
-            Ok(()) => tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await,
-            Err(error) => Ok(Err(error)),
-        };
-        let launched = launched.unwrap_or_else(|_| {
-            let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
-            Err(InvokeError::new(ErrorKind::Unavailable, message))
-        });
-        let launched = match launched {
-            Ok(mut instance) => self.first_check(&mut *instance, listener).await.map(|()| instance),
-            Err(error) => Err(error),
-        };
-        match launched {
-            Ok(instance) => {
-                self.state().backoff.succeeded();
-                starting.end(None);
-                self.observer.instances(InstanceState::Busy, 1);
-                Ok(instance)
-            }
-            Err(error) => {
-                self.observer.start_failed(&error, begun.elapsed());
-                starting.end(Some(ExitReason::StartFailed));
-                let setback = self.state().backoff.failed(&error, fastrand::f64());
-                if let Some(failures) = setback.crash_loop {
-                    self.observer.crash_looping(failures, &error, setback.retry_in);
-                }
-                Err(error.retry_after(setback.retry_in))
-            }
-        }
-    }
-
-    /// A new instance that is not well is as good as one that did not start.
-    async fn first_check(
-        &self,
-        instance: &mut dyn Instance,
-        listener: &mut StartListener<'_>,
-    ) -> Result<(), InvokeError> {
-        if !instance.has(Hook::Health) {
-            return Ok(());
-        }
-        let hook = RunningHook::begin(Hook::Health);
-        let verdict = instance.health(self.settings.health_timeout).await;
-        listener(StartNews::Span(hook.end(verdict.as_ref().err().cloned())));
-        verdict.map_err(|why| {
-            InvokeError::new(ErrorKind::Unavailable, format!("the new instance is not well: {why}"))
-        })
-    }
-
-    fn give_back(
-        self: Arc<Pool>,
-        mut instance: Box<dyn Instance>,
-        check_at: Option<Instant>,
-        reason: ExitReason,
-    ) {
-        if !instance.reusable() {
-            let reason = if instance.retired() { ExitReason::Recycled } else { reason };
-            return self.observer.exited(reason);
+        let heavy = self.settings.memory_peak_max.is_some_and(|max| end.memory_peak_bytes > max);
+        if slot.calls >= slot.calls_max || heavy {
+            self.recycle(slot);
+            return self.end_turn(end.took, true);
         }
         let mut state = self.state();
+        state.turns -= 1;
+        if let Some(took) = end.took {
+            state.scaling.call_took(took);
+        }
+        self.put(state, slot);
+    }
+
+    /// An instance is free: for the first who waits, or idle.
+    fn put(self: &Arc<Self>, mut state: MutexGuard<'_, State>, slot: Slot) {
         if state.stopped {
             drop(state);
-            self.observer.exited(ExitReason::Stopped);
+            return self.observer.exited(ExitReason::Stopped);
+        }
+        if let Some(waiting) = state.pop_waiting(&self.settings, Instant::now()) {
+            drop(state);
+            self.observer.instances(InstanceState::Busy, 1);
+            // If he has left just now, dropping the lease brings the instance back here.
+            drop(waiting.send(Turn::Instance(self.lease(slot))));
             return;
         }
-        state.idle.push(Idle { instance, since: Instant::now(), check_at });
-        let needed = !state.kept && self.needs_keeper(&state.idle);
-        // Without a runtime the program is ending, and everything with it.
-        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| needed);
-        state.kept |= runtime.is_some();
-        drop(state);
+        state.idle.push(Idle { slot, since: Instant::now() });
+        self.keep(state);
         self.observer.instances(InstanceState::Idle, 1);
-        if let Some(runtime) = runtime {
-            runtime.spawn(keeper::keep(Arc::downgrade(&self)));
+    }
+
+    /// A turn has ended without an instance to give back. `room`: another may be started in its place.
+    fn end_turn(self: &Arc<Self>, took: Option<Duration>, room: bool) {
+        let mut state = self.state();
+        state.turns -= 1;
+        if let Some(took) = took {
+            state.scaling.call_took(took);
+        }
+        self.replace(state, room);
+    }
+
+    /// An instance is gone, or did not come, or a turn is free: whoever waits must not wait for it.
+    fn replace(self: &Arc<Self>, mut state: MutexGuard<'_, State>, room: bool) {
+        let idle = !state.idle.is_empty();
+        let may = !state.stopped && (idle || state.may_replace(&self.settings, room));
+        let waiting = may.then(|| state.pop_waiting(&self.settings, Instant::now())).flatten();
+        let idle = waiting.is_some().then(|| state.idle.pop()).flatten();
+        self.keep(state);
+        match (waiting, idle) {
+            (Some(waiting), Some(idle)) => {
+                self.observer.instances(InstanceState::Idle, -1);
+                drop(waiting.send(self.taken(idle.slot)));
+            }
+            (Some(waiting), None) => drop(waiting.send(Turn::Start(Place::new(self.own.clone())))),
+            (None, _) => self.top_up(),
+        }
+    }
+
+    /// Ends an instance that has served its share, in good order.
+    fn recycle(&self, slot: Slot) {
+        self.observer.exited(ExitReason::Recycled);
+        // Without a runtime the program is ending, and everything with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.stop_instance(slot.instance, self.settings.stop_grace));
         }
     }
 
@@ -292,10 +370,11 @@ impl Pool {
 
     /// Stops idle instances in good order within `grace`, and the others when they come back. Idempotent.
     pub async fn stop(&self, grace: Duration) {
-        self.permits.close();
         let idle = {
             let mut state = self.state();
             state.stopped = true;
+            state.wanted = 0;
+            state.dismiss();
             std::mem::take(&mut state.idle)
         };
         self.stop_idle(idle, ExitReason::Stopped, grace).await;
@@ -304,15 +383,20 @@ impl Pool {
 
     /// Stops what is idle now, for a version that gets no more calls but those that name it.
     pub async fn trim(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
+        let idle = {
+            let mut state = self.state();
+            state.wanted = 0;
+            std::mem::take(&mut state.idle)
+        };
         self.stop_idle(idle, ExitReason::Idle, self.settings.stop_grace).await;
+        self.launcher.rest();
     }
 
     async fn stop_idle(&self, idle: Vec<Idle>, reason: ExitReason, grace: Duration) {
         let stops = idle.into_iter().map(|idle| {
             self.observer.instances(InstanceState::Idle, -1);
             self.observer.exited(reason);
-            self.stop_instance(idle.instance, grace)
+            self.stop_instance(idle.slot.instance, grace)
         });
         futures_util::future::join_all(stops).await;
     }
@@ -326,45 +410,23 @@ fn stopped() -> InvokeError {
     InvokeError::new(ErrorKind::Unavailable, "the plugin is being stopped")
 }
 
-/// Counts an instance as starting for as long as it is, also if its caller leaves.
-struct Starting {
-    observer: Arc<dyn PoolObserver>,
-    ended: bool,
-}
-
-impl Starting {
-    fn new(observer: Arc<dyn PoolObserver>) -> Starting {
-        observer.instances(InstanceState::Starting, 1);
-        Starting { observer, ended: false }
-    }
-
-    fn end(&mut self, exit: Option<ExitReason>) {
-        self.ended = true;
-        self.observer.instances(InstanceState::Starting, -1);
-        if let Some(reason) = exit {
-            self.observer.exited(reason);
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(Some(ExitReason::Killed));
-        }
-    }
+/// How a turn with an instance ended.
+struct End {
+    /// Why the instance is gone, if it is.
+    reason: ExitReason,
+    /// How long it was used; `None`: no call was made.
+    took: Option<Duration>,
+    memory_peak_bytes: u64,
 }
 
 /// An instance in use. Dropping it gives the instance back, or ends it if it cannot be used again.
 pub struct Lease {
-    instance: Option<Box<dyn Instance>>,
-    check_at: Option<Instant>,
+    slot: Option<Slot>,
     pool: Weak<Pool>,
     observer: Arc<dyn PoolObserver>,
-    /// When the call that runs, or was dropped while it ran, has to be over.
-    running: Option<Instant>,
-    // Dropped after the instance has been given back: who gets the permit finds it there.
-    _permit: OwnedSemaphorePermit,
+    /// When the last call began, and when it has to be over, as long as it runs.
+    running: Option<(Instant, Option<Instant>)>,
+    memory_peak_bytes: u64,
 }
 
 impl Lease {
@@ -374,32 +436,41 @@ impl Lease {
         request: CallRequest,
         guest: &'a mut dyn Guest,
     ) -> BoxFuture<'a, Result<CallEnd, InvokeError>> {
-        self.running = Some(Instant::now() + request.deadline);
-        let (instance, running) = (&mut self.instance, &mut self.running);
-        let instance = instance.as_mut().expect("it is taken out by drop only");
+        let begun = Instant::now();
+        self.running = Some((begun, Some(begun + request.deadline)));
+        let (slot, running, peak) = (&mut self.slot, &mut self.running, &mut self.memory_peak_bytes);
+        let slot = slot.as_mut().expect("it is taken out by drop only");
+        slot.calls += 1;
         Box::pin(async move {
-            let result = instance.call(request, guest).await;
-            *running = None;
+            let result = slot.instance.call(request, guest).await;
+            *running = Some((begun, None));
+            if let Ok(end) = &result {
+                *peak = end.usage.memory_peak_bytes;
+            }
             result
         })
     }
 
     pub fn pid(&self) -> Option<u32> {
-        self.instance.as_ref().and_then(|instance| instance.pid())
+        self.slot.as_ref().and_then(|slot| slot.instance.pid())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(instance) = self.instance.take() else { return };
+        let Some(slot) = self.slot.take() else { return };
         self.observer.instances(InstanceState::Busy, -1);
+        let now = Instant::now();
         let reason = match self.running {
-            None => ExitReason::Crashed,
-            Some(deadline) if Instant::now() >= deadline => ExitReason::Timeout,
-            Some(_) => ExitReason::Killed,
+            None | Some((_, None)) => ExitReason::Crashed,
+            Some((_, Some(deadline))) if now >= deadline => ExitReason::Timeout,
+            Some((_, Some(_))) => ExitReason::Killed,
         };
+        let took = self.running.map(|(begun, _)| now - begun);
         match self.pool.upgrade() {
-            Some(pool) => pool.give_back(instance, self.check_at, reason),
+            Some(pool) => {
+                pool.give_back(slot, End { reason, took, memory_peak_bytes: self.memory_peak_bytes });
+            }
             None => self.observer.exited(ExitReason::Stopped),
         }
     }

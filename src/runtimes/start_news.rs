@@ -1,11 +1,13 @@
 //! What is heard of a worker before it is ready.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Map;
 
 use crate::model::guest::{GuestLog, GuestSpan};
 use crate::model::hook::Hook;
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::ids::span_id;
 
 /// Something that happened during a start.
@@ -14,6 +16,34 @@ pub enum StartNews {
     Log(GuestLog),
     /// A step of the start has ended.
     Span(GuestSpan),
+    /// How it starts.
+    Mode(StartMode),
+}
+
+/// How an instance comes to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartMode {
+    /// A copy of a process that has loaded the plugin; said before, or by, the start that loads it.
+    Fork { loading: bool },
+    /// A process of its own. A reason: copying was tried, and this plugin cannot be copied.
+    Spawn { why: Option<Arc<str>> },
+}
+
+impl StartMode {
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            StartMode::Fork { .. } => "fork",
+            StartMode::Spawn { .. } => "spawn",
+        }
+    }
+
+    /// Why it is not copied, if that was wanted.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            StartMode::Spawn { why } => why.as_deref(),
+            StartMode::Fork { .. } => None,
+        }
+    }
 }
 
 /// Whoever waits for a start. Must return at once.
@@ -39,7 +69,7 @@ impl RunningHook {
             span_id: span_id(),
             parent_id: None,
             name: self.hook.as_str().into(),
-            client: false,
+            kind: SpanKind::Internal,
             start_unix_ns,
             end_unix_ns: start_unix_ns.saturating_add(nanoseconds(self.since.elapsed())),
             error,

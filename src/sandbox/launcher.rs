@@ -1,33 +1,49 @@
 //! The runner's side of a supervisor. Dropping the last handle ends the supervisor and, with it, everything
 //! that its workers ever started.
 
-use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
-use rustix::process::Signal;
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::control::{Control, Pidfd, Started};
+use super::fork_server::ForkServer;
+use super::orphans;
 use super::supervisor::SUBCOMMAND;
-use super::wire::{self, FromSupervisor, ToSupervisor};
+use super::watch::Breach;
+use super::wire::ToSupervisor;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the supervisor cannot be started from {path}: {cause}")]
-    NoSupervisor { path: PathBuf, cause: io::Error },
+    NoSupervisor { path: PathBuf, cause: std::io::Error },
     #[error("the supervisor has ended")]
     SupervisorGone,
+    #[error("the fork server has ended")]
+    ForkServerGone,
     #[error("{program} cannot be started: {cause}")]
     NotStarted { program: String, cause: String },
     #[error("the supervisor cannot be reached: {0}")]
-    Io(#[from] io::Error),
+    Io(#[from] std::io::Error),
+}
+
+/// What a worker gets as its descriptors 1, 2, 3 and 4.
+#[derive(Debug)]
+pub struct Ends {
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    pub frames_in: OwnedFd,
+    pub frames_out: OwnedFd,
+}
+
+impl Ends {
+    /// In the order in which descriptors travel.
+    pub(super) fn borrowed(&self) -> [BorrowedFd<'_>; 4] {
+        [self.stdout.as_fd(), self.stderr.as_fd(), self.frames_in.as_fd(), self.frames_out.as_fd()]
+    }
 }
 
 /// A process to be started. It gets nothing but what stands here.
@@ -36,12 +52,11 @@ pub struct SpawnSpec {
     pub argv: Vec<String>,
     pub env: Vec<(String, String)>,
     pub cwd: PathBuf,
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
-    /// Becomes descriptor 3.
-    pub frames_in: OwnedFd,
-    /// Becomes descriptor 4.
-    pub frames_out: OwnedFd,
+    pub ends: Ends,
+    /// Becomes descriptor 5: the process will be asked for copies of itself.
+    pub control: Option<OwnedFd>,
+    /// Of the worker and all that it starts, together. Whoever uses more is killed: [`Child::breach`].
+    pub memory_bytes_max: u64,
 }
 
 /// How a worker ended and what it used in all, children that it had waited for included.
@@ -56,28 +71,7 @@ pub struct ExitStatus {
 /// One supervisor process, shared by the workers of a deployment.
 #[derive(Debug)]
 pub struct Supervisor {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    socket: UnixStream,
-    book: Mutex<Book>,
-}
-
-#[derive(Debug, Default)]
-struct Book {
-    gone: bool,
-    seq: u64,
-    starting: HashMap<u64, oneshot::Sender<Result<Started, String>>>,
-    running: HashMap<u32, oneshot::Sender<ExitStatus>>,
-}
-
-#[derive(Debug)]
-struct Started {
-    pid: u32,
-    pidfd: Pidfd,
-    exit: oneshot::Receiver<ExitStatus>,
+    control: Arc<Control>,
 }
 
 impl Supervisor {
@@ -85,142 +79,94 @@ impl Supervisor {
     /// tokio runtime, in which a task then reads the control socket until the supervisor ends.
     pub fn start(program: &Path) -> Result<Arc<Supervisor>, Error> {
         let failed = |cause| Error::NoSupervisor { path: program.to_owned(), cause };
-        let flags = SocketFlags::CLOEXEC;
-        let (own, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .map_err(|errno| failed(errno.into()))?;
-        // Packets go over it, which a stream type does not mind: only readiness is asked of tokio.
-        let own = std::os::unix::net::UnixStream::from(own);
-        own.set_nonblocking(true).map_err(failed)?;
-        let socket = UnixStream::from_std(own).map_err(failed)?;
+        let (control, other) = Control::pair().map_err(failed)?;
         let mut command = tokio::process::Command::new(program);
         // No environment: a plugin can read its parent's.
         command.arg(SUBCOMMAND).env_clear().current_dir("/");
         command.stdin(Stdio::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = command.spawn().map_err(failed)?;
+        let mut process = orphans::expect(|| command.spawn(), tokio::process::Child::id).map_err(failed)?;
+        let id = process.id();
         // It holds the other end of the socket: as long as it lives, no end of file would come.
         drop(command);
-        let shared = Arc::new(Shared { socket, book: Mutex::default() });
-        let reader = shared.clone();
+        let reader = control.clone();
         tokio::spawn(async move {
-            reader.read().await;
+            reader.read(|| {}).await;
             // Reaps it. It ends by itself: its control socket is closed.
             let _ = process.wait().await;
+            orphans::sweep_after(id).await;
         });
-        Ok(Arc::new(Supervisor { shared }))
+        Ok(Arc::new(Supervisor { control }))
     }
 
     /// Starts a worker. Dropping the future before its end kills what was started.
     pub async fn spawn(self: &Arc<Self>, spec: SpawnSpec) -> Result<Child, Error> {
-        let (sender, started) = oneshot::channel();
-        let seq = self.shared.expect_start(sender)?;
         let program = spec.argv.first().cloned().unwrap_or_default();
-        let message =
-            wire::encode(&ToSupervisor::Start { seq, argv: spec.argv, env: spec.env, cwd: spec.cwd })?;
-        let descriptors =
-            [spec.stdout.as_fd(), spec.stderr.as_fd(), spec.frames_in.as_fd(), spec.frames_out.as_fd()];
-        self.shared.send(&message, &descriptors).await?;
-        match started.await {
-            Ok(Ok(Started { pid, pidfd, exit })) => {
-                Ok(Child { pid, pidfd, exit, killed: false, _supervisor: self.clone() })
+        let descriptors = spec.ends.borrowed().into_iter().chain(spec.control.iter().map(AsFd::as_fd));
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.collect();
+        let start = |seq| ToSupervisor::Start {
+            seq,
+            argv: spec.argv,
+            env: spec.env,
+            cwd: spec.cwd,
+            memory_bytes_max: spec.memory_bytes_max,
+        };
+        let started = self.control.start(start, &descriptors).await?;
+        match started {
+            Some(Ok(started)) => {
+                let fate = Fate::new(&self.control, started.breach.clone());
+                Ok(Child::new(started, fate, Parent::Supervisor(self.clone())))
             }
-            Ok(Err(cause)) => Err(Error::NotStarted { program, cause }),
-            Err(_) => Err(Error::SupervisorGone),
+            Some(Err(cause)) => Err(Error::NotStarted { program, cause }),
+            None => Err(Error::SupervisorGone),
         }
     }
 
+    /// Says that a worker has died which is no child of the supervisor: what it left behind is to be killed at
+    /// once, not at the next look.
+    pub(super) fn sweep(&self) {
+        // If there is no room for it now, the next look is not far.
+        let _ = self.control.try_say(&ToSupervisor::Sweep);
+    }
+
+    /// Has a process that a worker started looked after as if it were a worker: with a bound of its own, and
+    /// no longer counted for that one.
+    pub async fn watch(&self, pid: u32, memory_bytes_max: u64) -> Result<Fate, Error> {
+        let breach = self.control.expect_breach(pid);
+        self.control.say(&ToSupervisor::Watch { pid, memory_bytes_max }).await?;
+        Ok(Fate::new(&self.control, breach))
+    }
+
     pub fn alive(&self) -> bool {
-        !self.shared.book().gone
+        self.control.alive()
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // Both sides see the end of the file: the supervisor kills everything, the reader task ends.
-        let _ = rustix::net::shutdown(&self.shared.socket, Shutdown::Both);
+        self.control.close();
     }
 }
 
-impl Shared {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+/// What has become of a process that is watched.
+#[derive(Debug)]
+pub struct Fate {
+    control: Arc<Control>,
+    breach: Arc<OnceLock<Breach>>,
+}
+
+impl Fate {
+    fn new(control: &Arc<Control>, breach: Arc<OnceLock<Breach>>) -> Fate {
+        Fate { control: control.clone(), breach }
     }
 
-    fn expect_start(&self, sender: oneshot::Sender<Result<Started, String>>) -> Result<u64, Error> {
-        let mut book = self.book();
-        if book.gone {
-            return Err(Error::SupervisorGone);
+    /// Why its supervisor has killed it, if it has. Known as soon as the process is dead, without waiting.
+    pub fn breach(&self) -> Option<Breach> {
+        if self.breach.get().is_none() {
+            // It was said before the kill, but whoever reads may not have come to it yet.
+            self.control.catch_up();
         }
-        book.seq += 1;
-        let seq = book.seq;
-        book.starting.insert(seq, sender);
-        Ok(seq)
-    }
-
-    async fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        loop {
-            self.socket.writable().await?;
-            match self.try_send(message, descriptors) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
-        }
-    }
-
-    fn try_send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || wire::send(&self.socket, message, descriptors))
-    }
-
-    /// Reads until the supervisor has gone. It must always be read, else it would have to queue.
-    async fn read(&self) {
-        let mut buffer = vec![0; wire::MESSAGE_BYTES_MAX];
-        while self.socket.readable().await.is_ok() {
-            let received = self.socket.try_io(Interest::READABLE, || {
-                Ok(wire::receive(&self.socket, &mut buffer)?.map(|(bytes, fds)| (bytes.len(), fds)))
-            });
-            match received {
-                Ok(Some((length, descriptors))) => match serde_json::from_slice(&buffer[..length]) {
-                    Ok(message) => self.note(message, descriptors),
-                    Err(_) => break,
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(None) | Err(_) => break,
-            }
-        }
-        // Whoever waits for a start or an end learns it by the closed channel.
-        let mut book = self.book();
-        *book = Book { gone: true, ..Book::default() };
-    }
-
-    fn note(&self, message: FromSupervisor, descriptors: Vec<OwnedFd>) {
-        let mut book = self.book();
-        match message {
-            FromSupervisor::Started { seq, pid } => {
-                let (Some(waiting), Some(pidfd)) =
-                    (book.starting.remove(&seq), descriptors.into_iter().next())
-                else {
-                    return;
-                };
-                let (sender, exit) = oneshot::channel();
-                book.running.insert(pid, sender);
-                // Nobody waits any more: dropping the pidfd kills it.
-                let _ = waiting.send(Ok(Started { pid, pidfd: Pidfd(pidfd), exit }));
-            }
-            FromSupervisor::Failed { seq, error } => {
-                if let Some(waiting) = book.starting.remove(&seq) {
-                    let _ = waiting.send(Err(error));
-                }
-            }
-            FromSupervisor::Exit { pid, code, signal, cpu_us, memory_peak_kib } => {
-                if let Some(waiting) = book.running.remove(&pid) {
-                    let _ = waiting.send(ExitStatus {
-                        code,
-                        signal,
-                        cpu: Duration::from_micros(cpu_us),
-                        memory_peak_bytes: memory_peak_kib.saturating_mul(1024),
-                    });
-                }
-            }
-        }
+        self.breach.get().copied()
     }
 }
 
@@ -231,11 +177,27 @@ pub struct Child {
     pidfd: Pidfd,
     exit: oneshot::Receiver<ExitStatus>,
     killed: bool,
-    /// The last child's handle ends the supervisor.
-    _supervisor: Arc<Supervisor>,
+    fate: Fate,
+    /// The last child's handle ends whoever started it.
+    _parent: Parent,
+}
+
+#[derive(Debug)]
+pub(super) enum Parent {
+    Supervisor(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<Supervisor>,
+    ),
+    ForkServer(
+        #[expect(dead_code, reason = "held, so that it lives as long as its children")] Arc<ForkServer>,
+    ),
 }
 
 impl Child {
+    pub(super) fn new(started: Started, fate: Fate, parent: Parent) -> Child {
+        let Started { pid, pidfd, exit, .. } = started;
+        Child { pid, pidfd, exit, killed: false, fate, _parent: parent }
+    }
+
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -250,29 +212,18 @@ impl Child {
         self.killed
     }
 
+    /// See [`Fate::breach`].
+    pub fn breach(&self) -> Option<Breach> {
+        self.fate.breach()
+    }
+
     /// Readable once the worker has ended.
     pub fn end_signal(&self) -> BorrowedFd<'_> {
-        self.pidfd.0.as_fd()
+        self.pidfd.end_signal()
     }
 
     /// Resolves once when the worker has ended; an error: its supervisor has gone, and the worker with it.
     pub fn exit(&mut self) -> &mut oneshot::Receiver<ExitStatus> {
         &mut self.exit
-    }
-}
-
-/// Kills its process when dropped. Through the descriptor, so never another process with the same id.
-#[derive(Debug)]
-struct Pidfd(OwnedFd);
-
-impl Pidfd {
-    fn kill(&self) {
-        let _ = rustix::process::pidfd_send_signal(&self.0, Signal::KILL);
-    }
-}
-
-impl Drop for Pidfd {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

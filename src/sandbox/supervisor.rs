@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::memory::CALM_EVERY;
+use super::process::{self, Kept, parse_pid};
 use super::sys;
-use super::wire::{self, FromSupervisor, ToSupervisor};
+use super::watch::{self, Look, Watch};
+use super::wire::{self, FromStarter, ToSupervisor};
 
 /// The hidden first argument.
 pub const SUBCOMMAND: &str = "__supervisor";
 
 /// How often strangers are looked for while a worker runs. One scan costs about 13 µs.
-const SCAN_EVERY: Duration = Duration::from_millis(100);
+const SCAN_EVERY: Duration = CALM_EVERY;
 /// How soon the next look comes while a killed process is still there.
 const DYING_EVERY: Duration = Duration::from_millis(1);
 /// Kill, look, kill again: how often without a pause, against processes that fork while they are killed.
@@ -45,10 +48,12 @@ fn run() -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    sys::be_prompt();
     let stdin = io::stdin();
     let mut supervisor = Supervisor {
         control: stdin.as_fd(),
         workers: HashMap::new(),
+        watches: HashMap::new(),
         unsent: VecDeque::new(),
         family: Family::new(),
         strangers: false,
@@ -62,7 +67,9 @@ struct Supervisor<'a> {
     control: BorrowedFd<'a>,
     /// Pidfds of the workers that have not been reaped.
     workers: HashMap<Pid, OwnedFd>,
-    /// Messages for which the runner's side had no room. At most two per worker.
+    /// What the workers use, and other processes that the runner wants to be looked after.
+    watches: HashMap<Pid, Watch>,
+    /// Messages for which the runner's side had no room. At most three per worker.
     unsent: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
     family: Family,
     /// Whether a killed stranger was still there at the last look.
@@ -79,25 +86,69 @@ impl Supervisor<'_> {
             for pid in &ended {
                 self.bury(*pid)?;
             }
-            let sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
+            let mut sweep = !ended.is_empty() || self.strangers || Instant::now() >= scan_at;
             if control.contains(PollFlags::OUT) {
                 self.flush()?;
             }
             if control.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                 match wire::receive(self.control, &mut buffer)? {
                     None => return Ok(()),
-                    Some((bytes, descriptors)) => {
-                        let ToSupervisor::Start { seq, argv, env, cwd } = serde_json::from_slice(bytes)?;
-                        let started = self.start(&argv, env, cwd, descriptors);
-                        self.report_start(seq, started)?;
-                    }
+                    Some((bytes, descriptors)) => match serde_json::from_slice(bytes)? {
+                        ToSupervisor::Start { seq, argv, env, cwd, memory_bytes_max } => {
+                            let started = self.start(&argv, env, cwd, descriptors);
+                            if let Ok((pid, _)) = &started {
+                                self.watch(*pid, memory_bytes_max);
+                            }
+                            self.report_start(seq, started)?;
+                        }
+                        ToSupervisor::Watch { pid, memory_bytes_max } => {
+                            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                            let own = rustix::process::getpid();
+                            if let Some(pid) = pid.filter(|pid| watch::is_below(pid.as_raw_pid(), own)) {
+                                self.watch(pid, memory_bytes_max);
+                            }
+                        }
+                        ToSupervisor::Sweep => sweep = true,
+                    },
                 }
             }
             if sweep {
                 self.sweep();
+                self.look()?;
                 scan_at = Instant::now() + SCAN_EVERY;
             }
+            // Who uses much, or ever more, is looked at before the next scan.
+            scan_at = self.watches.values().map(Watch::look_at).fold(scan_at, Instant::min);
         }
+    }
+
+    fn watch(&mut self, pid: Pid, memory_bytes_max: u64) {
+        // An error: it has ended already.
+        if let Ok(watch) = Watch::new(pid, memory_bytes_max, Instant::now()) {
+            self.watches.insert(pid, watch);
+        }
+    }
+
+    /// Looks at those whose time has come, and ends those that use too much.
+    fn look(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let due = self.watches.iter().filter(|(_, watch)| watch.is_due(now));
+        for pid in due.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            let Some(mut watch) = self.watches.remove(&pid) else { continue };
+            let watches = &self.watches;
+            match watch.look(now, |other| watches.contains_key(&other)) {
+                Look::Fine(_) => drop(self.watches.insert(pid, watch)),
+                Look::Gone => {}
+                Look::Breach(why) => {
+                    // Said first: whoever sees it dead can know why.
+                    self.send(&FromStarter::Condemned { pid: number(pid), why }, None)?;
+                    let watches = &self.watches;
+                    watch.kill(|other| watches.contains_key(&other));
+                    self.watches.insert(pid, watch);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the runner, for a worker's end or for the next scan. Without any child it sleeps for good.
@@ -140,13 +191,19 @@ impl Supervisor<'_> {
     ) -> io::Result<(Pid, OwnedFd)> {
         let invalid = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
         let (program, arguments) = argv.split_first().ok_or_else(|| invalid("no program"))?;
-        let descriptors: [OwnedFd; wire::WORKER_DESCRIPTORS] =
-            descriptors.try_into().map_err(|_| invalid("wrong number of descriptors"))?;
-        let [stdout, stderr, frames_in, frames_out] = descriptors;
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || descriptors.next().ok_or_else(|| invalid("a descriptor is missing"));
+        let (stdout, stderr, frames_in, frames_out) = (next()?, next()?, next()?, next()?);
+        let control = descriptors.next();
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(env).current_dir(cwd);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        let child = sys::spawn(&mut command, frames_in.as_fd(), frames_out.as_fd())?;
+        let child = sys::spawn(
+            &mut command,
+            frames_in.as_fd(),
+            frames_out.as_fd(),
+            control.as_ref().map(AsFd::as_fd),
+        )?;
         let pid = child.id().try_into().ok().and_then(Pid::from_raw).expect("a child has a process id");
         // Not reaped yet, so the id is still its own.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
@@ -157,8 +214,8 @@ impl Supervisor<'_> {
 
     fn report_start(&mut self, seq: u64, started: io::Result<(Pid, OwnedFd)>) -> io::Result<()> {
         match started {
-            Ok((pid, pidfd)) => self.send(&FromSupervisor::Started { seq, pid: number(pid) }, Some(pidfd)),
-            Err(error) => self.send(&FromSupervisor::Failed { seq, error: error.to_string() }, None),
+            Ok((pid, pidfd)) => self.send(&FromStarter::Started { seq, pid: number(pid) }, Some(pidfd)),
+            Err(error) => self.send(&FromStarter::Failed { seq, error: error.to_string() }, None),
         }
     }
 
@@ -168,7 +225,8 @@ impl Supervisor<'_> {
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         let Some(end) = sys::reap(pid)? else { return Ok(()) };
         self.workers.remove(&pid);
-        let exit = FromSupervisor::Exit {
+        self.watches.remove(&pid);
+        let exit = FromStarter::Exit {
             pid: number(pid),
             code: end.code,
             signal: end.signal,
@@ -199,7 +257,7 @@ impl Supervisor<'_> {
         }
     }
 
-    fn send(&mut self, message: &FromSupervisor, pidfd: Option<OwnedFd>) -> io::Result<()> {
+    fn send(&mut self, message: &FromStarter, pidfd: Option<OwnedFd>) -> io::Result<()> {
         self.unsent.push_back((wire::encode(message)?, pidfd));
         self.flush()
     }
@@ -223,13 +281,13 @@ fn number(pid: Pid) -> u32 {
 
 /// The children of this process, as the kernel lists them.
 struct Family {
-    /// `/proc/self/task/…/children`; a kernel without it makes us read every process's `stat`.
-    list: String,
+    /// `None`: a kernel without it makes us read every process's `stat`.
+    list: Option<Kept>,
 }
 
 impl Family {
     fn new() -> Family {
-        Family { list: format!("/proc/self/task/{}/children", number(rustix::process::getpid())) }
+        Family { list: process::children_of_first_thread(rustix::process::getpid()).ok() }
     }
 
     /// Kills or reaps the children that `condemned` picks; returns how many there were. The dead count too: what
@@ -247,15 +305,11 @@ impl Family {
     }
 
     fn children(&self) -> Vec<Pid> {
-        match std::fs::read_to_string(&self.list) {
-            Ok(list) => list.split_ascii_whitespace().filter_map(parse_pid).collect(),
-            Err(_) => children_by_scan(),
+        match self.list.as_ref().map(Kept::read) {
+            Some(Ok(list)) => process::parse_pids(&list),
+            Some(Err(_)) | None => children_by_scan(),
         }
     }
-}
-
-fn parse_pid(text: &str) -> Option<Pid> {
-    text.parse().ok().and_then(Pid::from_raw)
 }
 
 fn children_by_scan() -> Vec<Pid> {

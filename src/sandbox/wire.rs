@@ -1,4 +1,4 @@
-//! Messages between the runner and a supervisor: one JSON text per packet, descriptors attached.
+//! Messages between the runner and whoever starts processes for it, a supervisor or a fork server: one JSON text per packet, descriptors attached.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -11,10 +11,13 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::watch::Breach;
+
 /// The largest message. A socket's default send buffer holds more.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out.
-pub const WORKER_DESCRIPTORS: usize = 4;
+/// Descriptors of a new worker, in this order: stdout, stderr, frames in, frames out, and control if it is to
+/// be a fork server.
+pub const WORKER_DESCRIPTORS_MAX: usize = 5;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
@@ -25,12 +28,26 @@ pub enum ToSupervisor {
         /// The whole environment; nothing is inherited.
         env: Vec<(String, String)>,
         cwd: PathBuf,
+        /// Of the worker and all that it starts.
+        memory_bytes_max: u64,
     },
+    /// A worker has died that is a fork server's child: look for what it left behind.
+    Sweep,
+    /// Asks to look after a process that a worker has started, as if it were a worker: it is no longer counted
+    /// for that one. Ends with the process. Of no effect if the process is not below the supervisor.
+    Watch { pid: u32, memory_bytes_max: u64 },
 }
 
+#[derive(Debug, Serialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum ToForkServer {
+    Fork { seq: u64, cwd: PathBuf },
+}
+
+/// What a supervisor and a fork server say.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
-pub enum FromSupervisor {
+pub enum FromStarter {
     /// Carries the pidfd.
     Started {
         seq: u64,
@@ -39,6 +56,11 @@ pub enum FromSupervisor {
     Failed {
         seq: u64,
         error: String,
+    },
+    /// A worker or another watched process is being killed, with all below it; its exit comes after this.
+    Condemned {
+        pid: u32,
+        why: Breach,
     },
     Exit {
         pid: u32,
@@ -60,7 +82,7 @@ pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
 
 /// Sends one packet without waiting.
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
@@ -72,7 +94,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 
 /// Receives one packet without waiting; `None`: the other side is gone.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(&[u8], Vec<OwnedFd>)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(WORKER_DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {

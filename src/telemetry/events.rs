@@ -116,6 +116,12 @@ pub struct InstanceCrashLooping<'a> {
     pub message: &'a str,
 }
 
+/// A plugin cannot be loaded once and copied: each of its instances loads it.
+pub struct ForkServerRefused<'a> {
+    pub series: &'a PluginSeries,
+    pub why: &'a str,
+}
+
 /// `on_stop` or `health` of an instance failed, or took too long.
 pub struct HookFailed<'a> {
     pub series: &'a PluginSeries,
@@ -464,6 +470,17 @@ impl Event for InstanceCrashLooping<'_> {
             .with("failures", failures)
             .with("retry_in_ms", milliseconds(self.retry_in))
             .0
+    }
+}
+
+impl Event for ForkServerRefused<'_> {
+    fn name(&self) -> &'static str {
+        event::FORK_SERVER_REFUSED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("instances of {} are spawned, not copied: {}", self.series.name(), self.why);
+        Entry::new(Severity::Warn, body).of(self.series).with(attribute::START_REASON, self.why.to_owned()).0
     }
 }
 

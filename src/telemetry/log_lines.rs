@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::background;
 use super::metrics::Metrics;
 use super::names::log;
 use super::record::{LogRecord, Value, id_text};
@@ -50,6 +51,7 @@ impl LogLines {
         let (done, finished) = sync_channel(1);
         let counted = metrics.clone();
         std::thread::Builder::new().name("log-lines".into()).spawn(move || {
+            background::step_back();
             write_all(output, &chunks, &counted);
             let _ = done.try_send(());
         })?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod accounting;
+pub mod background;
 mod clock;
 pub mod events;
 mod exemplars;

@@ -165,6 +165,10 @@ pub mod attribute {
     /// `spanglass.dropped.{what}`: how many messages of the plugin a limit cut off.
     pub const DROPPED_PREFIX: &str = "spanglass.dropped.";
     pub const INSTANCE_PID: &str = "process.pid";
+    /// How an instance came to be: `fork` or `spawn`.
+    pub const START_MODE: &str = "spanglass.start.mode";
+    /// Why it was spawned although copies were wanted.
+    pub const START_REASON: &str = "spanglass.start.reason";
     /// Which hook of a plugin a span is about.
     pub const HOOK: &str = "spanglass.hook";
     pub const METRIC_NAME: &str = "metric.name";
@@ -255,6 +259,7 @@ pub mod event {
     pub const INSTANCE_START_FAILED: &str = "instance.start_failed";
     pub const INSTANCE_EXITED: &str = "instance.exited";
     pub const INSTANCE_CRASH_LOOPING: &str = "instance.crash_looping";
+    pub const FORK_SERVER_REFUSED: &str = "fork_server.refused";
     pub const HOOK_FAILED: &str = "hook.failed";
     pub const CIRCUIT_OPENED: &str = "circuit.opened";
     pub const CIRCUIT_HALF_OPENED: &str = "circuit.half_opened";

@@ -18,6 +18,9 @@ pub const QUEUE_RECORDS_MAX: usize = 16_384;
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
 const SHARD_RECORDS_MAX: usize = QUEUE_RECORDS_MAX / SHARDS;
 const SHARD_BYTES_MAX: usize = QUEUE_BYTES_MAX / SHARDS;
+/// Log records take no more than this part of it: a plugin that prints without end pushes out lines, never the
+/// ending of a call.
+const LOGS_PART: (usize, usize) = (3, 4);
 /// Recordings kept for reuse, per shard: what the calls between two drains need.
 const POOL_MAX: usize = 1_024;
 /// Room that a drained shard gets at once, so that pushes do not grow it step by step.
@@ -232,7 +235,9 @@ impl ShardState {
             self.refused_records += 1;
             return false;
         }
-        if self.full.len() >= SHARD_RECORDS_MAX || self.bytes + bytes > SHARD_BYTES_MAX {
+        let (part, of) = if matches!(record, Record::Log(_)) { LOGS_PART } else { (1, 1) };
+        let (records_max, bytes_max) = (SHARD_RECORDS_MAX * part / of, SHARD_BYTES_MAX * part / of);
+        if self.full.len() >= records_max || self.bytes + bytes > bytes_max {
             self.refused += counts;
             self.refused_records += 1;
             return true;
@@ -311,9 +316,37 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_lines_leaves_room_for_the_endings_of_calls() {
+        let queue = Queue::new(Enabled { traces: true, logs: true });
+        (0..10_000).for_each(|_| {
+            queue.push(line(1));
+        });
+        let ids = (InvocationId::new(uuid::Uuid::from_u128(1)), TraceId::from_bytes([1; 16]).unwrap());
+        for _ in 0..1_000 {
+            let (slot, _) = queue.enter(ActiveInvocation {
+                invocation_id: ids.0,
+                trace_id: ids.1,
+                plugin: "quiet".into(),
+                version: None,
+                action: "invoke".into(),
+                created_at_unix_ns: 1,
+                running: false,
+                attempts: 0,
+            });
+            queue.leave(slot, Box::new(RecordingData::empty(ids.0, ids.1)));
+        }
+        let mut endings = 0;
+        queue.each(|shard| {
+            let records = shard.take().0;
+            endings += records.iter().filter(|record| matches!(record, Record::Invocation(_))).count();
+        });
+        assert_eq!(endings, 1_000);
+    }
+
+    #[test]
     fn a_flood_of_short_lines_is_bounded_by_records() {
         let (_, records, waiting, refused) = flood(10_000, 1);
-        assert_eq!(records, SHARD_RECORDS_MAX);
+        assert_eq!(records, SHARD_RECORDS_MAX * 3 / 4);
         assert_eq!(waiting.logs + refused.logs, 10_000);
     }
 }

@@ -8,6 +8,7 @@ use crate::model::guest::{LogStream, Severity};
 use crate::model::ids::{InvocationId, SpanId, TraceId};
 use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
+pub use crate::model::span_kind::SpanKind;
 use crate::model::text::{Text, truncate};
 use crate::model::trace_context::FLAG_SAMPLED;
 
@@ -49,23 +50,6 @@ pub struct Field {
     pub value: Value,
     /// The next field of the same owner.
     pub(super) next: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanKind {
-    Internal,
-    Server,
-    Client,
-}
-
-impl SpanKind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SpanKind::Internal => "internal",
-            SpanKind::Server => "server",
-            SpanKind::Client => "client",
-        }
-    }
 }
 
 /// One span of an invocation. Times are nanoseconds since `RecordingData::created_at_unix_ns`.

@@ -102,6 +102,8 @@ pub struct Recording {
     slot: Slot,
     series: Option<Arc<PluginSeries>>,
     attempt_open: bool,
+    /// When the last wait for an instance was over, and what had been spent on preparing one until then.
+    turn: Option<(u64, Duration)>,
     logs: u32,
     guest_bytes: usize,
     /// Guest spans with the host's span under which they came.
@@ -173,6 +175,7 @@ impl Recording {
             slot,
             series: None,
             attempt_open: false,
+            turn: None,
             logs: 0,
             guest_bytes: 0,
             guests: Vec::new(),
@@ -358,11 +361,25 @@ impl Recording {
 
     /// The wait for an instance is over; from now on the invocation is running.
     pub fn queue_wait(&mut self, waited: Duration) {
+        self.turn = Some((self.anchor.offset_ns(), self.data().prepare));
         self.data_mut().queue += waited;
         if let Some(series) = &self.series {
             series.queue_wait(waited);
         }
         self.telemetry.0.queue.update(self.slot, |active| active.running = true);
+    }
+
+    /// How long the call has held its place since its last wait was over, and how much of that went into preparing
+    /// an instance; `None`: its turn has not come.
+    pub fn since_its_turn(&self) -> Option<(Duration, Duration)> {
+        let (at_ns, prepared_before) = self.turn?;
+        let held = Duration::from_nanos(self.anchor.offset_ns().saturating_sub(at_ns));
+        Some((held, self.data().prepare.saturating_sub(prepared_before)))
+    }
+
+    /// How long it has waited for its turn, in all attempts.
+    pub fn waited(&self) -> Duration {
+        self.data().queue
     }
 
     /// The call had to wait for an instance to be prepared. Whoever prepared it tells

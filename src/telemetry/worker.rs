@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Error;
 use super::accounting::{Accounting, Batch, Book, DropReason, Signal};
+use super::background;
 use super::clock;
 use super::event_record;
 use super::events::{Event, TelemetryDropped, TelemetryExportFailed, TelemetryExportRecovered};
@@ -93,6 +94,7 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
     let thread = std::thread::Builder::new()
         .name("telemetry".into())
         .spawn(move || {
+            background::step_back();
             runtime.block_on(worker.run());
             // A request that hangs must not be waited for.
             runtime.shutdown_background();

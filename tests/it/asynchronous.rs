@@ -38,7 +38,8 @@ def parent(pid):
 def invoke(input_data):
     while not os.path.exists(input_data["gate"]):
         time.sleep(0.01)
-    os.kill(parent(os.getppid()), signal.SIGKILL)
+    # The worker's parent is the fork server, whose parent is the supervisor, whose parent is the runner.
+    os.kill(parent(parent(os.getppid())), signal.SIGKILL)
     time.sleep(60)
 "#;
 

@@ -5,30 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::require;
 use crate::support::server::Home;
 use crate::support::upstream::Upstream;
-
-/// A Python that has pytest, or nothing if there is none and it may be skipped.
-fn python_with_pytest() -> Option<PathBuf> {
-    let named = std::env::var_os("SPANGLASS_TEST_PYTHON").map(PathBuf::from);
-    let python = named.unwrap_or_else(|| PathBuf::from("python3"));
-    let found =
-        Command::new(&python).args(["-c", "import pytest"]).output().is_ok_and(|ran| ran.status.success());
-    if found {
-        return Some(python);
-    }
-    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    assert!(
-        !all,
-        "{} has no pytest, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped",
-        python.display()
-    );
-    use std::io::Write as _;
-    // Raw: the test harness captures `eprintln!`.
-    let _ = writeln!(std::io::stderr(), "skipped: {} has no pytest", python.display());
-    None
-}
+use crate::support::{python_with, require};
 
 fn package() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk/python")
@@ -83,7 +62,7 @@ fn the_package_passes_its_own_tests() {
 
 #[tokio::test]
 async fn a_new_plugin_passes_pytest() {
-    let Some(python) = python_with_pytest() else { return };
+    let Some(python) = python_with("pytest") else { return };
     let home = Home::new();
     json(&home, &["plugin", "new", "fresh"], 0).await;
     let folder = home.path().join("fresh");
@@ -98,7 +77,7 @@ async fn a_new_plugin_passes_pytest() {
 
 #[tokio::test]
 async fn the_example_of_the_documentation_works() {
-    let Some(python) = python_with_pytest() else { return };
+    let Some(python) = python_with("pytest") else { return };
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sdk.md")).unwrap();
     let block = |language: &str, index: usize| {
         let opening = format!("```{language}\n");

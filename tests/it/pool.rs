@@ -223,7 +223,10 @@ async fn a_worker_that_never_gets_ready_is_given_up() {
     let mut logs = Vec::new();
     let error = pool.acquire(&mut |news| logs.push(news)).await.err().unwrap();
     assert_eq!(error.message, "the worker was not ready within 3s");
-    assert!(matches!(&logs[..], [StartNews::Log(log)] if log.body == "still loading"), "{logs:?}");
+    assert!(
+        matches!(&logs[..], [StartNews::Mode(_), StartNews::Log(log)] if log.body == "still loading"),
+        "{logs:?}"
+    );
     assert_eq!(observed.now().exits, [ExitReason::StartFailed]);
 }
 
@@ -374,4 +377,245 @@ async fn how_on_stop_went_is_told() {
         assert_eq!(observed.now().hooks, [(Hook::OnStop, ended)]);
         assert_eq!(observed.now().exits, [ExitReason::Stopped]);
     }
+}
+
+const PID: &str =
+    "import os, time\ndef invoke(data):\n    time.sleep(data.get('seconds', 0))\n    return os.getpid()\n";
+
+#[tokio::test]
+async fn who_waits_gets_the_first_instance_that_is_free_in_order_of_arrival() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(PID);
+    let (pool, observed) = pool(&plugin, |settings| (settings.instances_max, settings.calls_max) = (1, 1));
+    let only = pool.acquire(&mut |_| {}).await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    for number in 0..4 {
+        let (pool, order) = (pool.clone(), order.clone());
+        let mut wait = Box::pin(async move {
+            let acquired = pool.acquire(&mut |_| {}).await.unwrap();
+            order.lock().unwrap().push(number);
+            assert_eq!(acquired.cold_start, None);
+        });
+        // In the queue before the next one comes.
+        assert!(tokio::time::timeout(Duration::from_millis(2), &mut wait).await.is_err());
+        waiting.push(Some(wait));
+    }
+    // The second leaves: nobody waits for him.
+    waiting[1] = None;
+    drop(only);
+    futures_util::future::join_all(waiting.into_iter().flatten()).await;
+    assert_eq!(*order.lock().unwrap(), [0, 2, 3]);
+    assert_eq!(observed.now(), Counts { idle: 1, cold_starts: 1, ..Counts::default() });
+    pool.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_stuck_worker_delays_nobody() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(PID);
+    let (pool, observed) = pool(&plugin, |_| {});
+    // What calls and starts take is known after these.
+    for _ in 0..3 {
+        output(&mut pool.acquire(&mut |_| {}).await.unwrap().lease, json!({})).await;
+    }
+    assert_eq!(observed.now().cold_starts, 1);
+    let mut stuck = pool.acquire(&mut |_| {}).await.unwrap();
+    let (pool_too, calling) = (pool.clone(), Arc::new(tokio::sync::Notify::new()));
+    let called = calling.clone();
+    let stuck = tokio::spawn(async move {
+        called.notify_one();
+        output(&mut stuck.lease, json!({"seconds": 60})).await
+    });
+    calling.notified().await;
+    let mut next = tokio::time::timeout(PATIENCE, pool_too.acquire(&mut |_| {})).await.unwrap().unwrap();
+    assert_eq!(next.cold_start, None, "one was started beside, and could have been anybody's");
+    output(&mut next.lease, json!({})).await;
+    stuck.abort();
+    drop(next);
+    pool.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn instances_are_replaced_after_their_share_of_calls_or_memory() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        "import os\nkept = []\ndef on_stop(): print('stopping')\n\
+         def invoke(data):\n    kept.append('x' * data.get('bytes', 0))\n    return os.getpid()\n",
+    );
+    let (pool, observed) = pool(&plugin, |settings| {
+        settings.calls_per_life = Some(3);
+        settings.memory_peak_max = Some(256 << 20);
+    });
+    let mut pids = Vec::new();
+    for bytes in [0, 0, 0, 0, 300 << 20, 0] {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        pids.push(output(&mut acquired.lease, json!({"bytes": bytes})).await);
+    }
+    assert!(pids[0] == pids[1] && pids[1] == pids[2] && pids[2] != pids[3], "three calls: {pids:?}");
+    assert!(pids[3] == pids[4] && pids[4] != pids[5], "too much memory: {pids:?}");
+    assert_eq!(observed.now().exits, [ExitReason::Recycled; 2]);
+    let stopped = || observed.now().hooks.iter().filter(|hook| **hook == (Hook::OnStop, Ok(()))).count();
+    eventually("both were stopped in good order", PATIENCE, || stopped() == 2).await;
+    pool.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn each_call_gets_a_fresh_instance_that_was_started_before_it_came() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(
+        "import os\ncalls = []\ndef invoke(data):\n    calls.append(1)\n    return [os.getpid(), len(calls)]\n",
+    );
+    let (pool, observed) = pool(&plugin, PoolSettings::one_call_each);
+    let mut pids = std::collections::BTreeSet::new();
+    let mut cold = 0;
+    for _ in 0..10 {
+        eventually("one is ready", PATIENCE, || cold == 0 || observed.now().idle > 0).await;
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        cold += u32::from(acquired.cold_start.is_some());
+        let output: serde_json::Value =
+            serde_json::from_str(&output(&mut acquired.lease, json!({})).await).unwrap();
+        assert_eq!(output[1], 1, "nothing is left of another call");
+        assert!(pids.insert(output[0].to_string()), "{pids:?}");
+    }
+    assert_eq!(cold, 1, "only the first waited for a start");
+    let recycled = || observed.now().exits.iter().filter(|reason| **reason == ExitReason::Recycled).count();
+    assert_eq!(recycled(), 10);
+    pool.stop(PATIENCE).await;
+    eventually("all are gone", PATIENCE, || pids.iter().all(|pid| !alive(pid.parse().unwrap()))).await;
+}
+
+#[tokio::test]
+async fn a_warm_pool_has_its_instances_before_the_first_call_and_keeps_them() {
+    if !require("python3") {
+        return;
+    }
+    let plugin = Plugin::new(PID);
+    let (pool, observed) = pool(&plugin, |settings| {
+        settings.instances_min = 1;
+        settings.idle_timeout = Duration::from_millis(200);
+    });
+    // As many as served the version before; then those beyond the minimum go.
+    pool.warm(2);
+    eventually("both are there", PATIENCE, || observed.now().idle == 2).await;
+    eventually("one has gone", PATIENCE, || observed.now().idle == 1).await;
+    let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!(acquired.cold_start, None);
+    let pid: u32 = output(&mut acquired.lease, json!({})).await.parse().unwrap();
+    drop(acquired);
+    let victim = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).unwrap();
+    eventually("it is dead", PATIENCE, || !alive(pid)).await;
+    let mut next = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_ne!(output(&mut next.lease, json!({})).await, pid.to_string());
+    pool.stop(PATIENCE).await;
+    drop(next);
+    eventually("none is left", PATIENCE, || observed.now().idle == 0 && observed.now().busy == 0).await;
+}
+
+#[tokio::test]
+async fn who_waits_hears_of_failed_starts_and_of_the_end() {
+    if !require("python3") {
+        return;
+    }
+    // The first instance starts, the second does not.
+    let plugin = Plugin::new(
+        "import os, time\ndef on_start():\n    os.mkdir(os.path.dirname(__file__) + '/there')\n\
+         def invoke(data): time.sleep(data['seconds'])\n",
+    );
+    let (pool, _) = pool(&plugin, |_| {});
+    let only = pool.acquire(&mut |_| {}).await.unwrap();
+    let error = pool.acquire(&mut |_| {}).await.err().unwrap();
+    assert!(error.message.starts_with("FileExistsError"), "{error}");
+    let mut log = |_| {};
+    let mut waiting = Box::pin(pool.acquire(&mut log));
+    assert!(tokio::time::timeout(Duration::from_millis(5), &mut waiting).await.is_ok(), "starting pauses");
+    drop(waiting);
+    drop(only);
+    let only = pool.acquire(&mut |_| {}).await.unwrap();
+    assert_eq!(only.cold_start, None);
+    let (mut first, mut second) = (|_| {}, |_| {});
+    let waiting = futures_util::future::join(pool.acquire(&mut first), pool.acquire(&mut second));
+    let stop = async {
+        tokio::task::yield_now().await;
+        pool.stop(PATIENCE).await;
+    };
+    let ((one, two), ()) = futures_util::future::join(waiting, stop).await;
+    for ended in [one, two] {
+        assert_eq!(ended.err().unwrap().kind, ErrorKind::Unavailable);
+    }
+    drop(only);
+}
+
+/// Ended by its supervisor while nobody calls it: whoever comes next gets another one, and the reason is told.
+#[tokio::test]
+async fn idle_workers_that_stand_still_or_grow_are_replaced() {
+    if !require("python3") {
+        return;
+    }
+    let source = r#"
+import os, signal, threading, time
+
+def grow():
+    held = []
+    while len(held) < 1000: held.append(b"x" * (1 << 20))
+    time.sleep(60)
+
+def stop():
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def invoke(data):
+    if data["how"] == "fine": return 1
+    threading.Thread(target=globals()[data["how"]], daemon=True).start()
+    return 0
+"#;
+    let plugin = Plugin::new(source);
+    let (pool, observed) = pool(&plugin, |_| {});
+    for (how, reason) in [("stop", ExitReason::Killed), ("grow", ExitReason::MemoryExceeded)] {
+        let mut acquired = pool.acquire(&mut |_| {}).await.unwrap();
+        let pid = acquired.lease.pid().unwrap();
+        output(&mut acquired.lease, json!({"how": how})).await;
+        drop(acquired);
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        eventually("it is dead and buried", PATIENCE, gone).await;
+        let mut next = pool.acquire(&mut |_| {}).await.unwrap();
+        assert!(next.cold_start.is_some(), "{how}");
+        assert_eq!(output(&mut next.lease, json!({"how": "fine"})).await, "1");
+        assert_eq!(observed.now().exits.last(), Some(&reason), "{how}");
+    }
+    assert_eq!(observed.now().exits.len(), 2);
+}
+
+/// Stopped from outside and set going again: nobody is harmed.
+#[tokio::test]
+async fn a_worker_that_was_stopped_for_a_moment_lives_on() {
+    if !require("python3") {
+        return;
+    }
+    let plugin =
+        Plugin::new("import time\ndef invoke(data):\n    time.sleep(data['seconds'])\n    return 1\n");
+    let mut worker = plugin.start().await;
+    let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed()).unwrap();
+    for _ in 0..3 {
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        eventually("it is stopped", PATIENCE, || state(worker.pid()) == Some('T')).await;
+        // Less than a worker may stand still, and together more.
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+        assert_eq!(worker.output(json!({"seconds": 0.3})).await, 1);
+    }
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }

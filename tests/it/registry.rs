@@ -329,7 +329,11 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let needs = "dependencies: [{name: base, version: ^1}]";
     let mut acknowledged: BTreeMap<String, bool> = BTreeMap::new();
     let mut next = 0;
-    for round in 0..4_u64 {
+    for round in 0..12_u64 {
+        // On a busy machine little is acknowledged in a round.
+        if round >= 4 && acknowledged.values().any(|enabled| !enabled) {
+            break;
+        }
         let stop = tokio::time::sleep(Duration::from_millis(150 + 70 * round));
         tokio::pin!(stop);
         loop {

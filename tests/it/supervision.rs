@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, read_pid, request, require};
+use crate::support::server::Home;
+use crate::support::{PATIENCE, Plugin, TestGuest, alive, eventually, parent, read_pid, request, require};
 
 /// What a killed worker leaves behind must be gone after this long.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -204,11 +205,12 @@ async fn the_end_of_the_runner_is_the_end_of_everything() {
         })
         .await;
         let found = found.unwrap();
-        // The worker's parent is the supervisor.
-        let supervisor = parent(found[4]);
+        // The worker's parent is the fork server, whose parent is the supervisor.
+        let fork_server = parent(found[4]);
+        let supervisor = parent(fork_server);
         assert_all_but_the_daemon_live(&found);
         drop(runner);
-        all_gone(&[&found[..], &[supervisor]].concat()).await;
+        all_gone(&[&found[..], &[fork_server, supervisor]].concat()).await;
     }
 }
 
@@ -233,11 +235,6 @@ async fn runner_for_the_test_above() {
     worker.output(json!({"folder": folder, "stay": true})).await;
 }
 
-fn parent(pid: u32) -> u32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
 #[tokio::test]
 async fn a_dead_supervisor_is_replaced_and_its_workers_are_dead() {
     if !require("python3") {
@@ -245,15 +242,44 @@ async fn a_dead_supervisor_is_replaced_and_its_workers_are_dead() {
     }
     let plugin = Plugin::new("def invoke(data): return 'fine'\n");
     let mut worker = plugin.start().await;
-    let supervisor = parent(worker.pid());
+    let supervisor = parent(parent(worker.pid()));
     let pid = rustix::process::Pid::from_raw(supervisor.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     eventually("the worker is gone", GONE_WITHIN, || !worker.instance.reusable()).await;
     let error = worker.error(json!({})).await;
     assert_eq!(error.kind, spanglass::model::kind::ErrorKind::Crashed, "{error}");
     let mut next = plugin.start().await;
-    assert_ne!(parent(next.pid()), supervisor);
+    assert_ne!(parent(parent(next.pid())), supervisor);
     assert_eq!(next.output(json!({})).await, "fine");
+}
+
+/// The workers die with it, by a signal of the kernel; what they had started does not.
+#[tokio::test]
+async fn a_killed_supervisor_leaves_nothing_in_a_server() {
+    if !require("python3") {
+        return;
+    }
+    let server = Home::new().plugin("family", "", FAMILY).serve().await;
+    for round in 0..3 {
+        let folder = server.home.path().join(format!("family-{round}"));
+        std::fs::create_dir(&folder).unwrap();
+        let input = json!({"folder": folder, "stay": true});
+        let call = server.client.invoke("family", input);
+        let kill = async {
+            eventually("the family is complete", PATIENCE, || pids(&folder).is_some()).await;
+            let found = pids(&folder).unwrap();
+            assert_all_but_the_daemon_live(&found);
+            let supervisor = parent(parent(found[4]));
+            assert_eq!(parent(supervisor), server.pid());
+            let pid = rustix::process::Pid::from_raw(supervisor.cast_signed()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            all_gone(&found).await;
+        };
+        let (reply, ()) = tokio::join!(call, kill);
+        assert_eq!((reply.status, &reply.json()["kind"]), (502, &json!("crashed")), "{}", reply.text());
+    }
+    let nobody = || server.descendants().is_empty();
+    eventually("not even the dead are left", GONE_WITHIN, nobody).await;
 }
 
 #[tokio::test]
@@ -261,7 +287,7 @@ async fn the_supervisor_ends_with_its_last_worker() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("def invoke(data): return 'fine'\n");
+    let plugin = Plugin::spawned("def invoke(data): return 'fine'\n");
     let first = plugin.start().await;
     let second = plugin.start().await;
     let supervisor = parent(first.pid());

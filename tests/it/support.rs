@@ -13,16 +13,18 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
-use spanglass::package::manifest::{Action, Manifest, Requires, RuntimeKind, SandboxTier};
+use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
-use spanglass::runtimes::python::PythonRuntime;
+use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
 use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{
     BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
-    StartNews,
+    StartMode, StartNews,
 };
 
 pub mod metrics;
+#[path = "../../benches/support/open_loop.rs"]
+pub mod open_loop;
 pub mod packages;
 pub mod server;
 pub mod sink;
@@ -44,6 +46,25 @@ pub fn require(program: &str) -> bool {
         let _ = writeln!(std::io::stderr(), "skipped: {program} is missing");
     }
     found
+}
+
+/// The Python of `scripts/python.sh` (else the system's), if it can import `module`. Its absence is said on stderr,
+/// or is an error where nothing may be skipped.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("SPANGLASS_TEST_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| PathBuf::from("python3"));
+    let mut import = std::process::Command::new(&python);
+    import.args(["-c", &format!("import {module}")]);
+    if import.output().is_ok_and(|ran| ran.status.success()) {
+        return Some(python);
+    }
+    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    let missing = format!("{} has no {module}", python.display());
+    assert!(!all, "{missing}, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
+    use std::io::Write as _;
+    // Raw: the test harness captures `eprintln!`.
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+    None
 }
 
 /// Polls until `condition` holds.
@@ -138,6 +159,9 @@ impl Guest for TestGuest {
     }
 }
 
+/// Long enough for starts in a row, short enough to be waited for.
+pub const FORK_SERVER_IDLE: Duration = Duration::from_secs(2);
+
 /// A plugin made of source text, ready to be started.
 pub struct Plugin {
     pub launcher: Arc<dyn Launcher>,
@@ -146,6 +170,7 @@ pub struct Plugin {
     pub stray: Arc<Mutex<Vec<GuestLog>>>,
     pub start_logs: Mutex<Vec<GuestLog>>,
     pub start_spans: Mutex<Vec<GuestSpan>>,
+    pub start_modes: Mutex<Vec<StartMode>>,
     _home: tempfile::TempDir,
 }
 
@@ -161,14 +186,7 @@ pub struct PluginSource<'a> {
 impl Plugin {
     /// A plugin whose `executor.py` is `source`.
     pub fn new(source: &str) -> Plugin {
-        Plugin::from(PluginSource {
-            runtime: RuntimeKind::Python,
-            files: &[("executor.py", source)],
-            entrypoint: "executor.py:invoke",
-            actions: &[],
-            convention: Convention::Plugin,
-            requires_python: None,
-        })
+        Plugin::python(source, |_| {})
     }
 
     /// `spanglass run executor.py[:function]`.
@@ -196,7 +214,38 @@ impl Plugin {
         })
     }
 
+    /// The same, with processes that are spawned, not copied.
+    pub fn spawned(source: &str) -> Plugin {
+        Plugin::python(source, |manifest| manifest.start = Start::Spawn)
+    }
+
+    /// A plugin whose `executor.py` is `source`, with a changed manifest.
+    pub fn python(source: &str, change: impl FnOnce(&mut Manifest)) -> Plugin {
+        let source = PluginSource {
+            runtime: RuntimeKind::Python,
+            files: &[("executor.py", source)],
+            entrypoint: "executor.py:invoke",
+            actions: &[],
+            convention: Convention::Plugin,
+            requires_python: None,
+        };
+        Plugin::with(source, change)
+    }
+
     pub fn from(source: PluginSource<'_>) -> Plugin {
+        Plugin::with(source, |_| {})
+    }
+
+    pub fn with(source: PluginSource<'_>, change: impl FnOnce(&mut Manifest)) -> Plugin {
+        Plugin::with_python(source, None, change)
+    }
+
+    /// One that runs on `python`, a program.
+    pub fn with_python(
+        source: PluginSource<'_>,
+        python: Option<PathBuf>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Plugin {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("package");
         for (path, text) in source.files {
@@ -216,12 +265,18 @@ impl Plugin {
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
         let runtime: Box<dyn Runtime> = match source.runtime {
-            RuntimeKind::Python => Box::new(PythonRuntime::new(workers, None)),
+            RuntimeKind::Python => {
+                let fork_server_idle = FORK_SERVER_IDLE;
+                let settings = PythonSettings { program: python, fork_server_idle, ..Default::default() };
+                Box::new(PythonRuntime::with(workers, settings))
+            }
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});
+        let mut manifest = manifest(&source);
+        change(&mut manifest);
         let spec = DeploymentSpec {
-            manifest: Arc::new(manifest(&source)),
+            manifest: Arc::new(manifest),
             folder: folder.clone(),
             config: config.as_object().unwrap().clone(),
             secrets: vec![("API_TOKEN".into(), Secret::new("s3cr3t"))],
@@ -236,6 +291,7 @@ impl Plugin {
             stray,
             start_logs: Mutex::default(),
             start_spans: Mutex::default(),
+            start_modes: Mutex::default(),
             _home: home,
         }
     }
@@ -250,12 +306,15 @@ impl Plugin {
     pub async fn try_start(&self) -> Result<Worker, InvokeError> {
         let mut logs = Vec::new();
         let mut spans = Vec::new();
+        let mut modes = Vec::new();
         let mut listener = |news| match news {
             StartNews::Log(log) => logs.push(log),
             StartNews::Span(span) => spans.push(span),
+            StartNews::Mode(mode) => modes.push(mode),
         };
         let started = self.launcher.launch(&mut listener).await;
         *self.start_spans.lock().unwrap() = spans;
+        *self.start_modes.lock().unwrap() = modes;
         *self.start_logs.lock().unwrap() = logs;
         Ok(Worker { instance: started? })
     }
@@ -285,6 +344,8 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         breaker: BreakerSettings::default(),
         examples: Vec::new(),
         sandbox_min_tier: SandboxTier::S0,
+        isolation: Isolation::default(),
+        start: Start::default(),
     }
 }
 
@@ -340,6 +401,27 @@ impl Worker {
 pub fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The process that a live process is a child of.
+pub fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// A moment as the kernel tells it, in hundredths of a second since the start of the machine.
+pub fn kernel_now() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() * 100.0) as u64
+}
+
+/// Whether the process runs that had this id at that moment: ids are used again, the sooner the more forks there
+/// are.
+pub fn alive_since(pid: u32, moment: u64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let began = rest.split(' ').nth(19).and_then(|ticks| ticks.parse::<u64>().ok());
+    !rest.starts_with('Z') && began.is_some_and(|began| began <= moment)
 }
 
 pub fn read_pid(path: &Path) -> Option<u32> {

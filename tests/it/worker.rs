@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use spanglass::model::guest::{GuestAnswer, GuestCall, GuestCallError, LogStream, Severity};
+use spanglass::model::span_kind::SpanKind;
 use spanglass::package::manifest::RuntimeKind;
 use spanglass::runtimes::Convention;
 
@@ -204,7 +205,7 @@ async def invoke(input_data, ctx):
             "{name}"
         );
     }
-    assert!(span("inner").client && !outer.client);
+    assert_eq!((span("inner").kind, outer.kind), (SpanKind::Client, SpanKind::Internal));
     let broken = span("broken");
     assert_eq!(broken.error.as_deref(), Some("KeyError: 'lost'"));
     assert_eq!(broken.events[0].attributes["exception.type"], "KeyError");
@@ -660,7 +661,8 @@ async fn on_start_is_a_step_of_the_start() {
     if !require("python3") {
         return;
     }
-    let plugin = Plugin::new("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
+    let plugin =
+        Plugin::spawned("def on_start(ctx): ctx.log.info('warming up')\ndef invoke(data): return 1\n");
     plugin.start().await;
     let steps = |plugin: &Plugin| {
         let spans = plugin.start_spans.lock().unwrap();

@@ -119,6 +119,7 @@ fn details(document: &Value, style: &Style) -> String {
         ("", text(document, "description")),
         ("cause", text(document, "cause")),
         ("crash loop", crash_loop(&document["crash_loop"])),
+        ("start", start(&document["start"])),
         ("owner", text(document, "owner")),
         ("runtime", text(document, "runtime")),
         ("versions", list("versions")),
@@ -170,6 +171,16 @@ fn crash_loop(trouble: &Value) -> String {
     match trouble["failures"].as_u64() {
         Some(failures) => format!("{failures} failed starts in a row: {}", text(trouble, "error")),
         None => String::new(),
+    }
+}
+
+/// How its workers start, once one has.
+fn start(start: &Value) -> String {
+    match (start["mode"].as_str(), start["reason"].as_str()) {
+        (Some("fork"), _) => "workers are copies of a process that has loaded the plugin".to_owned(),
+        (Some(_), Some(reason)) => format!("workers are spawned: {}", printable(reason)),
+        (Some(_), None) => "workers are spawned".to_owned(),
+        (None, _) => String::new(),
     }
 }
 

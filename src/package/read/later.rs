@@ -84,16 +84,6 @@ pub fn sandbox(reader: &mut Reader<'_>, top: &Section<'_>) -> SandboxTier {
 
 pub fn rest(reader: &mut Reader<'_>, top: &Section<'_>) {
     permissions(reader, top);
-    if let Some(field) = top.get("isolation")
-        && reader.choice(&field, &[("worker", false), ("call", true)]) == Some(true)
-    {
-        reader.no_effect(&field);
-    }
-    if let Some(field) = top.get("start")
-        && reader.choice(&field, &[("auto", false), ("spawn", true)]) == Some(true)
-    {
-        reader.no_effect(&field);
-    }
     slo(reader, top);
     if let Some(field) = top.get("expect_every") {
         reader.duration(&field, PERIODS);

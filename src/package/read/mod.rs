@@ -102,6 +102,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
     let breaker = settings::breaker(&mut reader, &top);
     let dependencies = later::dependencies(&mut reader, &top);
     let sandbox_min_tier = later::sandbox(&mut reader, &top);
+    let (isolation, start) = settings::processes(&mut reader, &top);
     later::rest(&mut reader, &top);
     let examples =
         examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
@@ -125,6 +126,8 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
         retry,
         breaker,
         sandbox_min_tier,
+        isolation,
+        start,
         examples,
     })
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::model::kind::{Blame, ErrorKind};
 use crate::model::limits::{Backoff, BreakerSettings, Jitter, Limits, RetrySettings};
-use crate::model::units::format_duration;
+use crate::model::units::{format_bytes, format_duration};
 
 use super::super::codes;
 use super::super::diagnostic::Diagnostic;
+use super::super::manifest::{Isolation, Start};
 use super::super::reader::{Reader, Section};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -35,11 +36,7 @@ pub fn limits(reader: &mut Reader<'_>, top: &Section<'_>) -> Limits {
         limits.timeout = reader.duration(&field, TIMEOUTS).unwrap_or(Duration::MAX);
     }
     if let Some(field) = section.get("memory") {
-        let bytes = reader.bytes(&field, 1 << 20..=1 << 40);
-        if bytes.is_some() {
-            reader.no_effect(&field);
-        }
-        set(&mut limits.memory_bytes, bytes);
+        set(&mut limits.memory_bytes, reader.bytes(&field, 1 << 20..=1 << 40));
     }
     if let Some(field) = section.get("max_input") {
         set(&mut limits.input_bytes_max, reader.bytes(&field, 2..=64 << 20));
@@ -77,7 +74,25 @@ pub fn limits(reader: &mut Reader<'_>, top: &Section<'_>) -> Limits {
 
 fn instances(reader: &mut Reader<'_>, section: &Section<'_>, limits: &mut Limits) {
     let Some(field) = section.get("instances") else { return };
-    let Some(section) = reader.section(&field, &["min", "max"]) else { return };
+    let keys = ["min", "max", "idle", "max_calls", "max_memory"];
+    let Some(section) = reader.section(&field, &keys) else { return };
+    if let Some(field) = section.get("idle") {
+        set(&mut limits.instance_idle, reader.duration(&field, MILLISECOND..=DAY));
+    }
+    if let Some(field) = section.get("max_calls") {
+        limits.instance_calls_max = reader.integer(&field, 1..=1_000_000_000).map(u64::from);
+    }
+    if let Some(field) = section.get("max_memory") {
+        limits.instance_memory_max = reader.bytes(&field, 1 << 20..=1 << 40);
+        if limits.instance_memory_max.is_some_and(|bytes| bytes >= limits.memory_bytes) {
+            let message = format!(
+                "`limits.instances.max_memory` is not below `limits.memory`, which is {}",
+                format_bytes(limits.memory_bytes)
+            );
+            let problem = Diagnostic::warning(codes::UNREACHABLE, field.place(), field.path.clone(), message);
+            reader.report(problem.help("a worker above `limits.memory` is killed; lower `max_memory`"));
+        }
+    }
     let min = section.get("min");
     let max = section.get("max");
     if let Some(field) = &min {
@@ -95,6 +110,17 @@ fn instances(reader: &mut Reader<'_>, section: &Section<'_>, limits: &mut Limits
         );
         reader.error(codes::CONTRADICTION, &field, message, "raise `max` or lower `min`");
     }
+}
+
+/// `isolation` and `start`: what calls share, and how workers come to be.
+pub fn processes(reader: &mut Reader<'_>, top: &Section<'_>) -> (Isolation, Start) {
+    let isolation = top
+        .get("isolation")
+        .and_then(|field| reader.choice(&field, &[("worker", Isolation::Worker), ("call", Isolation::Call)]));
+    let start = top
+        .get("start")
+        .and_then(|field| reader.choice(&field, &[("auto", Start::Auto), ("spawn", Start::Spawn)]));
+    (isolation.unwrap_or_default(), start.unwrap_or_default())
 }
 
 pub fn retry(reader: &mut Reader<'_>, top: &Section<'_>, timeout: Duration) -> RetrySettings {

@@ -1,27 +1,26 @@
-//! Looks after idle instances: asks those with a `health` hook how they are, and stops those that have been idle
-//! for too long. One task for a pool, there only while an instance is idle that needs it.
+//! Looks after instances between calls: asks those with a `health` hook how they are, stops those that have been idle for
+//! too long, and starts what is missing. One task for a pool, there only while something needs it.
 
-use std::sync::Weak;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, Weak};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{Idle, Pool, PoolSettings};
+use super::queue::{Idle, State};
+use super::{Pool, PoolSettings};
 use crate::model::hook::Hook;
 use crate::runtimes::Instance;
 use crate::telemetry::{ExitReason, InstanceState};
 
 /// How much earlier than asked for a check may come, so that instances that started together part.
 const JITTER: f64 = 0.2;
-/// How soon it is tried again when all places are taken: the instance is about to get a call.
-const NO_PLACE_WAIT: Duration = Duration::from_millis(100);
 
 /// What is to be done now.
 #[derive(Default)]
 struct Due {
-    expired: Vec<Box<dyn Instance>>,
-    unchecked: Option<(Idle, OwnedSemaphorePermit)>,
+    expired: Vec<Idle>,
+    unchecked: Option<Idle>,
+    /// So many are to be started, to have as many as are wanted.
+    missing: u32,
     /// When to look again; `None`: the keeper ends.
     next: Option<Instant>,
 }
@@ -32,18 +31,20 @@ pub(super) fn next_check(instance: &dyn Instance, settings: &PoolSettings) -> Op
     instance.has(Hook::Health).then(|| Instant::now() + wait)
 }
 
-pub(super) async fn keep(pool: Weak<Pool>) {
+async fn keep(pool: Weak<Pool>) {
     loop {
         let Some(strong) = pool.upgrade() else { return };
         let due = strong.due();
-        for instance in due.expired {
+        for idle in due.expired {
             strong.observer.instances(InstanceState::Idle, -1);
             strong.observer.exited(ExitReason::Idle);
-            tokio::spawn(strong.stop_instance(instance, strong.settings.stop_grace));
+            tokio::spawn(strong.stop_instance(idle.slot.instance, strong.settings.stop_grace));
         }
-        if let Some((idle, permit)) = due.unchecked {
+        for _ in 0..due.missing {
+            strong.start_aside();
+        }
+        if let Some(idle) = due.unchecked {
             strong.check(idle).await;
-            drop(permit);
             continue;
         }
         drop(strong);
@@ -55,9 +56,23 @@ pub(super) async fn keep(pool: Weak<Pool>) {
 }
 
 impl Pool {
-    /// Whether an idle instance needs the keeper.
-    pub(super) fn needs_keeper(&self, idle: &[Idle]) -> bool {
-        idle.len() > self.settings.instances_min as usize || idle.iter().any(|idle| idle.check_at.is_some())
+    /// Has the keeper run if what is there now needs it.
+    pub(super) fn keep(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let needed = !state.kept && self.needs_keeper(&state);
+        // Without a runtime the program is ending, and everything with it.
+        let runtime = tokio::runtime::Handle::try_current().ok().filter(|_| needed);
+        state.kept |= runtime.is_some();
+        drop(state);
+        if let Some(runtime) = runtime {
+            runtime.spawn(keep(Arc::downgrade(self)));
+        }
+    }
+
+    fn needs_keeper(&self, state: &State) -> bool {
+        let idle = &state.idle;
+        idle.len() > self.settings.instances_min as usize
+            || idle.iter().any(|idle| idle.slot.check_at.is_some())
+            || (state.live() < state.wanted && !state.stopped)
     }
 
     fn due(&self) -> Due {
@@ -68,39 +83,56 @@ impl Pool {
         // The longest idle stand first: they are pushed and popped at the other end.
         let old = state.idle.iter().take(beyond_min);
         let count = old.take_while(|idle| now - idle.since >= self.settings.idle_timeout).count();
-        due.expired = state.idle.drain(..count).map(|idle| idle.instance).collect();
+        due.expired = state.idle.drain(..count).collect();
         let expires = (count < beyond_min)
             .then(|| state.idle.first().map(|idle| idle.since + self.settings.idle_timeout));
-        let check_at = state.idle.iter().filter_map(|idle| idle.check_at).min();
+        let retry_at = self.start_missing(&mut state, &mut due);
+        let check_at = state.idle.iter().filter_map(|idle| idle.slot.check_at).min();
         if check_at.is_some_and(|at| at <= now) {
-            // Whoever finds no idle instance may start one: so the checked one must keep a place.
-            match self.permits.clone().try_acquire_owned() {
-                Ok(permit) => {
-                    let index = state.idle.iter().position(|idle| idle.check_at == check_at);
-                    due.unchecked = index.map(|index| (state.idle.remove(index), permit));
-                }
-                Err(_) => due.next = Some(now + NO_PLACE_WAIT),
-            }
+            let index = state.idle.iter().position(|idle| idle.slot.check_at == check_at);
+            due.unchecked = index.map(|index| state.idle.remove(index));
+            // It keeps its place: who finds no idle instance must not start one for it.
+            state.checking += 1;
         } else {
-            due.next = [expires.flatten(), check_at].into_iter().flatten().min();
+            due.next = [expires.flatten(), check_at, retry_at].into_iter().flatten().min();
         }
         state.kept = due.next.is_some() || due.unchecked.is_some();
         due
     }
 
-    /// Asks one instance how it is. It counts as idle meanwhile, but nobody gets it.
-    async fn check(&self, mut idle: Idle) {
-        let verdict = self.ask_health(&mut *idle.instance).await;
-        if verdict.is_err() {
-            self.observer.instances(InstanceState::Idle, -1);
-            return self.observer.exited(ExitReason::Unhealthy);
+    /// Counts as starting what is missing, or says when it may be tried.
+    fn start_missing(&self, state: &mut State, due: &mut Due) -> Option<Instant> {
+        let missing = state.wanted.saturating_sub(state.live());
+        if missing == 0 || state.stopped {
+            return None;
         }
-        idle.check_at = next_check(&*idle.instance, &self.settings);
+        let pause = state.backoff.trouble().and_then(|trouble| trouble.retry_in);
+        if let Some(pause) = pause {
+            return Some(Instant::now() + pause);
+        }
+        state.aside += missing;
+        due.missing = missing;
+        None
+    }
+
+    /// Asks one instance how it is. It counts as idle meanwhile, but nobody gets it.
+    async fn check(self: &Arc<Self>, mut idle: Idle) {
+        let verdict = self.ask_health(&mut *idle.slot.instance).await;
         let mut state = self.state();
-        if state.stopped {
-            drop(state);
+        state.checking -= 1;
+        if verdict.is_err() || state.stopped {
+            let reason = match verdict {
+                Err(_) => idle.slot.instance.exit_reason().unwrap_or(ExitReason::Unhealthy),
+                Ok(()) => ExitReason::Stopped,
+            };
             self.observer.instances(InstanceState::Idle, -1);
-            return self.observer.exited(ExitReason::Stopped);
+            self.observer.exited(reason);
+            return self.replace(state, true);
+        }
+        idle.slot.check_at = next_check(&*idle.slot.instance, &self.settings);
+        if state.waiting() > 0 {
+            self.observer.instances(InstanceState::Idle, -1);
+            return self.put(state, idle.slot);
         }
         // Where it stood: by the time since which it is idle.
         let index = state.idle.partition_point(|other| other.since <= idle.since);

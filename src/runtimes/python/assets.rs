@@ -16,6 +16,7 @@ pub const SDK: &str = "sdk";
 const FILES: &[(&str, &str)] = &[
     ("spanglass_worker.py", include_str!("worker.py")),
     ("spanglass_debugger.py", include_str!("debugger.py")),
+    ("spanglass_otel.py", include_str!("otel.py")),
     ("sdk/spanglass/__init__.py", include_str!("../../../sdk/python/spanglass/__init__.py")),
     ("sdk/spanglass/__init__.pyi", include_str!("../../../sdk/python/spanglass/__init__.pyi")),
     ("sdk/spanglass/__main__.py", include_str!("../../../sdk/python/spanglass/__main__.py")),
@@ -73,7 +74,7 @@ mod tests {
             assert_eq!(write(data.path()).unwrap(), folder);
             assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), *content);
         }
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
         assert!(folder.join(format!("{MODULE}.py")).is_file() && folder.join(SDK).is_dir());
     }
 }

@@ -4,23 +4,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::PluginEnvironment;
+use super::fork_server::ForkServer;
 use super::interpreter::Interpreter;
 use super::{Shared, assets};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
+use crate::package::manifest::Start;
 use crate::runtimes::worker::{DeploymentWorkers, StartError, path_text, unwritable};
-use crate::runtimes::{BoxFuture, Convention, DeploymentSpec, Instance, Launcher, StartListener};
+use crate::runtimes::{
+    BoxFuture, Convention, DeploymentSpec, Instance, Launcher, StartListener, StartMode, StartNews,
+};
 
 pub struct PythonLauncher {
     shared: Arc<Shared>,
     workers: DeploymentWorkers,
     environment: PluginEnvironment,
+    /// `None`: workers are spawned, because somebody wants it so.
+    fork_server: Option<ForkServer>,
 }
 
 impl PythonLauncher {
     pub fn new(shared: Arc<Shared>, spec: Arc<DeploymentSpec>) -> PythonLauncher {
+        // A function that is run once has nothing to copy, and a debugger follows no copies.
+        let forks = spec.manifest.start == Start::Auto
+            && spec.convention == Convention::Plugin
+            && spec.debugging.is_none();
+        let fork_server = forks.then(|| ForkServer::new(shared.fork_server_idle));
         let environment = PluginEnvironment::new(shared.environments.clone(), spec.folder.clone());
-        PythonLauncher { workers: DeploymentWorkers::new(shared.workers.clone(), spec), shared, environment }
+        PythonLauncher {
+            workers: DeploymentWorkers::new(shared.workers.clone(), spec),
+            shared,
+            environment,
+            fork_server,
+        }
     }
 
     async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
@@ -32,7 +48,14 @@ impl PythonLauncher {
         let worker_folder = prepared.await.map_err(|error| unwritable(data_dir, &error))?;
         let python = environment.as_deref();
         let argv = command(interpreter, python, worker_folder, &data_dir.join("pycache"), spec)?;
-        match self.workers.start(argv, listener).await {
+        let started = match &self.fork_server {
+            Some(fork_server) => fork_server.worker(&self.workers, argv, listener).await,
+            None => {
+                listener(StartNews::Mode(StartMode::Spawn { why: None }));
+                self.workers.start(argv, listener).await
+            }
+        };
+        match started {
             Ok(instance) => Ok(Box::new(instance)),
             Err(error) => Err(with_help(error, spec, environment.is_some())),
         }
@@ -132,7 +155,14 @@ impl Launcher for PythonLauncher {
         Box::pin(self.start(listener))
     }
 
+    fn rest(&self) {
+        if let Some(fork_server) = &self.fork_server {
+            fork_server.rest();
+        }
+    }
+
     fn stop(&self) -> BoxFuture<'_, ()> {
+        self.rest();
         self.environment.release();
         // The supervisor, and with it everything else, ends when the last instance is dropped.
         Box::pin(std::future::ready(()))

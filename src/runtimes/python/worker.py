@@ -1,7 +1,8 @@
 """spanglass worker for Python plugins: runs one plugin's functions for the host.
 
 Standard library only, Python 3.9 or later. The protocol is docs/worker-protocol.md: frames (u32 little-endian
-length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin.
+length, then one JSON object) come on descriptor 3 and go out on 4; 1 and 2 belong to the plugin. A worker that is to
+be a fork server has a control socket as descriptor 5, by which it is asked for copies of itself.
 What is imported at the top is what every worker pays for at each start; everything else is imported when it is
 first needed.
 """
@@ -23,6 +24,10 @@ except ImportError:  # an interpreter that was built without it
 PROTOCOL_VERSION = 1
 FRAMES_IN = 3
 FRAMES_OUT = 4
+CONTROL = 5
+# Where a fork server keeps its control socket: out of the way of what plugins count on.
+CONTROL_KEPT = 200
+CONTROL_BYTES_MAX = 65_536
 READ_BYTES = 65_536
 # What may be sent for one call; beyond it is dropped and counted. The host has the same bounds.
 COUNT_MAX = {"span": 1_000, "log": 10_000, "metric": 1_000}
@@ -37,12 +42,39 @@ SEARCH_VALUES_MAX = 100_000
 SEARCH_DEPTH_MAX = 200
 # Children that have ended and were never waited for: with more of them the worker is replaced.
 ZOMBIES_MAX = 64
+# Descriptors that are open after a call beyond those from before the first: with more, or with half of those
+# that the system grants, the worker is replaced.
+DESCRIPTORS_MAX = 1_024
 
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 _OWN_FILE = __file__
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _encoder(**options):
+    """Strict JSON of a value, as a function. What `JSONEncoder.encode` makes anew for each value is made once: that is
+    a fifth of the time for 1 KiB. Circles are found where they are looked for anyway, by their depth."""
+    from json import encoder
+
+    plain = json.JSONEncoder(allow_nan=False, ensure_ascii=False, check_circular=False, separators=(",", ":"),
+                             **options)
+    try:
+        parts = encoder.c_make_encoder(None, plain.default, encoder.encode_basestring, None, ":", ",", False, False,
+                                       False)
+        if "".join(parts(["\u00e4", 1.5, None, {"a": True}], 0)) != '["\u00e4",1.5,null,{"a":true}]':
+            return plain.encode
+    except Exception:  # another Python than those that were tried
+        return plain.encode
+    join = "".join
+    return lambda value: join(parts(value, 0))
+
+
+_encode = _encoder()
 _decode = json.JSONDecoder().decode
+# For what the host has written: one value, nothing around it.
+_decode_frame = json.JSONDecoder().scan_once
 _open_span = ContextVar("spanglass_open_span", default=None)
+# The module `spanglass_otel`, once the plugin's process has imported `opentelemetry.trace`.
+_otel = None
 _WAKE = object()
 
 
@@ -185,7 +217,12 @@ class Channel:
                 have += len(data)
             buffer = b"".join(parts)
         self._buffer = buffer[end:]
-        return _decode(buffer[4:end].decode("utf-8"))
+        return _decode_frame(buffer[4:end].decode("utf-8"), 0)[0]
+
+    def renew(self):
+        """In a copy of a fork server, whose descriptors 3 and 4 are its own."""
+        self._buffer = b""
+        self._fresh_locks()
 
     def mute(self):
         """In a forked child: it must not speak with the host, whose pipes it has inherited."""
@@ -305,11 +342,19 @@ class Call:
 
     def emit(self, kind, frame):
         """Sends a log, span or metric frame within its bound."""
+        if self.reserve(kind):
+            self.send(kind, frame)
+
+    def reserve(self, kind):
+        """Whether one more frame of this kind may be sent; then it must be."""
         sent = self.sent.get(kind, 0)
         if sent >= COUNT_MAX[kind]:
             self.dropped[kind] = self.dropped.get(kind, 0) + 1
-            return
+            return False
         self.sent[kind] = sent + 1
+        return True
+
+    def send(self, kind, frame):
         frame["t"] = kind
         if self.id is not None:
             frame["id"] = self.id
@@ -331,14 +376,14 @@ class Log:
 
     def _write(self, severity, message, fields):
         frame = sys._getframe(2)
-        self._call.emit("log", {
+        self._call.emit("log", _in_span(self._call, {
             "time": time.time_ns(),
             "severity": severity,
             "body": _text(message),
             "fields": _fields(fields),
             "code": {"file": _text(frame.f_code.co_filename), "line": frame.f_lineno or 0,
                      "function": _text(frame.f_code.co_name)},
-        })
+        }))
 
     def __call__(self, message, /, **fields):
         self._write("INFO", message, fields)
@@ -372,7 +417,8 @@ class Log:
 class Span:
     """A step of a call: `with ctx.span("name", key=value) as span:`; `async with` works too."""
 
-    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token")
+    __slots__ = ("id", "name", "_call", "_parent", "_client", "_start", "_attributes", "_events", "_error", "_token",
+                 "_entered")
 
     def __init__(self, call, name, client, attributes):
         self.id = os.urandom(8).hex()
@@ -382,7 +428,7 @@ class Span:
         self._attributes = attributes
         self._events = []
         self._error = None
-        self._parent = self._token = self._start = None
+        self._parent = self._token = self._start = self._entered = None
 
     def set(self, **attributes):
         self._attributes.update(attributes)
@@ -406,6 +452,8 @@ class Span:
 
     def __enter__(self):
         self._parent = _open_span.get()
+        if _otel is not None:
+            self._entered = _otel.enter(self)
         self._token = _open_span.set(self)
         self._start = time.time_ns()
         return self
@@ -422,8 +470,11 @@ class Span:
                                        "exception.stacktrace": _traceback(error)})
         frame = {"span_id": self.id, "name": _text(self.name, NAME_BYTES_MAX), "start": self._start, "end": end,
                  "attributes": _fields(self._attributes), "events": self._events}
-        if self._parent is not None and self._parent._call is self._call:
-            frame["parent_id"] = self._parent.id
+        parent_id = self._parent.id if self._parent is not None and self._parent._call is self._call else None
+        if self._entered is not None:
+            parent_id = _otel.leave(self._entered)
+        if parent_id is not None:
+            frame["parent_id"] = parent_id
         if self._client:
             frame["client"] = True
         if self._error is not None:
@@ -436,6 +487,21 @@ class Span:
 
     async def __aexit__(self, kind, error, traceback):
         return self.__exit__(kind, error, traceback)
+
+
+def _span_id(call):
+    """The id of the span of `call` that is open here; None: its `execute`."""
+    if _otel is not None:
+        return _otel.span_id(call)
+    span = _open_span.get()
+    return span.id if span is not None and span._call is call else None
+
+
+def _in_span(call, frame):
+    span_id = _span_id(call)
+    if span_id is not None:
+        frame["span_id"] = span_id
+    return frame
 
 
 class Response:
@@ -627,10 +693,10 @@ async def _in_thread(function, *args, **options):
 def _ask(call, service, op, args):
     if call.id is None or call.ended:
         raise ServiceError("services of the host can only be used during a call")
-    span = _open_span.get()
     frame = {"t": "ask", "id": call.id, "service": service, "op": op, "args": args}
-    if span is not None and span._call is call:
-        frame["parent_id"] = span.id
+    parent_id = _span_id(call)
+    if parent_id is not None:
+        frame["parent_id"] = parent_id
     reply = worker.channel.ask(frame)
     if reply is None:
         raise ServiceError("the host has gone")
@@ -734,12 +800,13 @@ def _install_logging(logging):
                               "exception.stacktrace": _traceback(error)}
                 levels = ((50, "FATAL"), (40, "ERROR"), (30, "WARN"), (20, "INFO"), (10, "DEBUG"))
                 severity = next((name for level, name in levels if record.levelno >= level), "TRACE")
-                worker.speaker().emit("log", {
+                call = worker.speaker()
+                call.emit("log", _in_span(call, {
                     "time": int(record.created * 1e9), "severity": severity, "logger": _text(record.name, NAME_BYTES_MAX),
                     "body": _text(body), "fields": fields,
                     "code": {"file": _text(record.pathname), "line": record.lineno,
                              "function": _text(record.funcName or "")},
-                })
+                }))
             except Exception:
                 self.handleError(record)
 
@@ -773,24 +840,79 @@ def _writes_to_console(logging, handler):
     return type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
 
 
-class LoggingHook:
-    """Notices the first import of `logging`, which costs more than the rest of this worker."""
+class ImportHook:
+    """Does something once a module is imported, for modules that must not be imported for it: `logging` costs more than
+    the rest of this worker, and `opentelemetry` is mostly not there."""
+
+    def __init__(self, then):
+        self._then = then
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name not in self._then:
             return None
-        sys.meta_path.remove(self)
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return None
         load = spec.loader.exec_module
 
         def exec_module(module):
             load(module)
-            _install_logging(module)
+            then = self._then.pop(name, None)
+            if then is not None:
+                then(module)
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+# --- OpenTelemetry in the plugin's environment ----------------------------------------------------------------
+
+
+def _join_opentelemetry():
+    """Before the plugin is loaded. What is imported later is noticed then; instrumentations would come too late."""
+    loaded = sys.modules.get("opentelemetry.trace")
+    if loaded is not None:  # by a .pth file of the environment
+        _offering("offer_tracer")(loaded)
+    # Not by importlib, whose search takes ten times as long for what mostly is not there.
+    base = "/opentelemetry/instrumentation/instrumentor.py"
+    if not any(os.path.isfile(entry + base) for entry in sys.path):
+        return
+    try:
+        import opentelemetry.trace  # before the module that needs it
+
+        _asset("spanglass_otel").instrument()
+    except Exception as error:
+        _warn("OpenTelemetry's instrumentations could not be activated", error)
+
+
+def _offering(name):
+    def offer(module):
+        try:
+            getattr(_asset("spanglass_otel"), name)(module)
+        except Exception as error:  # a version that nobody knows yet: the plugin runs, its spans are lost
+            _warn("%s could not be joined to the trace" % module.__name__, error)
+
+    return offer
+
+
+def _warn(message, error):
+    worker.speaker().emit("log", {
+        "time": time.time_ns(), "severity": "WARN", "logger": "spanglass",
+        "body": "%s: %s" % (message, _describe(error)),
+        "fields": {"exception.type": _type_name(type(error)), "exception.message": _text(error),
+                   "exception.stacktrace": _traceback(error)},
+    })
+
+
+def _asset(name):
+    """A module that lies beside this one."""
+    sys.path.insert(0, os.path.dirname(_OWN_FILE))
+    try:
+        return __import__(name)
+    finally:
+        del sys.path[0]
 
 
 # --- the plugin -----------------------------------------------------------------------------------------------
@@ -919,6 +1041,7 @@ class PluginFunction:
     def __init__(self, function):
         self.function = function
         self.context = _wants_context(function)
+        self.takes_context = self.context is not None
 
     def __call__(self, data, ctx):
         if self.context == "positional":
@@ -935,6 +1058,7 @@ class AnyFunction:
     """Any function: the input's fields become its arguments, typed by its annotations."""
 
     WHOLE_INPUT = ("input_data", "input", "data", "payload")
+    takes_context = True
 
     def __init__(self, function):
         import inspect
@@ -948,8 +1072,7 @@ class AnyFunction:
             self.types = typing.get_type_hints(function)
         except Exception:  # an annotation names something that does not exist: use what can be used
             self.types = {k: v for k, v in getattr(function, "__annotations__", {}).items() if not isinstance(v, str)}
-        self.encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"),
-                                       default=_friendly).encode
+        self.encode = _encoder(default=_friendly)
 
     def __call__(self, data, ctx):
         described = getattr(self.function, "spanglass_action", None)
@@ -1190,15 +1313,20 @@ def _type_name(kind):
 
 def _traceback(error):
     """The traceback without this worker's own frames, cut in the middle if it is long."""
-    import traceback
-
     entry = error.__traceback__
     while entry is not None and _foreign(entry):
         entry = entry.tb_next
     try:
+        # Not at the top, and it may fail: the plugin may have used up all descriptors.
+        import traceback
+
         text = "".join(traceback.format_exception(type(error), error, entry))
     except Exception as failure:
-        text = "%s (its traceback raised %s)" % (_type_name(type(error)), type(failure).__name__)
+        text = "%s (its traceback raised %s)\n" % (_type_name(type(error)), type(failure).__name__)
+        while entry is not None:
+            code = entry.tb_frame.f_code
+            text += '  File "%s", line %d, in %s\n' % (code.co_filename, entry.tb_lineno, code.co_name)
+            entry = entry.tb_next
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > TRACEBACK_BYTES_MAX:
         half = TRACEBACK_BYTES_MAX // 2 - 16
@@ -1209,7 +1337,8 @@ def _traceback(error):
 def _foreign(entry):
     name = entry.tb_frame.f_code.co_filename
     sdk = getattr(sys.modules.get("spanglass"), "__file__", None)
-    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib")
+    return name == _OWN_FILE or name == sdk or name.startswith("<frozen importlib") or \
+        (_otel is not None and name == _otel.__file__)
 
 
 def _last_place(error, folder):
@@ -1308,17 +1437,24 @@ class Worker:
         self.config_json = "{}"
         self.secrets = {}
         self.debugger = None
+        # The running call's frame, and between calls the last one's.
+        self.command = None
         self._loop = None
         self._fflush = None
         self._modules_seen = 0
         self._usage = Usage()
         # How the process was when it got ready; each call finds it so.
         self._folder = self._umask = None
+        # The empty folder that belongs to this worker; None: it runs where the user is.
+        self._scratch = None
+        self._descriptors_max = DESCRIPTORS_MAX
         self._console = ()
         self._helpers = self._residents = frozenset()
         # Threads that outlived their call, and the lines that they have begun. What they say belongs to no call.
         self._strangers = {}
         self._stray = Call(None)
+        # A copy is being made, which is a worker of its own.
+        self._copying = False
 
     # --- start and end
 
@@ -1326,8 +1462,12 @@ class Worker:
         for descriptor in (FRAMES_IN, FRAMES_OUT):
             os.set_inheritable(descriptor, False)
         self._own_stdio()
-        os.register_at_fork(after_in_child=self.channel.mute)
-        sys.meta_path.insert(0, LoggingHook())
+        os.register_at_fork(after_in_child=self._forked)
+        sys.meta_path.insert(0, ImportHook({
+            "logging": _install_logging, "opentelemetry.trace": _offering("offer_tracer"),
+            "opentelemetry._logs._internal": _offering("offer_logger"),
+            "opentelemetry._events": _offering("offer_event_logger"),
+        }))
         while True:
             command = self.channel.next_command()
             kind = "shutdown" if command is None else command.get("t")
@@ -1339,6 +1479,10 @@ class Worker:
                 self._health(command)
             elif kind == "shutdown":
                 self._leave()
+
+    def _forked(self):
+        if not self._copying:
+            self.channel.mute()
 
     def _own_stdio(self):
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -1356,11 +1500,26 @@ class Worker:
         self.config_json = _encode(hello.get("config") or {})
         self.secrets = hello.get("secrets") or {}
         folder = os.path.abspath(hello["folder"])
+        self._scratch = os.getcwd() if hello.get("convention") != "function" else None
         ready = {"t": "ready", "v": PROTOCOL_VERSION, "language": "python", "version": sys.version.split()[0]}
+        forks = None
         try:
+            if hello.get("forks"):
+                forks = ForkServer(self)
             if hello.get("debug") is not None:
                 self._debug(hello["debug"], folder)
-            self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if not self.functions:
+                self._load(folder, hello["entrypoints"], hello.get("convention"))
+            if forks is not None:
+                why = forks.refusal()
+                if why is not None:
+                    ready["spawn_only"] = _text(why, NAME_BYTES_MAX)
+                    forks.close()
+                self._flush()
+                self.channel.send(ready)
+                if why is None:
+                    forks.serve()
+                return
             # Any function may be what `spanglass run` is asked for, one called `health` too.
             hooks = ("on_stop",) if hello.get("convention") == "function" else ("on_stop", "health")
             ready["hooks"] = [name for name in hooks if self._hooks(name)]
@@ -1388,14 +1547,11 @@ class Worker:
         self.channel.send(ready)
 
     def _debug(self, settings, folder):
-        sys.path.insert(0, os.path.dirname(_OWN_FILE))
-        import spanglass_debugger
-
-        del sys.path[0]
-        self.debugger = spanglass_debugger.start(settings, folder)
+        self.debugger = _asset("spanglass_debugger").start(settings, folder)
 
     def _load(self, folder, entrypoints, convention):
         sys.path.insert(0, folder)
+        _join_opentelemetry()
         wrap = AnyFunction if convention == "function" else PluginFunction
         for action, entrypoint in entrypoints.items():
             path, _, function = entrypoint.partition(":")
@@ -1459,16 +1615,20 @@ class Worker:
         if self._strangers:
             self._forget_strangers()
         call = self.current = Call(command["id"])
+        self.command = command
         self._usage.begin()
-        ctx = Context(call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
-                      command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
-                      time.monotonic() + command.get("deadline_ms", 0) / 1000)
         stream = Stream(self, call, command.get("output_max") or self.channel.frame_bytes_max)
+        if _otel is not None:
+            _otel.begin(call, command)
         try:
             function = self.functions.get(command.get("action"))
             if function is None:
                 raise LoadError("there is no action `%s`" % command.get("action"))
             stream.encode = function.encode
+            ctx = function.takes_context and Context(
+                call, command.get("action"), command.get("invocation_id"), command.get("traceparent"),
+                command.get("tracestate"), command.get("baggage"), command.get("attempt", 1),
+                time.monotonic() + command.get("deadline_ms", 0) / 1000)
             if self.debugger is not None:
                 self.debugger.enter()
             result = function(command.get("input"), ctx)
@@ -1485,6 +1645,8 @@ class Worker:
             end = self._failure(call, error)
         if self.debugger is not None:
             self.debugger.leave()
+        if _otel is not None:
+            _otel.end()
         if _thread_count():
             self._estrange()
         # Before the reply, so that all output of the call is in the pipes when the host sees it.
@@ -1494,7 +1656,7 @@ class Worker:
         self.channel.abandon_asks()
         if call.dropped:
             end += (',"dropped":' + _encode(call.dropped)).encode()
-        if _leaves_children(self._helpers):
+        if _leaves_children(self._helpers) or self._leaks_descriptors():
             end += b',"last":true'
         self.channel.send_bytes(end + self._usage.end())
         self._restore()
@@ -1510,6 +1672,30 @@ class Worker:
         self._helpers = frozenset(_children())
         if _thread_count():
             self._residents = frozenset(sys.modules["threading"].enumerate()) if "threading" in sys.modules else ()
+        try:
+            free = _free_descriptor()
+        except OSError:
+            return  # the plugin has taken them all; each call will be its worker's last
+        granted = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
+        half = free + (granted - free) // 2 if granted > 0 else free + DESCRIPTORS_MAX
+        self._descriptors_max = min(half, free + DESCRIPTORS_MAX)
+
+    def _leaks_descriptors(self):
+        """Whether so many descriptors are open that a later call might get none. It costs about 1 µs."""
+        try:
+            return _free_descriptor() > self._descriptors_max
+        except OSError:
+            return True  # there is none
+
+    def _renew_folder(self):
+        """A call has removed the working folder: the next one finds it empty, not gone."""
+        if self._folder != self._scratch:
+            return
+        try:
+            os.mkdir(self._folder, 0o700)
+            os.chdir(self._folder)
+        except OSError:
+            pass
 
     def _restore(self):
         """Takes back what a call changed and nobody expects to be another's. It costs about 1.5 µs."""
@@ -1523,7 +1709,7 @@ class Worker:
             try:
                 os.chdir(self._folder)
             except OSError:
-                pass
+                self._renew_folder()
         os.umask(self._umask)
         out, error = self._console
         if sys.stdout is not out or sys.stderr is not error:
@@ -1728,12 +1914,13 @@ class Usage:
         self._began = self._of_children = 0.0
 
     def begin(self):
-        self._began = _cpu()
+        # The time that `resource` tells, for less: there the kernel fills in sixteen numbers.
+        self._began = time.process_time()
 
     def end(self):
         """What the call used, as the rest of its last frame."""
         if resource is None:
-            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((_cpu() - self._began) * 1e6, 0)
+            return b',"usage":{"cpu_us":%d,"rss_peak_kib":0}}' % max((time.process_time() - self._began) * 1e6, 0)
         own = resource.getrusage(resource.RUSAGE_SELF)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Children are asked for once a call: who was reaped between two calls counts for the second.
@@ -1744,11 +1931,11 @@ class Usage:
         return b',"usage":{"cpu_us":%d,"rss_peak_kib":%d}}' % (max(cpu * 1e6, 0), peak)
 
 
-def _cpu():
-    if resource is None:
-        return time.process_time()
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
+def _free_descriptor():
+    """The lowest number that is not in use: so many descriptors are open, at least."""
+    free = os.dup(FRAMES_OUT)
+    os.close(free)
+    return free
 
 
 def _children():
@@ -1808,6 +1995,217 @@ def _c_flush():
     except Exception:
         return lambda: None
     return lambda: flush(stdout)
+
+
+# --- the fork server ------------------------------------------------------------------------------------------
+
+
+class ForkServer:
+    """A process that has loaded the plugin and gets no calls. Asked by the control socket, it copies itself: a
+    worker that need not import anything. Made before the plugin is loaded, with what plugins may replace."""
+
+    def __init__(self, owner):
+        import _socket
+        import fcntl
+        from select import POLLIN, poll
+
+        self._owner = owner
+        self._fork_flags = _socket.MSG_CMSG_CLOEXEC
+        descriptor = fcntl.fcntl(CONTROL, fcntl.F_DUPFD_CLOEXEC, CONTROL_KEPT)
+        os.close(CONTROL)
+        self._control = _socket.socket(-1, -1, -1, descriptor)
+        self._rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        self._room = _socket.CMSG_SPACE(4 * 5)
+        self._poll = poll()
+        self._readable = POLLIN
+        self._poll.register(descriptor, POLLIN)
+        # Process ids of the copies by their pidfds.
+        self._copies = {}
+
+    def close(self):
+        self._control.close()
+
+    def refusal(self):
+        """Why the plugin cannot be copied; None: it can."""
+        if not hasattr(os, "pidfd_open") or resource is None:
+            return "this Python lacks os.pidfd_open or the module resource"
+        self._die_with_parent = _death_signal()
+        if self._die_with_parent is None:
+            return "this Python cannot call prctl"
+        threading = sys.modules.get("threading")
+        if _thread_count():
+            names = [t.name for t in threading.enumerate() if t is not threading.main_thread()] if threading else []
+            return "loading the plugin started a thread%s, which copies would lack" % (
+                " (%s)" % ", ".join(names) if names else "")
+        if "grpc._cython.cygrpc" in sys.modules:
+            return "the plugin has loaded grpc, which does not work in copies"
+        held = _connections(self._control.fileno()) or _open_database()
+        if held:
+            return "loading the plugin opened %s, which copies would share" % held
+        return None
+
+    def serve(self):
+        """Returns in the copies only."""
+        import gc
+
+        # What lives now lives in every copy: a collection there must not touch it, else it would be copied.
+        gc.collect()
+        gc.freeze()
+        control = self._control.fileno()
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != control:
+                    self._bury(descriptor)
+                elif self._asked():
+                    return
+
+    def _asked(self):
+        """Does what the control socket says; True in the copy."""
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(CONTROL_BYTES_MAX, self._room, self._fork_flags)
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            # Nobody wants copies any more, and there is none.
+            os._exit(0)
+        descriptors = []
+        for level, kind, body in ancillary:
+            if (level, kind) == self._rights:
+                descriptors += [int.from_bytes(body[i:i + 4], sys.byteorder) for i in range(0, len(body) // 4 * 4, 4)]
+        command = _decode(data.decode("utf-8"))
+        if command.get("t") == "fork" and len(descriptors) == 4:
+            if self._copy(command, descriptors):
+                return True
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return False
+
+    def _copy(self, command, descriptors):
+        owner, parent = self._owner, os.getpid()
+        owner._flush()
+        owner._copying = True
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._say({"t": "failed", "seq": command["seq"], "error": "it cannot be copied: %s" % error})
+            return False
+        finally:
+            owner._copying = False
+        if pid == 0:
+            try:
+                self._become_worker(parent, command, descriptors)
+            except BaseException as error:
+                sys.stderr.write(_traceback(error))
+                sys.stderr.flush()
+                os._exit(1)
+            return True
+        try:
+            # As the copy does itself: whoever comes second finds it done.
+            os.setpgid(pid, pid)
+        except OSError:
+            pass
+        pidfd = os.pidfd_open(pid)
+        self._copies[pidfd] = pid
+        self._poll.register(pidfd, self._readable)
+        self._say({"t": "started", "seq": command["seq"], "pid": pid}, pidfd)
+        return False
+
+    def _become_worker(self, parent, command, descriptors):
+        self._die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setpgid(0, 0)
+        self._control.close()
+        for pidfd in self._copies:
+            os.close(pidfd)
+        for descriptor, number in zip(descriptors, (1, 2, FRAMES_IN, FRAMES_OUT)):
+            os.dup2(descriptor, number, inheritable=number < FRAMES_IN)
+            os.close(descriptor)
+        os.chdir(command["cwd"])
+        owner = self._owner
+        owner.channel.renew()
+        owner._usage = Usage()
+        # Python's own generator is seeded anew by a fork; this one is not.
+        numpy = sys.modules.get("numpy.random")
+        if numpy is not None:
+            numpy.seed()
+
+    def _bury(self, pidfd):
+        pid = self._copies.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        try:
+            # Before it is reaped, while the id of the group cannot have been given to another.
+            os.killpg(pid, 9)
+        except OSError:
+            pass
+        end = {"t": "exit", "pid": pid, "code": None, "signal": None, "cpu_us": 0, "memory_peak_kib": 0}
+        try:
+            _, status, usage = os.wait4(pid, 0)
+        except ChildProcessError:
+            pass  # the plugin waits for all children, by a signal handler of its own, or ignores SIGCHLD
+        else:
+            if os.WIFEXITED(status):
+                end["code"] = os.WEXITSTATUS(status)
+            elif os.WIFSIGNALED(status):
+                end["signal"] = os.WTERMSIG(status)
+            end["cpu_us"] = int((usage.ru_utime + usage.ru_stime) * 1e6)
+            end["memory_peak_kib"] = usage.ru_maxrss
+        self._say(end)
+
+    def _say(self, message, *descriptors):
+        rights = [self._rights + (b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors),)] if descriptors else []
+        try:
+            self._control.sendmsg([_encode(message).encode("utf-8")], rights)
+        except OSError:
+            pass  # the host has gone: the next read says so
+
+
+def _death_signal():
+    """`prctl(PR_SET_PDEATHSIG, SIGKILL)` as a function: the process dies with its parent. None: there is no way.
+    Not by `ctypes`, whose import costs every start some milliseconds, if its inner module serves."""
+    try:
+        import _ctypes
+
+        prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+        call = lambda: _ctypes.call_cdeclfunction(prctl, (1, 9, 0, 0, 0))
+    except Exception:
+        try:
+            import ctypes
+
+            prctl = ctypes.CDLL(None).prctl
+            call = lambda: prctl(1, 9, 0, 0, 0)
+        except Exception:
+            return None
+    return call
+
+
+def _connections(own):
+    """What a process should not share with its copies, of the descriptors that are open; None: nothing."""
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return None
+    for name in names:
+        try:
+            target = os.readlink("/proc/self/fd/" + name)
+        except OSError:
+            continue
+        if target.startswith("socket:") and int(name) != own:
+            return "a socket (descriptor %s)" % name
+    return None
+
+
+def _open_database():
+    """SQLite forbids to carry a connection over a fork: its locks would be lost. None: there is none."""
+    sqlite = sys.modules.get("_sqlite3")
+    if sqlite is None:
+        return None
+    import gc
+
+    if any(isinstance(found, sqlite.Connection) for found in gc.get_objects()):
+        return "an SQLite database"
+    return None
 
 
 worker = Worker()

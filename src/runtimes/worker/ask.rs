@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::frames::check_output;
 use crate::model::guest::{GuestCall, HttpRequest, KeyValueOperation, KeyValueRequest, PluginCall};
 use crate::model::ids::SpanId;
+use crate::model::json;
 
 #[derive(Deserialize)]
 pub struct AskFrame<'a> {
@@ -89,7 +89,7 @@ impl AskFrame<'_> {
             }
             ("plugin", "call") => {
                 let args: CallArgs = self.args()?;
-                check_output(&args.input)
+                json::check(args.input.get())
                     .map_err(|error| format!("the input is not usable JSON: {error}"))?;
                 Ok(GuestCall::Plugin(PluginCall {
                     plugin: args.plugin,
@@ -108,7 +108,7 @@ impl AskFrame<'_> {
             "get" => KeyValueOperation::Get { key: self.args::<KeyArgs>()?.key },
             "set" => {
                 let args: SetArgs = self.args()?;
-                check_output(&args.value)
+                json::check(args.value.get())
                     .map_err(|error| format!("the value is not usable JSON: {error}"))?;
                 KeyValueOperation::Set {
                     key: args.key,

@@ -23,6 +23,8 @@ pub struct Capture {
     stderr: Line,
     lines: u64,
     bytes: u64,
+    /// What was fed, kept or not.
+    fed: u64,
     stdout_lines_dropped: u64,
     stderr_lines_dropped: u64,
     lines_cut: u64,
@@ -40,6 +42,7 @@ struct Line {
 
 impl Capture {
     pub fn feed(&mut self, stream: LogStream, mut bytes: &[u8], log: &mut dyn FnMut(GuestLog)) {
+        self.fed += bytes.len() as u64;
         if self.lines == LINES_MAX {
             bytes = self.skip_lines(stream, bytes);
         }
@@ -69,7 +72,13 @@ impl Capture {
         }
         self.lines = 0;
         self.bytes = 0;
+        self.fed = 0;
         self.stderr_tail.clear();
+    }
+
+    /// Whether nothing more of what is printed will be kept, or nothing that was printed ends a line.
+    pub fn is_flooded(&self) -> bool {
+        self.lines == LINES_MAX || self.fed > BYTES_MAX
     }
 
     pub fn end_lines(&mut self, log: &mut dyn FnMut(GuestLog)) {
@@ -156,7 +165,16 @@ fn to_text(line: &Line) -> String {
 
 fn captured(stream: LogStream, body: String) -> GuestLog {
     let severity = if stream == LogStream::Stderr { Severity::Warn } else { Severity::Info };
-    GuestLog { unix_ns: None, severity, stream, body, logger: None, fields: Map::new(), code: None }
+    GuestLog {
+        unix_ns: None,
+        severity,
+        stream,
+        body,
+        logger: None,
+        fields: Map::new(),
+        code: None,
+        span_id: None,
+    }
 }
 
 #[cfg(test)]

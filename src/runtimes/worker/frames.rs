@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::model::guest::{CodeLocation, GuestEvent, GuestLog, GuestMetric, GuestSpan, LogStream, Severity};
 use crate::model::ids::SpanId;
+use crate::model::span_kind::SpanKind;
 use crate::model::text::truncate;
 
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -47,6 +48,9 @@ pub enum ToWorker<'a> {
         max_frame: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         debug: Option<DebugFrame<'a>>,
+        /// It is to be a fork server: it loads the plugin, and its copies get a `hello` of their own.
+        #[serde(skip_serializing_if = "is_false")]
+        forks: bool,
     },
     Call {
         id: u64,
@@ -76,6 +80,11 @@ pub enum ToWorker<'a> {
     Shutdown {
         grace_ms: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Serialize)]
@@ -159,6 +168,8 @@ pub struct ReadyFrame {
     #[serde(default)]
     pub v: u32,
     pub error: Option<FailureFrame>,
+    /// Why what should be a fork server cannot be one.
+    pub spawn_only: Option<String>,
     /// Hooks that it can be asked for.
     #[serde(default)]
     pub hooks: Vec<String>,
@@ -238,6 +249,8 @@ pub struct LogFrame {
     #[serde(default)]
     fields: Map<String, Value>,
     code: Option<CodeFrame>,
+    /// The span that was open.
+    span_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +278,7 @@ impl LogFrame {
                 line: code.line,
                 function: truncated(code.function, NAME_BYTES_MAX),
             }),
+            span_id: self.span_id.as_deref().and_then(SpanId::parse),
         }
     }
 }
@@ -276,6 +290,8 @@ pub struct SpanFrame {
     name: String,
     #[serde(default)]
     client: bool,
+    /// Says more than `client`.
+    kind: Option<String>,
     start: u64,
     end: u64,
     error: Option<String>,
@@ -304,11 +320,13 @@ impl SpanFrame {
             name: truncated(event.name, NAME_BYTES_MAX),
             attributes: bounded(event.attributes),
         });
+        let kind = self.kind.as_deref().and_then(SpanKind::parse);
+        let kind = kind.unwrap_or(if self.client { SpanKind::Client } else { SpanKind::Internal });
         let span = GuestSpan {
             span_id,
             parent_id: self.parent_id.as_deref().and_then(SpanId::parse),
             name: truncated(self.name, NAME_BYTES_MAX),
-            client: self.client,
+            kind,
             start_unix_ns: self.start,
             end_unix_ns: self.end.max(self.start),
             error: self.error.map(|error| truncated(error, TEXT_BYTES_MAX)),
@@ -341,7 +359,7 @@ fn cut(text: &mut String, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
 }
 
-fn truncated(mut text: String, bytes_max: usize) -> String {
+pub(super) fn truncated(mut text: String, bytes_max: usize) -> String {
     cut(&mut text, bytes_max);
     text
 }
@@ -369,90 +387,9 @@ fn bounded(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (truncated(name, NAME_BYTES_MAX), value)).collect()
 }
 
-// --- outputs
-
-/// Whether an output can be read by everyone who comes after us: numbers that fit, whole characters, nesting
-/// within serde_json's 128. The parts of a frame that are only skipped are not checked for any of it.
-pub fn check_output(output: &RawValue) -> Result<(), String> {
-    let mut deserializer = serde_json::Deserializer::from_str(output.get());
-    Readable.deserialize(&mut deserializer).map_err(|error| error.to_string())
-}
-
-/// Reads any value and keeps nothing of it.
-#[derive(Clone, Copy)]
-struct Readable;
-
-impl<'de> DeserializeSeed<'de> for Readable {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Readable {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        while entries.next_key_seed(self)?.is_some() {
-            entries.next_value_seed(self)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn raw(text: &str) -> Box<RawValue> {
-        serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn outputs_that_nobody_could_read_are_refused() {
-        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
-        for bad in [r#"{"a":"\ud800"}"#, r#"{"\udc00":1}"#, "[1e400]", &"9".repeat(400), &deep] {
-            assert!(check_output(&raw(bad)).is_err(), "{bad}");
-        }
-        let flat = format!("{}1{}", "[".repeat(100), "]".repeat(100));
-        for good in ["null", r#"{"a":[1,-2,3.5,"ä\n",true,{}]}"#, "18446744073709551616", &flat] {
-            assert_eq!(check_output(&raw(good)), Ok(()), "{good}");
-        }
-    }
 
     #[test]
     fn a_null_output_is_an_output() {
@@ -477,6 +414,26 @@ mod tests {
                 .iter()
                 .all(|(k, v)| k.len() <= NAME_BYTES_MAX && v.as_str().unwrap().len() <= TEXT_BYTES_MAX)
         );
+    }
+
+    #[test]
+    fn a_span_has_the_kind_that_it_says_or_the_older_word_for_it() {
+        let kind = |extra: serde_json::Value| {
+            let mut span =
+                serde_json::json!({"span_id": "00f067aa0ba902b7", "name": "n", "start": 1, "end": 2});
+            span.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            serde_json::from_value::<SpanFrame>(span).unwrap().into_span().unwrap().0.kind
+        };
+        for known in SpanKind::ALL {
+            assert_eq!(kind(serde_json::json!({"kind": known.as_str(), "client": true})), *known);
+        }
+        assert_eq!(kind(serde_json::json!({"client": true})), SpanKind::Client);
+        assert_eq!(kind(serde_json::json!({"kind": "nonsense"})), SpanKind::Internal);
+        let log =
+            |id: &str| serde_json::from_value::<LogFrame>(serde_json::json!({"body": "b", "span_id": id}));
+        let span_id = |id: &str| log(id).unwrap().into_log().span_id.map(|id| id.to_string());
+        assert_eq!(span_id("00f067aa0ba902b7").as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!((span_id("0000000000000000"), span_id("../etc")), (None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -20,15 +20,21 @@ use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::{GuestAnswer, GuestCall, GuestLog};
 use crate::model::hook::Hook;
 use crate::model::invocation::Usage;
+use crate::model::json;
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
+use crate::model::units::format_bytes;
 use crate::runtimes::{BoxFuture, CallEnd, CallRequest, Guest, Instance};
+use crate::sandbox::Breach;
 use crate::sandbox::launcher::{Child, ExitStatus};
+use crate::telemetry::ExitReason;
 
 /// How long a worker that closed its pipe may take to die by itself, so that its own exit code is seen.
 const DYING_MAX: Duration = Duration::from_millis(200);
 /// How long the news of a killed worker's end may take.
 const BURIAL_MAX: Duration = Duration::from_secs(1);
+/// For so long a look at the worker counts.
+const SEEN_MAX: Duration = Duration::from_micros(100);
 /// How much of the last line of stderr a message shows.
 const LAST_LINE_BYTES_MAX: usize = 300;
 
@@ -56,6 +62,8 @@ pub struct WorkerInstance {
     spent: bool,
     /// The worker has said that this call was its last.
     retired: bool,
+    /// When everything printed had been read, and whether the worker was still there.
+    seen: Option<(Instant, bool)>,
 }
 
 /// What the instance waits for.
@@ -107,6 +115,7 @@ impl WorkerInstance {
             hooks: Vec::new(),
             spent: false,
             retired: false,
+            seen: None,
         }
     }
 
@@ -122,6 +131,9 @@ impl WorkerInstance {
                 },
                 Next::Link(Event::Output(stream, length)) => {
                     self.capture.feed(stream, &self.scratch[..length], &mut |log| guest.log(log));
+                    if self.capture.is_flooded() {
+                        self.link.slow_down(length);
+                    }
                 }
                 Next::Link(Event::Broken(Broken::TooLong(bytes))) => {
                     self.child.kill();
@@ -141,7 +153,8 @@ impl WorkerInstance {
     }
 
     fn begin(&mut self, request: &CallRequest) -> Running {
-        self.drain_strays();
+        self.is_open();
+        self.seen = None;
         self.calls += 1;
         let call = ToWorker::Call {
             id: self.calls,
@@ -350,8 +363,12 @@ impl WorkerInstance {
 
     /// All that was printed before the end lies in the pipes: the worker flushes before it replies.
     fn finish(&mut self, guest: &mut dyn Guest) {
+        let look = self.link.look(self.child.end_signal());
         let capture = &mut self.capture;
-        self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| guest.log(log)));
+        if look.output {
+            self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, &mut |log| guest.log(log)));
+        }
+        self.seen = Some((Instant::now(), !look.closed));
         let mut counts = [None; 3];
         let mut free = counts.iter_mut();
         capture.finish(&mut |log| guest.log(log), |what, count| {
@@ -385,6 +402,13 @@ impl WorkerInstance {
         if let Some(exit) = exit {
             usage.cpu = exit.cpu;
             usage.memory_peak_bytes = exit.memory_peak_bytes;
+        }
+        let breach = self.child.breach();
+        if let Some(Breach::Memory { bytes, .. }) = breach {
+            // Of all its processes together; the kernel knows the largest.
+            usage.memory_peak_bytes = usage.memory_peak_bytes.max(bytes);
+        }
+        if exit.is_some() || breach.is_some() {
             guest.usage(usage);
         }
         let capture = &mut self.capture;
@@ -392,7 +416,7 @@ impl WorkerInstance {
         capture.end_lines(&mut |log| guest.log(log));
         let tail: Vec<String> = capture.stderr_tail().map(str::to_owned).collect();
         self.finish(guest);
-        crash_error("the worker", exit, why, &tail)
+        crash_error("the worker", Ending { exit, why, breach }, &tail)
     }
 
     /// Waits for the end of a worker that is of no use any more, for the reason `why`, and kills it if it
@@ -421,7 +445,7 @@ impl Running {
         if self.output_bytes > self.output_bytes_max {
             return Err(output_too_large(self.output_bytes, self.output_bytes_max));
         }
-        if let Err(error) = frames::check_output(output) {
+        if let Err(error) = json::check(output.get()) {
             return Err(InvokeError::new(
                 ErrorKind::InvalidOutput,
                 format!("the output is not usable JSON: {error}"),
@@ -504,14 +528,22 @@ fn failed(failure: FailureFrame) -> InvokeError {
     error
 }
 
-/// `crashed`, with how the worker ended and the last lines of its stderr.
-pub(super) fn crash_error(
-    who: &str,
-    exit: Option<ExitStatus>,
-    why: &str,
-    stderr_tail: &[String],
-) -> InvokeError {
+/// What is known of a worker's end.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ending<'a> {
+    /// `None`: its supervisor has gone, and the worker with it.
+    pub exit: Option<ExitStatus>,
+    /// Why we had to kill it; empty: it died.
+    pub why: &'a str,
+    /// Why its supervisor killed it.
+    pub breach: Option<Breach>,
+}
+
+/// `crashed` or `memory_exceeded`, with how the worker ended and the last lines of its stderr.
+pub(super) fn crash_error(who: &str, ending: Ending<'_>, stderr_tail: &[String]) -> InvokeError {
+    let Ending { exit, why, breach } = ending;
     let (what, type_name) = match exit {
+        _ if breach.is_some() => (breach_text(who, breach), "Killed".to_owned()),
         _ if !why.is_empty() => (format!("{who} had to be killed: {why}"), "Killed".to_owned()),
         Some(ExitStatus { signal: Some(signal), .. }) => {
             (format!("{who} was killed by {}", signal_name(signal)), signal_name(signal))
@@ -519,7 +551,9 @@ pub(super) fn crash_error(
         Some(ExitStatus { code: Some(code), .. }) => {
             (format!("{who} ended with exit code {code}"), format!("exit code {code}"))
         }
-        Some(_) | None => (format!("{who} ended, and its supervisor with it"), "Killed".to_owned()),
+        // The plugin has waited for its own siblings.
+        Some(_) => (format!("{who} ended, nobody knows how"), "Unknown".to_owned()),
+        None => (format!("{who} ended, and its supervisor with it"), "Killed".to_owned()),
     };
     let last = stderr_tail.iter().rev().find(|line| !line.trim().is_empty());
     let message = match last {
@@ -527,7 +561,12 @@ pub(super) fn crash_error(
         None => what,
     };
     let mut error = InvokeError::new(ErrorKind::Crashed, message);
-    if why.is_empty() && exit.is_some_and(|exit| exit.signal == Some(SIGKILL)) {
+    if let Some(breach) = breach {
+        if let Breach::Memory { .. } = breach {
+            error.kind = ErrorKind::MemoryExceeded;
+        }
+        error = error.help(breach_help(breach));
+    } else if why.is_empty() && exit.is_some_and(|exit| exit.signal == Some(SIGKILL)) {
         error = error.help("the kernel kills like this when memory runs out; `dmesg` tells");
     }
     if !stderr_tail.is_empty() {
@@ -535,6 +574,32 @@ pub(super) fn crash_error(
         error.exception = Some(Box::new(GuestException { type_name, traceback }));
     }
     error
+}
+
+fn breach_text(who: &str, breach: Option<Breach>) -> String {
+    match breach {
+        Some(Breach::Memory { bytes, bytes_max }) => format!(
+            "{who} was killed: it and what it started used {} of memory; limits.memory allows {}",
+            // In whole mebibytes, rounded up: it is a sample, and more than was allowed.
+            format_bytes(bytes.div_ceil(1 << 20) << 20),
+            format_bytes(bytes_max)
+        ),
+        Some(Breach::Processes { max }) => {
+            format!("{who} was killed: it and what it started were more than {max} processes")
+        }
+        Some(Breach::Stopped) => {
+            format!("{who} was killed: it had been stopped (SIGSTOP) and was not set going again")
+        }
+        None => String::new(),
+    }
+}
+
+fn breach_help(breach: Breach) -> &'static str {
+    match breach {
+        Breach::Memory { .. } => "hold less at once, or raise limits.memory of the plugin",
+        Breach::Processes { .. } => "start fewer processes, and wait for each that has ended",
+        Breach::Stopped => "to look into a worker use `spanglass plugin dev --debug`",
+    }
 }
 
 const SIGKILL: i32 = 9;
@@ -580,11 +645,19 @@ impl Instance for WorkerInstance {
     }
 
     fn reusable(&mut self) -> bool {
-        !self.spent && !self.link.closed_or(self.child.end_signal())
+        !self.spent && self.is_open()
     }
 
     fn retired(&self) -> bool {
         self.retired
+    }
+
+    fn exit_reason(&self) -> Option<ExitReason> {
+        match self.child.breach() {
+            Some(Breach::Memory { .. }) => Some(ExitReason::MemoryExceeded),
+            Some(Breach::Processes { .. } | Breach::Stopped) => Some(ExitReason::Killed),
+            None => self.retired.then_some(ExitReason::Recycled),
+        }
     }
 
     fn pid(&self) -> Option<u32> {
@@ -604,6 +677,8 @@ impl Instance for WorkerInstance {
                 answer.unwrap_or_else(|_| Err(format!("health was not answered within {within:?}")));
             guard.done = verdict.is_ok();
             guard.instance.spent = !guard.done;
+            guard.instance.drain_strays();
+            guard.instance.seen = None;
             verdict
         })
     }
@@ -618,7 +693,9 @@ impl Instance for WorkerInstance {
             match (ended, self.exit.flatten()) {
                 (Err(_), _) => Err(format!("the worker was not over within {grace:?}")),
                 (Ok(()), Some(exit)) if exit.code != Some(0) => {
-                    Err(crash_error("the worker", Some(exit), "", &[]).message)
+                    let ending =
+                        Ending { exit: Some(exit), breach: self.child.breach(), ..Ending::default() };
+                    Err(crash_error("the worker", ending, &[]).message)
                 }
                 (Ok(()), _) => Ok(()),
             }
@@ -627,6 +704,22 @@ impl Instance for WorkerInstance {
 }
 
 impl WorkerInstance {
+    /// Whether the worker is there. What it has printed since somebody looked belongs to no call.
+    fn is_open(&mut self) -> bool {
+        // Calls that follow each other at once look once for both.
+        if let Some((at, open)) = self.seen
+            && at.elapsed() < SEEN_MAX
+        {
+            return open;
+        }
+        let look = self.link.look(self.child.end_signal());
+        if look.output {
+            self.drain_strays();
+        }
+        self.seen = Some((Instant::now(), !look.closed));
+        !look.closed
+    }
+
     /// What was printed while no call ran.
     fn drain_strays(&mut self) {
         let (stray, capture) = (&self.stray, &mut self.capture);
@@ -667,7 +760,7 @@ impl WorkerInstance {
         }
     }
 
-    async fn drain_until_exit(&mut self) {
+    pub(super) async fn drain_until_exit(&mut self) {
         let mut asks = Vec::new();
         loop {
             match self.next(&mut asks).await {

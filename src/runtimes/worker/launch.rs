@@ -1,23 +1,38 @@
 //! What starting a worker takes, whatever it is written in: a folder to work in, an environment, a supervisor.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::WorkerInstance;
+use super::instance::{StrayLog, WorkerInstance};
+use super::link::Link;
+use super::preload::{Preload, Preloaded};
 use super::scratch::Scratch;
-use super::start::{StartError, StartSpec, start};
+use super::start::{Role, StartError};
 use crate::model::error::InvokeError;
 use crate::model::guest::GuestLog;
 use crate::model::kind::ErrorKind;
 use crate::runtimes::{Convention, DeploymentSpec, StartListener};
-use crate::sandbox::launcher::Supervisor;
+use crate::sandbox::fork_server::ForkServer;
+use crate::sandbox::launcher::{self, SpawnSpec, Supervisor};
 
-/// What a worker gets of the runner's environment. Everything else may hold secrets.
-const ENVIRONMENT: &[&str] =
-    &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// What a worker gets of the runner's environment. Everything else may hold secrets. The last two say which
+/// instrumentations a plugin's OpenTelemetry activates, and by which names they call things.
+const ENVIRONMENT: &[&str] = &[
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_SEMCONV_STABILITY_OPT_IN",
+];
 
 /// Gets what workers print while no call runs.
 pub type StrayLogs = Arc<dyn Fn(&DeploymentSpec, GuestLog) + Send + Sync>;
@@ -80,23 +95,74 @@ impl DeploymentWorkers {
         &self.spec
     }
 
-    /// Starts `argv` and waits until it is ready. Dropping the future kills it.
+    /// Starts `argv` and waits until it is ready for calls. Dropping the future kills it.
     pub async fn start(
         &self,
         argv: Vec<String>,
         listener: &mut StartListener<'_>,
     ) -> Result<WorkerInstance, StartError> {
+        let mut worker = self.spawn(argv, &self.supervisor()?, None).await?;
+        worker.greet(&self.spec, Role::Worker, listener).await?;
+        Ok(worker)
+    }
+
+    /// Starts `argv`, which loads the plugin, and waits until it can copy itself. Dropping the future kills it.
+    pub async fn preload(
+        &self,
+        argv: Vec<String>,
+        listener: &mut StartListener<'_>,
+    ) -> Result<Preload, StartError> {
+        let supervisor = self.supervisor()?;
+        let (forks, control) = ForkServer::new(&supervisor).map_err(|error| no_pipes(&error))?;
+        let mut process = self.spawn(argv, &supervisor, Some(control)).await?;
+        match process.greet(&self.spec, Role::ForkServer, listener).await? {
+            None => Ok(Preload::Forks(Preloaded::new(forks, process))),
+            Some(why) => {
+                process.greet(&self.spec, Role::Worker, listener).await?;
+                Ok(Preload::SpawnOnly(Box::new(process), why))
+            }
+        }
+    }
+
+    /// A worker that is a copy of what has been loaded. Dropping the future kills it.
+    pub async fn fork(
+        &self,
+        loaded: &Preloaded,
+        listener: &mut StartListener<'_>,
+    ) -> Result<WorkerInstance, StartError> {
+        let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
         let (cwd, scratch) = self.working_folder().await?;
-        let (stray_logs, deployment) = (self.workers.settings.stray_logs.clone(), self.spec.clone());
-        let spec = StartSpec {
+        let memory_bytes_max = self.spec.manifest.limits.memory_bytes;
+        let child =
+            loaded.forks().fork(cwd, ends, memory_bytes_max).await.map_err(|error| not_started(&error))?;
+        let mut worker = WorkerInstance::new(link, child, self.stray(), scratch);
+        worker.greet(&self.spec, Role::Worker, listener).await?;
+        Ok(worker)
+    }
+
+    async fn spawn(
+        &self,
+        argv: Vec<String>,
+        supervisor: &Arc<Supervisor>,
+        control: Option<OwnedFd>,
+    ) -> Result<WorkerInstance, InvokeError> {
+        let (link, ends) = Link::new().map_err(|error| no_pipes(&error))?;
+        let (cwd, scratch) = self.working_folder().await?;
+        let child = supervisor.spawn(SpawnSpec {
             argv,
             env: environment(),
             cwd,
-            scratch,
-            deployment: self.spec.clone(),
-            stray: Arc::new(move |log| stray_logs(&deployment, log)),
-        };
-        start(&self.supervisor()?, spec, listener).await
+            ends,
+            control,
+            memory_bytes_max: self.spec.manifest.limits.memory_bytes,
+        });
+        let child = child.await.map_err(|error| not_started(&error))?;
+        Ok(WorkerInstance::new(link, child, self.stray(), scratch))
+    }
+
+    fn stray(&self) -> StrayLog {
+        let (stray_logs, deployment) = (self.workers.settings.stray_logs.clone(), self.spec.clone());
+        Arc::new(move |log| stray_logs(&deployment, log))
     }
 
     fn supervisor(&self) -> Result<Arc<Supervisor>, InvokeError> {
@@ -119,6 +185,14 @@ impl DeploymentWorkers {
         let scratch = self.workers.scratch(self.spec.manifest.name.as_str()).await?;
         Ok((scratch.path().to_owned(), Some(scratch)))
     }
+}
+
+fn no_pipes(error: &std::io::Error) -> InvokeError {
+    InvokeError::new(ErrorKind::Internal, format!("no pipes can be made for a worker: {error}"))
+}
+
+fn not_started(error: &launcher::Error) -> InvokeError {
+    InvokeError::new(ErrorKind::Unavailable, error.to_string())
 }
 
 /// The error of a folder that cannot be written to.

@@ -4,33 +4,33 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
+use tokio::time::{Sleep, sleep};
 
 use super::frames::HEADER_BYTES;
 use crate::model::guest::LogStream;
+use crate::sandbox::launcher::Ends;
 
 const BUFFER_BYTES: usize = 16 << 10;
 /// A larger buffer is given back after the call that needed it.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
 /// How much of stdout or stderr is read at a time.
 pub const OUTPUT_BYTES: usize = 16 << 10;
+/// Of a flood, which nobody will see, so much is read at once, two pipes full, and then nothing for a while:
+/// whoever prints without end waits for a full pipe most of the time, instead of taking a core, and one more for its
+/// reader.
+const FLOOD_BYTES: usize = 128 << 10;
+const FLOOD_REST: Duration = Duration::from_millis(1);
 /// No frame is longer, whatever a plugin's limits are: what claims to be is not a frame.
 const FRAME_BYTES_LARGEST: u64 = 512 << 20;
-
-/// The ends that a worker gets.
-pub struct WorkerEnds {
-    pub stdout: OwnedFd,
-    pub stderr: OwnedFd,
-    pub frames_in: OwnedFd,
-    pub frames_out: OwnedFd,
-}
 
 pub struct Link {
     frames_in: pipe::Receiver,
@@ -39,6 +39,9 @@ pub struct Link {
     stderr: pipe::Receiver,
     stdout_open: bool,
     stderr_open: bool,
+    /// What was read of a flood since the last rest, and the rest that has begun.
+    flooded: usize,
+    rest: Option<Pin<Box<Sleep>>>,
     /// Bytes of frames: `buffer[filled]` has been read and not been taken.
     buffer: Vec<u8>,
     filled: Range<usize>,
@@ -58,6 +61,14 @@ pub enum Event {
     Broken(Broken),
 }
 
+/// How a worker stands between calls.
+pub struct Look {
+    /// It has closed its frame pipe, or ended.
+    pub closed: bool,
+    /// Something that was printed can be read.
+    pub output: bool,
+}
+
 /// Why no more frames can come.
 #[derive(Debug, PartialEq)]
 pub enum Broken {
@@ -70,7 +81,7 @@ pub enum Broken {
 }
 
 impl Link {
-    pub fn new() -> io::Result<(Link, WorkerEnds)> {
+    pub fn new() -> io::Result<(Link, Ends)> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
         let ((read, frames_out), (frames_in, write)) = (pipe()?, pipe()?);
         let ((stdout, worker_stdout), (stderr, worker_stderr)) = (pipe()?, pipe()?);
@@ -84,13 +95,15 @@ impl Link {
             stderr: pipe::Receiver::from_owned_fd_unchecked(stderr)?,
             stdout_open: true,
             stderr_open: true,
+            flooded: 0,
+            rest: None,
             buffer: vec![0; BUFFER_BYTES],
             filled: 0..0,
             outbox: Vec::new(),
             sent: 0,
             frame_bytes_max: 0,
         };
-        Ok((link, WorkerEnds { stdout: worker_stdout, stderr: worker_stderr, frames_in, frames_out }))
+        Ok((link, Ends { stdout: worker_stdout, stderr: worker_stderr, frames_in, frames_out }))
     }
 
     /// Where frames for the worker are appended; [`Link::push`] or the next poll sends them.
@@ -140,8 +153,23 @@ impl Link {
         }
     }
 
+    /// So many bytes that were read were of no use: once two pipes full of them have been read, there is a rest.
+    pub fn slow_down(&mut self, bytes: usize) {
+        self.flooded += bytes;
+        if self.flooded >= FLOOD_BYTES {
+            self.flooded = 0;
+            self.rest = Some(Box::pin(sleep(FLOOD_REST)));
+        }
+    }
+
     /// The next thing printed; frames are left alone.
     pub fn poll_output(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Event> {
+        if let Some(rest) = &mut self.rest {
+            if rest.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.rest = None;
+        }
         let streams = [
             (LogStream::Stdout, &mut self.stdout, &mut self.stdout_open),
             (LogStream::Stderr, &mut self.stderr, &mut self.stderr_open),
@@ -237,6 +265,7 @@ impl Link {
 
     /// After a call: the memory of a large one is not kept.
     pub fn settle(&mut self) {
+        (self.flooded, self.rest) = (0, None);
         if self.filled.is_empty() && self.buffer.len() > BUFFER_BYTES_KEPT {
             self.filled = 0..0;
             self.buffer = vec![0; BUFFER_BYTES];
@@ -267,13 +296,21 @@ impl Link {
         }
     }
 
-    /// Whether the worker has closed its frame pipe, or `end` is readable. Asked without waiting, at once:
-    /// this is part of every call.
-    pub fn closed_or(&self, end: BorrowedFd<'_>) -> bool {
-        let pipe = PollFd::new(&self.frames_in, PollFlags::IN);
-        let mut polled = [pipe, PollFd::from_borrowed_fd(end, PollFlags::IN)];
-        let asked = rustix::event::poll(&mut polled, Some(&Timespec::default()));
-        let closed = PollFlags::HUP | PollFlags::ERR;
-        asked.is_ok() && (polled[0].revents().intersects(closed) || !polled[1].revents().is_empty())
+    /// How things stand at this moment, in one question to the kernel: this is part of every call.
+    pub fn look(&self, end: BorrowedFd<'_>) -> Look {
+        let mut polled = [
+            PollFd::new(&self.frames_in, PollFlags::IN),
+            PollFd::from_borrowed_fd(end, PollFlags::IN),
+            PollFd::new(&self.stdout, PollFlags::IN),
+            PollFd::new(&self.stderr, PollFlags::IN),
+        ];
+        if rustix::event::poll(&mut polled, Some(&Timespec::default())).is_err() {
+            return Look { closed: false, output: true };
+        }
+        let [frames, end, stdout, stderr] = polled.map(|polled| polled.revents());
+        Look {
+            closed: frames.intersects(PollFlags::HUP | PollFlags::ERR) || !end.is_empty(),
+            output: (stdout | stderr).contains(PollFlags::IN),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The worker protocol (docs/worker-protocol.md), for every kind of plugin that runs as a process of its own.
 //! Start with `instance.rs`, which runs a call; `link.rs` moves bytes, `frames.rs` gives them meaning,
 //! `capture.rs` makes log lines of what is printed, `start.rs` gets a worker ready, `launch.rs` gives it what
-//! it needs from the host.
+//! it needs from the host, `preload.rs` is a plugin loaded once and copied.
 
 mod ask;
 mod capture;
@@ -9,11 +9,13 @@ mod frames;
 mod instance;
 mod launch;
 mod link;
+mod preload;
 mod scratch;
 mod start;
 
 pub use instance::{StrayLog, WorkerInstance};
 pub use launch::{DeploymentWorkers, StrayLogs, WorkerSettings, Workers, path_text, unwritable};
+pub use preload::{Preload, Preloaded};
 pub use start::StartError;
 
 /// Names of what limits cut off, as [`crate::runtimes::Guest::dropped`] gets them.

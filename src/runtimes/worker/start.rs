@@ -1,37 +1,32 @@
-//! From a command line to a worker that is ready for calls.
+//! From a process to a worker that is ready for calls, or to a fork server.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::capture::Capture;
 use super::frames::{
-    self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker,
+    self, DebugFrame, FailureFrame, Frame, LogFrame, PROTOCOL_VERSION, ReadyFrame, ToWorker, truncated,
 };
-use super::instance::{CLOSED, GARBAGE, Next, StrayLog, WorkerInstance, crash_error};
+use super::instance::{CLOSED, Ending, GARBAGE, Next, WorkerInstance, crash_error};
 use super::link::{Broken, Event, Link};
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::guest::GuestLog;
 use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
 use crate::runtimes::{Convention, DeploymentSpec, RunningHook, StartListener, StartNews};
-use crate::sandbox::launcher::{SpawnSpec, Supervisor};
 
 /// How long `on_start` may take.
 const ON_START_MAX: Duration = Duration::from_secs(20);
+const REASON_BYTES_MAX: usize = 512;
 
-/// A worker to be started.
-pub struct StartSpec {
-    pub argv: Vec<String>,
-    pub env: Vec<(String, String)>,
-    pub cwd: PathBuf,
-    /// The worker's own folder, removed with it.
-    pub scratch: Option<TempDir>,
-    pub deployment: Arc<DeploymentSpec>,
-    pub stray: StrayLog,
+/// What a process is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It gets calls.
+    Worker,
+    /// It loads the plugin and makes copies of itself, which get the calls.
+    ForkServer,
 }
 
 /// Why there is no worker.
@@ -62,42 +57,7 @@ impl From<StartError> for InvokeError {
     }
 }
 
-/// Starts a worker and waits until it is ready. Dropping the future kills it.
-pub async fn start(
-    supervisor: &Arc<Supervisor>,
-    spec: StartSpec,
-    listener: &mut StartListener<'_>,
-) -> Result<WorkerInstance, StartError> {
-    let deployment = spec.deployment;
-    let (mut link, ends) = Link::new().map_err(|error| {
-        InvokeError::new(ErrorKind::Internal, format!("no pipes can be made for a worker: {error}"))
-    })?;
-    let child = supervisor.spawn(SpawnSpec {
-        argv: spec.argv,
-        env: spec.env,
-        cwd: spec.cwd,
-        stdout: ends.stdout,
-        stderr: ends.stderr,
-        frames_in: ends.frames_in,
-        frames_out: ends.frames_out,
-    });
-    let child = child.await.map_err(|error| InvokeError::new(ErrorKind::Unavailable, error.to_string()))?;
-    link.frame_bytes_max =
-        deployment.manifest.limits.output_bytes_max.saturating_add(frames::FRAME_HEADROOM_BYTES);
-    hello(&mut link, &deployment)?;
-    let mut instance = WorkerInstance::new(link, child, spec.stray, spec.scratch);
-    let ready = instance.ready(listener).await;
-    let log = &mut |log| listener(StartNews::Log(log));
-    let capture = &mut instance.capture;
-    instance.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
-    capture.finish(log, |_, _| {});
-    match ready? {
-        None => Ok(instance),
-        Some(failure) => Err(StartError::Refused(failure)),
-    }
-}
-
-fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError> {
+fn hello(link: &mut Link, deployment: &DeploymentSpec, role: Role) -> Result<(), InvokeError> {
     let manifest = &deployment.manifest;
     // The worker runs in another folder than we do.
     let folder = std::path::absolute(&deployment.folder).unwrap_or_else(|_| deployment.folder.clone());
@@ -107,6 +67,9 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
     })?;
     let entrypoints = manifest.action_names().filter_map(|name| Some((name, manifest.entrypoint_of(name)?)));
     let version = manifest.version.to_string();
+    let forks = role == Role::ForkServer;
+    // What only calls need is not kept where no call runs.
+    let secrets = deployment.secrets.iter().filter(|_| !forks);
     let hello = ToWorker::Hello {
         v: PROTOCOL_VERSION,
         plugin: manifest.name.as_str(),
@@ -118,12 +81,13 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
             Convention::Function => "function",
         },
         config: &deployment.config,
-        secrets: deployment.secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose())).collect(),
+        secrets: secrets.map(|(name, secret)| (name.as_str(), secret.expose())).collect(),
         max_frame: link.frame_bytes_max,
         debug: deployment
             .debugging
             .as_ref()
             .map(|debugging| DebugFrame { socket: &debugging.socket, post_mortem: debugging.post_mortem }),
+        forks,
     };
     frames::encode(link.outbox(), &hello);
     link.push();
@@ -131,8 +95,31 @@ fn hello(link: &mut Link, deployment: &DeploymentSpec) -> Result<(), InvokeError
 }
 
 impl WorkerInstance {
-    /// Waits for `ready`; `Some`: the worker says what is wrong with the plugin.
-    async fn ready(&mut self, listener: &mut StartListener<'_>) -> Result<Option<FailureFrame>, InvokeError> {
+    /// Says hello and waits until the process is ready for its role. The text, of a fork server only: why it
+    /// cannot be one; it may be greeted again, as a worker.
+    pub(super) async fn greet(
+        &mut self,
+        deployment: &DeploymentSpec,
+        role: Role,
+        listener: &mut StartListener<'_>,
+    ) -> Result<Option<String>, StartError> {
+        self.link.frame_bytes_max =
+            deployment.manifest.limits.output_bytes_max.saturating_add(frames::FRAME_HEADROOM_BYTES);
+        hello(&mut self.link, deployment, role)?;
+        let ready = self.ready(listener).await;
+        let log = &mut |log| listener(StartNews::Log(log));
+        let capture = &mut self.capture;
+        self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
+        capture.finish(log, |_, _| {});
+        let ready = ready?;
+        match ready.error {
+            None => Ok(ready.spawn_only.map(|why| truncated(why, REASON_BYTES_MAX))),
+            Some(failure) => Err(StartError::Refused(failure.bounded())),
+        }
+    }
+
+    /// Waits for `ready`, which may say what is wrong with the plugin.
+    async fn ready(&mut self, listener: &mut StartListener<'_>) -> Result<ReadyFrame, InvokeError> {
         let mut on_start = None;
         let said = self.hear_ready(&mut on_start, listener).await;
         let on_start = on_start.map(|(hook, _)| hook);
@@ -143,7 +130,7 @@ impl WorkerInstance {
                     listener(StartNews::Span(hook.end(error)));
                 }
                 self.hooks = ready.hooks.iter().filter_map(|name| Hook::parse(name)).collect();
-                return Ok(ready.error.map(FailureFrame::bounded));
+                return Ok(ready);
             }
             Err(why) => why,
         };
@@ -152,7 +139,8 @@ impl WorkerInstance {
         let mut capture = std::mem::take(&mut self.capture);
         self.link.drain_output(|stream, bytes| capture.feed(stream, bytes, log));
         let tail = take_tail(&mut capture, log);
-        let mut error = crash_error("the worker was not ready yet and", exit, why, &tail);
+        let ending = Ending { exit, why, breach: self.child.breach() };
+        let mut error = crash_error("the worker was not ready yet and", ending, &tail);
         error.kind = ErrorKind::Unavailable;
         if let Some(hook) = on_start {
             listener(StartNews::Span(hook.end(Some(error.message.clone()))));

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::telemetry::events::{LedgerRecordsDropped, StoreRecovered, StoreWriteFailed};
-use crate::telemetry::{Record, Sink, Telemetry};
+use crate::telemetry::{Record, Sink, Telemetry, background};
 
 use super::Store;
 use super::database::{self, Access};
@@ -22,6 +22,7 @@ use super::folder::{DataFolder, Lock};
 mod conditions;
 mod cursor;
 mod encode;
+mod flood;
 mod insert;
 mod invocations;
 mod logs;
@@ -45,6 +46,7 @@ pub use views::{
 pub(super) use merge::merge;
 pub(super) use schema::SCHEMA;
 
+use flood::Flood;
 use queue::{Bounds, Queue};
 use retention::Retention;
 use writer::{Status, Writer};
@@ -63,6 +65,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reasons of `ledger_dropped_total`.
 pub const REASON_QUEUE_FULL: &str = "queue_full";
 pub const REASON_IO: &str = "io";
+/// Refused calls by the thousand: so many a second are kept, see `flood.rs`.
+pub const REASON_REFUSALS: &str = "refusals";
 
 /// Checked settings of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +80,15 @@ pub struct LedgerSettings {
     pub queue_bytes_max: usize,
 }
 
-/// What the ledger counts. `received` = `written` + `dropped_queue_full` + `dropped_io` + what waits.
+/// What the ledger counts. `received` = `written` + `dropped_queue_full` + `dropped_io` + `dropped_refusals` + what
+/// waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerStats {
     pub received: u64,
     pub written: u64,
     pub dropped_queue_full: u64,
     pub dropped_io: u64,
+    pub dropped_refusals: u64,
     pub queued_records: u64,
     pub queued_bytes: u64,
     /// The last write was taken.
@@ -95,7 +101,7 @@ pub struct LedgerStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Records were lost since the last such notice.
-    Dropped { queue_full: u64, io: u64 },
+    Dropped { queue_full: u64, io: u64, refusals: u64 },
     /// From now on writes fail.
     WriteFailed { detail: String },
     /// Writes work again.
@@ -118,6 +124,7 @@ pub struct Ledger {
 /// Takes records from telemetry. It never waits.
 pub struct LedgerSink {
     queue: Arc<Queue>,
+    flood: Flood,
 }
 
 /// Tells telemetry, once there is one.
@@ -171,14 +178,17 @@ impl Ledger {
             Writer::open(path.clone(), access, queue.clone(), status.clone(), retention, notices.clone())?;
         let thread = std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                background::step_back();
+                writer.run();
+            })
             .map_err(Error::io("start the writer of", &path))?;
         Ok(Ledger { path, queue, status, notices, thread: Mutex::new(Some(thread)), _lock: lock })
     }
 
     /// What `Telemetry::start` is given.
     pub fn sink(&self) -> LedgerSink {
-        LedgerSink { queue: self.queue.clone() }
+        LedgerSink { queue: self.queue.clone(), flood: Flood::default() }
     }
 
     /// The reading side.
@@ -210,10 +220,11 @@ impl Ledger {
     pub fn stats(&self) -> LedgerStats {
         let counts = self.queue.counts();
         LedgerStats {
-            received: counts.accepted + counts.refused,
+            received: counts.accepted + counts.refused + counts.left_out,
             written: self.status.written.load(Ordering::Relaxed),
             dropped_queue_full: counts.refused,
             dropped_io: self.status.lost.load(Ordering::Relaxed),
+            dropped_refusals: counts.left_out,
             queued_records: counts.rows as u64,
             queued_bytes: counts.bytes as u64,
             writable: !self.status.failing.load(Ordering::Relaxed),
@@ -247,7 +258,9 @@ impl Sink for LedgerSink {
                 self.queue.refuse(records.len() as u64);
             } else {
                 // Made before the queue is locked: whoever flushes or reads counts does not wait for it.
-                let rows: Vec<_> = records.iter().map(encode::encode).collect();
+                let kept = records.iter().filter(|record| self.flood.keeps(record, Instant::now()));
+                let rows: Vec<_> = kept.map(encode::encode).collect();
+                self.queue.leave_out((records.len() - rows.len()) as u64);
                 self.queue.push(rows);
             }
         }
@@ -273,8 +286,10 @@ impl Notices {
 
 fn emit(telemetry: &Telemetry, notice: Notice) {
     match notice {
-        Notice::Dropped { queue_full, io } => {
-            for (reason, records) in [(REASON_QUEUE_FULL, queue_full), (REASON_IO, io)] {
+        Notice::Dropped { queue_full, io, refusals } => {
+            for (reason, records) in
+                [(REASON_QUEUE_FULL, queue_full), (REASON_IO, io), (REASON_REFUSALS, refusals)]
+            {
                 if records > 0 {
                     telemetry.emit(LedgerRecordsDropped { reason, records });
                 }

@@ -18,6 +18,9 @@ pub(super) struct Bounds {
     pub batch_wait: Duration,
 }
 
+/// Log records take no more than this part of the queue: lines push out lines, never the ending of a call.
+const LOGS_PART: (usize, usize) = (3, 4);
+
 pub(super) struct Queue {
     bounds: Bounds,
     state: Mutex<State>,
@@ -36,6 +39,8 @@ struct State {
     settled: u64,
     /// Rows that did not fit, ever.
     refused: u64,
+    /// Records that are not to have a row, ever.
+    left_out: u64,
     /// Write at once until so many are settled.
     flush_to: u64,
     oldest_at: Option<Instant>,
@@ -57,6 +62,7 @@ pub(super) struct Counts {
     pub bytes: usize,
     pub accepted: u64,
     pub refused: u64,
+    pub left_out: u64,
 }
 
 impl Queue {
@@ -71,8 +77,9 @@ impl Queue {
         let was_empty = state.rows.is_empty();
         for row in rows {
             let bytes = row.bytes();
-            let fits =
-                state.rows.len() < self.bounds.rows_max && state.bytes + bytes <= self.bounds.bytes_max;
+            let (part, of) = if matches!(row, Row::Log(_)) { LOGS_PART } else { (1, 1) };
+            let (rows_max, bytes_max) = (self.bounds.rows_max * part / of, self.bounds.bytes_max * part / of);
+            let fits = state.rows.len() < rows_max && state.bytes + bytes <= bytes_max;
             if state.closed || !fits {
                 state.refused += 1;
                 continue;
@@ -152,6 +159,13 @@ impl Queue {
         self.lock().refused += rows;
     }
 
+    /// Counts records that get no row although there would be room.
+    pub fn leave_out(&self, records: u64) {
+        if records > 0 {
+            self.lock().left_out += records;
+        }
+    }
+
     pub fn counts(&self) -> Counts {
         let state = self.lock();
         Counts {
@@ -159,6 +173,7 @@ impl Queue {
             bytes: state.bytes,
             accepted: state.accepted,
             refused: state.refused,
+            left_out: state.left_out,
         }
     }
 

@@ -154,6 +154,8 @@ const fn letter(kind: SpanKind) -> char {
         SpanKind::Internal => 'i',
         SpanKind::Server => 's',
         SpanKind::Client => 'c',
+        SpanKind::Producer => 'p',
+        SpanKind::Consumer => 'q',
     }
 }
 
@@ -291,6 +293,8 @@ fn decode_span(span: Vec<Json>, ids: &[String], implied: &Map<String, Json>) -> 
     let kind = match parts.next()?.as_str()? {
         "s" => SpanKind::Server.as_str(),
         "c" => SpanKind::Client.as_str(),
+        "p" => SpanKind::Producer.as_str(),
+        "q" => SpanKind::Consumer.as_str(),
         _ => SpanKind::Internal.as_str(),
     };
     let (start_ns, duration_ns) = (parts.next()?.as_i64()?, parts.next()?.as_i64()?);

@@ -60,6 +60,7 @@ struct Open {
 struct Told {
     refused: u64,
     lost: u64,
+    left_out: u64,
     at: Instant,
 }
 
@@ -74,7 +75,7 @@ impl Writer {
         retention: Retention,
         notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
-        let told = Told { refused: 0, lost: 0, at: Instant::now() };
+        let told = Told { refused: 0, lost: 0, left_out: 0, at: Instant::now() };
         let mut writer = Writer { path, access, queue, status, retention, notices, open: None, told };
         match writer.connect() {
             Err(Error::Corrupt { detail, .. }) if access == Access::Owner => {
@@ -233,11 +234,15 @@ impl Writer {
         if !now && self.told.at.elapsed() < LOSS_NOTICE_EVERY {
             return;
         }
-        let (refused, lost) = (self.queue.counts().refused, self.status.lost.load(Ordering::Relaxed));
-        if (refused, lost) != (self.told.refused, self.told.lost) {
-            self.notices
-                .tell(Notice::Dropped { queue_full: refused - self.told.refused, io: lost - self.told.lost });
-            self.told = Told { refused, lost, at: Instant::now() };
+        let (counts, lost) = (self.queue.counts(), self.status.lost.load(Ordering::Relaxed));
+        let (refused, left_out) = (counts.refused, counts.left_out);
+        if (refused, lost, left_out) != (self.told.refused, self.told.lost, self.told.left_out) {
+            self.notices.tell(Notice::Dropped {
+                queue_full: refused - self.told.refused,
+                io: lost - self.told.lost,
+                refusals: left_out - self.told.left_out,
+            });
+            self.told = Told { refused, lost, left_out, at: Instant::now() };
         }
     }
 }

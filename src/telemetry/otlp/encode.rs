@@ -107,6 +107,8 @@ fn write_span(out: &mut Vec<u8>, data: &RecordingData, span: &SpanRecord) {
             SpanKind::Internal => 1,
             SpanKind::Server => 2,
             SpanKind::Client => 3,
+            SpanKind::Producer => 4,
+            SpanKind::Consumer => 5,
         },
     );
     write_fixed64(out, 7, data.unix_ns(span.start_ns));

@@ -8,9 +8,7 @@ use crate::model::guest::{GuestLog, GuestMetric, GuestSpan, LogStream};
 use crate::model::ids::SpanId;
 use crate::model::text::{Text, truncate};
 use crate::telemetry::names::{self, attribute};
-use crate::telemetry::record::{
-    LogRecord, Record, RecordingData, SpanKind, SpanRecord, TEXT_BYTES_MAX, Value,
-};
+use crate::telemetry::record::{LogRecord, Record, RecordingData, SpanRecord, TEXT_BYTES_MAX, Value};
 
 use super::{ALIVE, EVENTS_MAX, Recording, SpanRef, owned};
 
@@ -52,11 +50,10 @@ impl Recording {
         self.guest_bytes += bytes;
         let offset = |unix_ns: u64| unix_ns.saturating_sub(data.created_at_unix_ns).min(now);
         let start_ns = offset(span.start_unix_ns);
-        let kind = if span.client { SpanKind::Client } else { SpanKind::Internal };
         let name = owned(truncate(&span.name, GUEST_NAME_BYTES_MAX));
         let index = data.spans.len();
         let mut record =
-            SpanRecord::open(span.span_id, Some(span.parent_id.unwrap_or(host)), name, kind, start_ns);
+            SpanRecord::open(span.span_id, Some(span.parent_id.unwrap_or(host)), name, span.kind, start_ns);
         record.open = false;
         record.end_ns = offset(span.end_unix_ns).max(start_ns);
         record.error = span.error.as_deref().map(owned);
@@ -95,8 +92,10 @@ impl Recording {
         let begun = data.created_at_unix_ns;
         let now = begun.saturating_add(self.anchor.offset_ns());
         let unix_ns = log.unix_ns.map_or(now, |at| at.clamp(begun, now));
+        // A span that is open, and so is not known yet.
+        let span_id = log.span_id.unwrap_or_else(|| self.span_id(under));
         let mut record = log_record(log, unix_ns);
-        record.ids = Some(data.ids(self.span_id(under)));
+        record.ids = Some(data.ids(span_id));
         record.plugin = Some(data.plugin.clone());
         record.version.clone_from(&data.version);
         self.telemetry.hand_over(Some(self.slot), Record::Log(Box::new(record)));

@@ -33,7 +33,7 @@ fn guest_span(byte: u8, parent: Option<SpanId>) -> GuestSpan {
         span_id: id(byte),
         parent_id: parent,
         name: format!("step {byte}"),
-        client: false,
+        kind: SpanKind::Internal,
         start_unix_ns: 0,
         end_unix_ns: u64::MAX,
         error: None,
@@ -51,6 +51,7 @@ fn guest_log(body: &str) -> GuestLog {
         logger: None,
         fields: Map::new(),
         code: None,
+        span_id: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The built program in a temporary folder of its own, as a server or for one command, and a client of it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -209,6 +210,28 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// What the server has open that is no file: pipes, pidfds and other `anon_inode`s, sockets.
+    pub fn descriptors(&self) -> BTreeMap<&'static str, usize> {
+        let mut kinds = BTreeMap::from([("pipe", 0), ("anon_inode", 0), ("socket", 0)]);
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().flatten() {
+            // One that was closed meanwhile is not counted.
+            let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+            for (kind, count) in &mut kinds {
+                *count += usize::from(target.to_string_lossy().starts_with(&format!("{kind}:")));
+            }
+        }
+        kinds
+    }
+
+    /// How many working folders of workers there are.
+    pub fn scratch_folders(&self) -> usize {
+        let runners = std::fs::read_dir(self.home.data_dir().join("scratch")).unwrap().flatten();
+        let folders = |runner: std::fs::DirEntry| {
+            std::fs::read_dir(runner.path()).unwrap().flatten().filter(|entry| entry.path().is_dir()).count()
+        };
+        runners.map(folders).sum()
     }
 
     /// All that descends from the server: supervisors, workers and what they started.

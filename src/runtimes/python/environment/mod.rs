@@ -32,6 +32,7 @@ use super::Interpreter;
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestLog, GuestSpan, LogStream, Severity};
 use crate::model::kind::ErrorKind;
+use crate::model::span_kind::SpanKind;
 use crate::model::units::format_duration;
 use crate::runtimes::{StartListener, StartNews};
 use crate::telemetry::ids::span_id;
@@ -299,6 +300,7 @@ fn add_line(lines: &mut Vec<GuestLog>, who: &str, line: &str) {
         logger: Some(who.to_owned()),
         fields: Map::new(),
         code: None,
+        span_id: None,
     });
 }
 
@@ -330,7 +332,7 @@ fn step(key: &str, ended: &Result<Ready, InvokeError>, begun: SystemTime, took: 
         span_id: span_id(),
         parent_id: None,
         name: STEP.into(),
-        client: false,
+        kind: SpanKind::Internal,
         start_unix_ns,
         end_unix_ns: start_unix_ns.saturating_add(nanoseconds(took)),
         error: ended.as_ref().err().map(|error| error.message.clone()),

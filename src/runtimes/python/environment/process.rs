@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 use super::unavailable;
 use crate::model::error::{GuestException, InvokeError};
 use crate::model::text::truncate;
-use crate::sandbox::launcher::{SpawnSpec, Supervisor};
+use crate::sandbox::launcher::{Ends, SpawnSpec, Supervisor};
 
 const LINE_BYTES_MAX: usize = 2 << 10;
 /// So many of the last lines are kept to find out what went wrong.
@@ -21,6 +21,8 @@ const LINES_KEPT: usize = 400;
 /// So many of them go with the error.
 const LINES_SHOWN: usize = 20;
 const BUFFER_BYTES: usize = 16 << 10;
+/// Of an installer and the compilers that it runs.
+const MEMORY_BYTES_MAX: u64 = 4 << 30;
 /// Descendants that hold the pipe open are killed, but not at once.
 const PIPE_CLOSES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -62,10 +64,14 @@ pub async fn run(
         argv: command.argv,
         env: command.env,
         cwd: "/".into(),
-        stdout: theirs.try_clone().map_err(failed)?,
-        stderr: theirs,
-        frames_in: null().map_err(failed)?,
-        frames_out: null().map_err(failed)?,
+        ends: Ends {
+            stdout: theirs.try_clone().map_err(failed)?,
+            stderr: theirs,
+            frames_in: null().map_err(failed)?,
+            frames_out: null().map_err(failed)?,
+        },
+        control: None,
+        memory_bytes_max: MEMORY_BYTES_MAX,
     });
     let mut child = child.await.map_err(|error| unavailable(error.to_string()))?;
     let mut pipe = pipe::Receiver::from_owned_fd_unchecked(own).map_err(failed)?;

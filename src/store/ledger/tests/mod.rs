@@ -13,6 +13,7 @@ use crate::model::guest::{GuestEvent, GuestLog, GuestSpan, LogStream, Severity};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
+use crate::model::span_kind::SpanKind;
 use crate::telemetry::{
     Begin, Captured, Ending, Finished, Operation, OperationKind, PluginSeries, Settings, Telemetry, ids,
 };
@@ -100,6 +101,7 @@ fn line(text: &str) -> GuestLog {
         logger: None,
         fields: json!({"n": 1, "outcome": "mine"}).as_object().unwrap().clone(),
         code: None,
+        span_id: None,
     }
 }
 
@@ -108,7 +110,7 @@ fn guest_span() -> GuestSpan {
         span_id: ids::span_id(),
         parent_id: None,
         name: "fetch".into(),
-        client: true,
+        kind: SpanKind::Client,
         start_unix_ns: u64::MAX,
         end_unix_ns: u64::MAX,
         error: Some("refused".into()),

@@ -52,6 +52,8 @@ fn expected_span(data: &RecordingData, span: &SpanRecord) -> trace::Span {
             SpanKind::Internal => trace::span::SpanKind::Internal,
             SpanKind::Server => trace::span::SpanKind::Server,
             SpanKind::Client => trace::span::SpanKind::Client,
+            SpanKind::Producer => trace::span::SpanKind::Producer,
+            SpanKind::Consumer => trace::span::SpanKind::Consumer,
         } as i32,
         start_time_unix_nano: data.unix_ns(span.start_ns),
         end_time_unix_nano: data.unix_ns(span.end_ns),
