@@ -17,7 +17,7 @@ const NEAR_EVERY: Duration = Duration::from_millis(20);
 const GROWING_EVERY: Duration = Duration::from_millis(5);
 /// At the present pace a look comes after this part of the way to the bound.
 const LOOKS_ON_THE_WAY: u32 = 4;
-/// An exact measurement may cost this part of the time at most.
+/// An exact measurement may cost this part of the time at most, but for those who grow.
 const MEASURING_SHARE: u32 = 20;
 
 /// Of one tree of processes.
@@ -26,6 +26,8 @@ pub struct MemoryBound {
     bytes_max: u64,
     calm_every: Duration,
     last: Option<(Instant, u64)>,
+    /// Bytes a second, between the last two looks.
+    growth: f64,
     /// Until then an exact measurement counts, which was below the bound.
     measured_until: Option<Instant>,
 }
@@ -43,7 +45,7 @@ impl MemoryBound {
     pub fn new(bytes_max: u64) -> MemoryBound {
         let calm_every = Duration::from_secs_f64(bytes_max as f64 / 2.0 / TOUCHED_PER_SECOND);
         let calm_every = calm_every.clamp(NEAR_EVERY, CALM_EVERY);
-        MemoryBound { bytes_max, calm_every, last: None, measured_until: None }
+        MemoryBound { bytes_max, calm_every, last: None, growth: 0.0, measured_until: None }
     }
 
     pub fn bytes_max(&self) -> u64 {
@@ -53,9 +55,16 @@ impl MemoryBound {
     /// `resident_bytes`: the sum over all processes, shared pages counted for each.
     pub fn judge(&mut self, resident_bytes: u64, now: Instant) -> Judgement {
         let before = self.last.replace((now, resident_bytes));
+        if let Some((at, bytes)) = before.filter(|(at, _)| *at < now) {
+            self.growth = resident_bytes.saturating_sub(bytes) as f64 / (now - at).as_secs_f64();
+        }
         if resident_bytes <= self.bytes_max {
             self.measured_until = None;
-            return Judgement::Fine(self.pace(before, resident_bytes, now));
+            let calm = if resident_bytes > self.bytes_max / 2 { NEAR_EVERY } else { self.calm_every };
+            // Of a new one nothing is known.
+            let soon = before.is_none().then_some(GROWING_EVERY);
+            let wait = soon.unwrap_or_else(|| self.on_the_way(resident_bytes).clamp(GROWING_EVERY, calm));
+            return Judgement::Fine(wait);
         }
         match self.measured_until {
             Some(until) if now < until => Judgement::Fine((until - now).min(NEAR_EVERY)),
@@ -65,21 +74,17 @@ impl MemoryBound {
 
     /// The exact number for a sum that was above the bound, and what it took to find out; true: too much.
     pub fn measured(&mut self, fair_bytes: u64, took: Duration, now: Instant) -> bool {
-        self.measured_until = Some(now + NEAR_EVERY.max(took * MEASURING_SHARE));
+        let rarely = NEAR_EVERY.max(took * MEASURING_SHARE);
+        let often = GROWING_EVERY.max(took).min(rarely);
+        self.measured_until = Some(now + self.on_the_way(fair_bytes).clamp(often, rarely));
         fair_bytes > self.bytes_max
     }
 
-    fn pace(&self, before: Option<(Instant, u64)>, bytes: u64, now: Instant) -> Duration {
-        let calm = if bytes > self.bytes_max / 2 { NEAR_EVERY } else { self.calm_every };
-        let Some((at, before)) = before else { return GROWING_EVERY };
-        let grown = bytes.saturating_sub(before);
-        if grown == 0 {
-            return calm;
-        }
-        let to_bound = (now - at).as_secs_f64() * (self.bytes_max - bytes) as f64 / grown as f64;
-        // Cut first: who grows by a page a minute is at the bound in years.
-        let to_look = Duration::from_secs_f64(to_bound.min(1.0)) / LOOKS_ON_THE_WAY;
-        to_look.clamp(GROWING_EVERY, calm)
+    /// A part of the time that it takes to the bound if it goes on growing like this.
+    fn on_the_way(&self, bytes: u64) -> Duration {
+        // Cut first: who grows by a page a minute is there in years, and who does not never.
+        let seconds = (self.bytes_max.saturating_sub(bytes) as f64 / self.growth.max(1.0)).min(10.0);
+        Duration::from_secs_f64(seconds) / LOOKS_ON_THE_WAY
     }
 }
 
@@ -128,6 +133,18 @@ mod tests {
         // 600 MiB more in 100 ms, 100 to go.
         let look = bound.judge(900 * MIB, start + 2 * CALM_EVERY);
         assert_eq!(look, Judgement::Fine(GROWING_EVERY));
+    }
+
+    #[test]
+    fn who_grows_is_measured_often_also_where_a_little_is_shared() {
+        let (mut bound, start) = bound();
+        bound.judge(900 * MIB, start);
+        // 10 MiB in 10 ms, of which 2 are shared with others.
+        let now = start + Duration::from_millis(10);
+        assert_eq!(bound.judge(1001 * MIB, now), Judgement::Measure);
+        let took = Duration::from_millis(20);
+        assert!(!bound.measured(999 * MIB, took, now));
+        assert_eq!(bound.judge(1002 * MIB, now + took), Judgement::Measure, "not only after 400 ms");
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Watch {
             process::fair_bytes(*pid).or_else(|| Stat::of(*pid).map(|stat| stat.resident_bytes)).unwrap_or(0)
         };
         let bytes: u64 = tree.members.iter().map(fair).sum();
-        if self.memory.measured(bytes, begun.elapsed(), now) {
+        if self.memory.measured(bytes, begun.elapsed(), Instant::now()) {
             return Look::Breach(Breach::Memory { bytes, bytes_max: self.memory.bytes_max() });
         }
         match self.memory.judge(tree.resident_bytes, now) {

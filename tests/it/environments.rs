@@ -484,7 +484,13 @@ async fn a_builder_that_is_killed_leaves_nothing_half_used() {
         let call = tokio::spawn(async move {
             client.try_send(http::Method::POST, "/v1/plugins/needy/invoke", &[], r#"{"input": {}}"#).await
         });
-        eventually("the wheel is asked for", PATIENCE * 3, || index.fetched(".whl") > 0).await;
+        eventually("the wheel is asked for", PATIENCE * 3, || {
+            call.is_finished() || index.fetched(".whl") > 0
+        })
+        .await;
+        if call.is_finished() {
+            panic!("{tool:?}: {:?}", call.await.unwrap().map(|reply| reply.text().to_owned()));
+        }
         let family = server.descendants();
         assert!(family.len() >= 2, "{family:?}");
         server.kill();
