@@ -4,7 +4,8 @@
 # What an absent program would be needed for is skipped, and said so, unless SPANGLASS_TEST_REQUIRE=all.
 # Real parts are found here:
 #   SPANGLASS_TEST_OTELCOL   a collector (scripts/collector.sh prints the path of one)
-#   SPANGLASS_TEST_PYTHON    a Python with prometheus_client and pytest (scripts/python.sh prints the path of one)
+#   SPANGLASS_TEST_PYTHON    a Python with prometheus_client and pytest, uv beside it (scripts/python.sh prints the path of one)
+#   SPANGLASS_TEST_UV        another uv
 #   PATH                     prometheus, promtool, python3, curl
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -174,8 +174,14 @@ pub enum Plugin {
     Validate(PluginPath),
     /// Run the examples of a plugin
     Test(PluginTest),
-    /// Write NAME-VERSION.zip into the current folder
-    Package(PluginPath),
+    /// Write NAME-VERSION.zip into the current folder, and requirements.lock into the plugin's
+    Package {
+        #[command(flatten)]
+        path: PluginPath,
+        /// Fetch what a Python plugin requires into its wheels/, so that it needs no network where it runs
+        #[arg(long)]
+        with_wheels: bool,
+    },
     /// Print the JSON Schema of the manifest, for editors
     Schema,
     /// Make a version callable

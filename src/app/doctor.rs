@@ -65,6 +65,7 @@ async fn all(global: &Global, loaded: &Loaded) -> Vec<Check> {
         checks.extend(data::secrets(global, settings).await);
     }
     checks.push(machine::python().await);
+    checks.extend(machine::installer().await);
     checks.push(machine::sandbox());
     checks.extend(network::telemetry().await);
     checks.push(machine::clock(loaded.as_ref().ok().map(|(settings, _)| settings)));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::{ConfigError, Report};
 use crate::host::RegisterError;
+use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::package::PackageError;
 use crate::package::diagnostic::{Diagnostics, Style};
@@ -237,13 +238,22 @@ impl From<RegisterError> for Failure {
         match error {
             RegisterError::Package(error) => error.into(),
             RegisterError::Store(error) => error.into(),
-            RegisterError::Refused(error) => {
-                let failure = Failure::of_kind(error.kind, error.message);
-                match error.help {
-                    Some(help) => failure.help(help),
-                    None => failure,
-                }
-            }
+            RegisterError::Refused(error) => error.into(),
+        }
+    }
+}
+
+/// Of something that is not a call.
+impl From<InvokeError> for Failure {
+    fn from(error: InvokeError) -> Failure {
+        let mut failure = Failure::of_kind(error.kind, error.message);
+        if let Some(exception) = error.exception {
+            failure.document["exception"] =
+                json!({"type": exception.type_name, "traceback": exception.traceback});
+        }
+        match error.help {
+            Some(help) => failure.help(help),
+            None => failure,
         }
     }
 }

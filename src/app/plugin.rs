@@ -18,7 +18,7 @@ pub async fn command(global: &Global, plugin: &Plugin, settings: &Settings) -> R
     match plugin {
         Plugin::New { name, runtime } => files::new(name, runtime, global.json),
         Plugin::Validate(path) => files::validate(path.get(), global.json),
-        Plugin::Package(path) => files::package(path.get(), global.json),
+        Plugin::Package { path, with_wheels } => files::package(path.get(), *with_wheels, global.json).await,
         Plugin::Schema => files::schema(),
         Plugin::Test(test) => match &test.record {
             Some(id) => record::command(global, test.path.get(), id, settings).await,

@@ -13,7 +13,7 @@ use crate::pipeline::GuestServices;
 use crate::pipeline::mask::Mask;
 use crate::runtimes::Runtime;
 use crate::runtimes::process::ProcessRuntime;
-use crate::runtimes::python::PythonRuntime;
+use crate::runtimes::python::{PythonRuntime, PythonSettings};
 use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
@@ -77,7 +77,7 @@ impl Runner {
             },
         };
         let telemetry = start_telemetry(options.logs, ledger.as_deref())?;
-        let runtimes = runtimes(data_dir, &telemetry)?;
+        let runtimes = runtimes(settings, &telemetry)?;
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());
         let host = Host::new(Parts {
@@ -133,12 +133,12 @@ fn start_telemetry(logs: LogTarget, ledger: Option<&Ledger>) -> Result<Telemetry
     Ok(telemetry)
 }
 
-fn runtimes(data_dir: &Path, telemetry: &Telemetry) -> Result<Vec<Arc<dyn Runtime>>, Failure> {
+fn runtimes(settings: &config::Settings, telemetry: &Telemetry) -> Result<Vec<Arc<dyn Runtime>>, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::internal(format!("the path of this program is not known: {error}")))?;
     let telemetry = telemetry.clone();
     let workers = Workers::new(WorkerSettings {
-        data_dir: absolute(data_dir)?,
+        data_dir: absolute(&settings.data_dir)?,
         supervisor: program,
         stray_logs: Arc::new(move |spec, log| {
             let manifest = &spec.manifest;
@@ -150,7 +150,9 @@ fn runtimes(data_dir: &Path, telemetry: &Telemetry) -> Result<Vec<Arc<dyn Runtim
             telemetry.guest_log(&series, mask.log(log));
         }),
     });
-    Ok(vec![Arc::new(PythonRuntime::new(workers.clone(), None)), Arc::new(ProcessRuntime::new(workers))])
+    let python = PythonSettings { install_timeout: settings.install_timeout, ..PythonSettings::default() };
+    let python = PythonRuntime::with(workers.clone(), python);
+    Ok(vec![Arc::new(python), Arc::new(ProcessRuntime::new(workers))])
 }
 
 /// Workers have another working folder.

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::package::diagnostic::Severity;
+use crate::runtimes::python::environment::INSTALL_TIMEOUT;
 
 pub mod codes;
 mod file;
@@ -19,6 +20,7 @@ mod mask;
 mod notifications;
 mod paths;
 mod plugins;
+mod python;
 mod reader;
 mod report;
 mod schema;
@@ -112,6 +114,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Settings, Report), ConfigError> {
         logs: written.logs,
         retention: written.retention,
         spool: written.spool,
+        install_timeout: written.install_timeout.unwrap_or(INSTALL_TIMEOUT),
         notifications: written.notifications,
         file: path,
         origins: Origins {

@@ -56,6 +56,7 @@ pub fn schema() -> Value {
                 })),
                 "retention": section(json!({ "age": duration("7d"), "max": size("2Gi") })),
             })),
+            "python": section(json!({ "install_timeout": duration("5m") })),
             "notifications": {
                 "description": "Who is told when something breaks (no effect yet)",
                 "type": ["array", "null"],

@@ -36,6 +36,8 @@ pub struct Settings {
     pub retention: Retention,
     /// No effect yet.
     pub spool: Spool,
+    /// How long building an environment for a Python plugin may take.
+    pub install_timeout: Duration,
     /// No effect yet.
     pub notifications: Vec<Notification>,
     /// The file that was read, if there was one.

@@ -38,6 +38,7 @@ pub fn show(settings: &Settings) -> Value {
                     "max": format_bytes(settings.retention.bytes_max),
                 },
             },
+            "python": { "install_timeout": format_duration(settings.install_timeout) },
             "notifications": settings.notifications.iter().map(notification).collect::<Vec<_>>(),
     });
     let mut who = Map::new();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::host::settings as host;
 use crate::package::codes as common;
@@ -15,7 +16,7 @@ use super::notifications::{self, Notification};
 use super::reader::{Field, Reader, Section};
 use super::report::{Origin, Report};
 use super::settings::{Logs, Retention, Spool};
-use super::{hosts, mask, plugins, telemetry};
+use super::{hosts, mask, plugins, python, telemetry};
 
 pub const KEYS: &[&str] = &[
     "listen",
@@ -25,6 +26,7 @@ pub const KEYS: &[&str] = &[
     "allowed_hosts",
     "plugins",
     "telemetry",
+    "python",
     "notifications",
 ];
 pub const PLUGIN_DIRS_MAX: usize = 64;
@@ -39,6 +41,7 @@ pub struct Written {
     pub logs: Logs,
     pub retention: Retention,
     pub spool: Spool,
+    pub install_timeout: Option<Duration>,
     pub notifications: Vec<Notification>,
     /// Where each key stands, by its path: `telemetry.retention.age`.
     pub places: BTreeMap<String, Place>,
@@ -78,6 +81,7 @@ fn top(root: &Node, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Writ
         top.get("allowed_hosts").map(|field| allowed_hosts(reader, &field)).unwrap_or_default();
     let plugins = top.get("plugins").map(|field| plugins::read(reader, &field)).unwrap_or_default();
     let telemetry = top.get("telemetry").map(|field| telemetry::read(reader, &field)).unwrap_or_default();
+    let install_timeout = top.get("python").and_then(|field| python::read(reader, &field));
     let notifications =
         top.get("notifications").map(|field| notifications::read(reader, &field)).unwrap_or_default();
     Some(Written {
@@ -87,6 +91,7 @@ fn top(root: &Node, folder: &Path, diagnostics: &mut Diagnostics) -> Option<Writ
         logs: telemetry.logs,
         retention: telemetry.retention,
         spool: telemetry.spool,
+        install_timeout,
         notifications,
         places: places(root),
     })

@@ -49,7 +49,17 @@ pub(super) fn hear(
         StartNews::Log(log) => telemetry.guest_log(series, mask.log(log)),
         StartNews::Span(step) => {
             let took_ms = step.end_unix_ns.saturating_sub(step.start_unix_ns) as f64 / 1e6;
-            prepare.set(format!("spanglass.hook.{}.duration_ms", step.name), took_ms);
+            // Hooks are named by their plugin's side of the protocol, everything else by us.
+            let key = match Hook::parse(&step.name) {
+                Some(hook) => format!("spanglass.hook.{}.duration_ms", hook.as_str()),
+                None => format!("spanglass.{}.duration_ms", step.name),
+            };
+            prepare.set(key, took_ms);
+            for (key, value) in step.attributes {
+                if let Some(text) = value.as_str() {
+                    prepare.set(format!("spanglass.{key}"), text.to_owned());
+                }
+            }
         }
         StartNews::Mode(mode) => {
             prepare.set(attribute::START_MODE, mode.as_str());

@@ -59,3 +59,4 @@ pub const PACKAGE_TOO_LARGE: &str = "SG0509";
 pub const FORGED: &str = "SG0510";
 pub const CHANGED: &str = "SG0511";
 pub const EXISTS: &str = "SG0512";
+pub const REQUIREMENTS: &str = "SG0513";

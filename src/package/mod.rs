@@ -11,9 +11,11 @@ pub mod manifest;
 pub mod manifest_schema;
 pub mod read;
 pub mod reader;
+pub mod requirements;
 pub mod rewrite;
 pub mod scaffold;
 pub mod schema;
+pub mod wheel;
 pub mod yaml;
 
 pub use error::PackageError;

@@ -71,6 +71,12 @@ pub trait Runtime: Send + Sync {
 
 /// Starts instances of one deployment.
 pub trait Launcher: Send + Sync {
+    /// Prepares what all instances share, such as an environment. Called before each start, bounded by itself, and
+    /// ready at once when there is nothing left to do. Dropping the future leaves nothing half-made.
+    fn prepare<'a>(&'a self, _listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), InvokeError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Starts one instance and waits until it is ready. What it says before goes to `listener`. Dropping
     /// the future ends what was started.
     fn launch<'a>(

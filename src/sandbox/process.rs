@@ -8,6 +8,7 @@ use rustix::process::Pid;
 
 /// `stat` has some 300 bytes, and a list of 512 children less than this.
 const READ_BYTES: usize = 8 << 10;
+const PAGE_BYTES: usize = 4 << 10;
 /// The line `stat` is longer than any other entry.
 const ENTRY_BYTES_MAX: usize = 1 << 10;
 
@@ -28,7 +29,7 @@ pub struct Stat {
 
 impl Stat {
     pub fn of(pid: Pid) -> Option<Stat> {
-        Stat::parse(&std::fs::read_to_string(path(pid, "stat")).ok()?)
+        Stat::parse(&read(pid, "stat").ok()?)
     }
 
     /// `pid (name) state ppid …`; the name may hold anything, brackets and spaces too.
@@ -64,8 +65,8 @@ impl Kept {
         loop {
             let count = self.0.read_at(&mut buffer[length..], length as u64)?;
             length += count;
-            // The kernel gives what fits, line by line or number by number: with room left that was all.
-            if count == 0 || buffer.len() - length > ENTRY_BYTES_MAX {
+            // The kernel gives as many whole entries as fit into a page: with room left there are no more.
+            if count < PAGE_BYTES - ENTRY_BYTES_MAX {
                 break;
             }
             if length == buffer.len() {
@@ -84,10 +85,8 @@ pub fn children_of_first_thread(pid: Pid) -> io::Result<Kept> {
 
 /// The children of all threads of a process.
 pub fn children(pid: Pid, threads: u64) -> Vec<Pid> {
-    let of_thread = |thread: &str| {
-        let list = std::fs::read_to_string(path(pid, &format!("task/{thread}/children")));
-        parse_pids(&list.unwrap_or_default())
-    };
+    let of_thread =
+        |thread: &str| parse_pids(&read(pid, &format!("task/{thread}/children")).unwrap_or_default());
     if threads <= 1 {
         return of_thread(&pid.as_raw_pid().to_string());
     }
@@ -106,10 +105,15 @@ pub fn parse_pid(text: &str) -> Option<Pid> {
 /// Memory in use, of a page that it shares with others only its part. `None`: the kernel does not say. It
 /// costs much more than [`Stat`]: the kernel looks at each page.
 pub fn fair_bytes(pid: Pid) -> Option<u64> {
-    let text = std::fs::read_to_string(path(pid, "smaps_rollup")).ok()?;
+    let text = read(pid, "smaps_rollup").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes.saturating_mul(1024))
+}
+
+/// Not `read_to_string`, which asks for the size first, that is 0, and then gropes its way.
+fn read(pid: Pid, name: &str) -> io::Result<String> {
+    Kept::open(pid, name)?.read()
 }
 
 fn path(pid: Pid, name: &str) -> String {

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::memory::CALM_EVERY;
-use super::process::parse_pid;
+use super::process::{self, Kept, parse_pid};
 use super::sys;
 use super::watch::{self, Look, Watch};
 use super::wire::{self, FromStarter, ToSupervisor};
@@ -24,8 +24,6 @@ pub const SUBCOMMAND: &str = "__supervisor";
 
 /// How often strangers are looked for while a worker runs. One scan costs about 13 µs.
 const SCAN_EVERY: Duration = CALM_EVERY;
-/// Looks that are due so soon are taken together.
-const LOOKS_WITHIN: Duration = Duration::from_millis(10);
 /// How soon the next look comes while a killed process is still there.
 const DYING_EVERY: Duration = Duration::from_millis(1);
 /// Kill, look, kill again: how often without a pause, against processes that fork while they are killed.
@@ -50,6 +48,7 @@ fn run() -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    sys::be_prompt();
     let stdin = io::stdin();
     let mut supervisor = Supervisor {
         control: stdin.as_fd(),
@@ -133,7 +132,7 @@ impl Supervisor<'_> {
     /// Looks at those whose time has come, and ends those that use too much.
     fn look(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        let due = self.watches.iter().filter(|(_, watch)| watch.look_at() <= now + LOOKS_WITHIN);
+        let due = self.watches.iter().filter(|(_, watch)| watch.is_due(now));
         for pid in due.map(|(pid, _)| *pid).collect::<Vec<_>>() {
             let Some(mut watch) = self.watches.remove(&pid) else { continue };
             let watches = &self.watches;
@@ -145,6 +144,7 @@ impl Supervisor<'_> {
                     self.send(&FromStarter::Condemned { pid: number(pid), why }, None)?;
                     let watches = &self.watches;
                     watch.kill(|other| watches.contains_key(&other));
+                    self.watches.insert(pid, watch);
                 }
             }
         }
@@ -281,13 +281,13 @@ fn number(pid: Pid) -> u32 {
 
 /// The children of this process, as the kernel lists them.
 struct Family {
-    /// `/proc/self/task/…/children`; a kernel without it makes us read every process's `stat`.
-    list: String,
+    /// `None`: a kernel without it makes us read every process's `stat`.
+    list: Option<Kept>,
 }
 
 impl Family {
     fn new() -> Family {
-        Family { list: format!("/proc/self/task/{}/children", number(rustix::process::getpid())) }
+        Family { list: process::children_of_first_thread(rustix::process::getpid()).ok() }
     }
 
     /// Kills or reaps the children that `condemned` picks; returns how many there were. The dead count too: what
@@ -305,9 +305,9 @@ impl Family {
     }
 
     fn children(&self) -> Vec<Pid> {
-        match std::fs::read_to_string(&self.list) {
-            Ok(list) => list.split_ascii_whitespace().filter_map(parse_pid).collect(),
-            Err(_) => children_by_scan(),
+        match self.list.as_ref().map(Kept::read) {
+            Some(Ok(list)) => process::parse_pids(&list),
+            Some(Err(_)) | None => children_by_scan(),
         }
     }
 }

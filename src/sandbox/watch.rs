@@ -58,6 +58,9 @@ pub struct Watch {
     stopped_since: Option<Instant>,
     family: Family,
     look_at: Instant,
+    wait: Duration,
+    /// It is being killed. Until it has gone nobody else must answer for what it still holds.
+    condemned: bool,
 }
 
 /// The children of the root as they were found last.
@@ -81,12 +84,15 @@ impl Watch {
             stopped_since: None,
             family: Family::default(),
             look_at: now,
+            wait: Duration::ZERO,
+            condemned: false,
         })
     }
 
     /// Kills it and what is below it, but not what is below other roots, which `watched` tells. All are stopped
     /// first: a process that cannot go on forks no more, so there is an end to it.
-    pub fn kill(&self, watched: impl Fn(Pid) -> bool) {
+    pub fn kill(&mut self, watched: impl Fn(Pid) -> bool) {
+        self.condemned = true;
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::STOP);
         let mut known = HashSet::from([self.root]);
         let mut stopped = Vec::new();
@@ -112,18 +118,28 @@ impl Watch {
         self.look_at
     }
 
+    /// Whether it is to be looked at when others are: one look for all costs less than one for each.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.look_at <= now + self.wait / 2
+    }
+
     /// `watched` tells other roots: what is below them is not counted here.
     pub fn look(&mut self, now: Instant, watched: impl Fn(Pid) -> bool) -> Look {
         let found = self.judge(now, watched);
-        if let Look::Fine(wait) = found {
-            self.look_at = now + wait;
-        }
+        self.wait = match found {
+            Look::Fine(wait) => wait,
+            Look::Breach(_) | Look::Gone => CALM_EVERY,
+        };
+        self.look_at = now + self.wait;
         found
     }
 
     fn judge(&mut self, now: Instant, watched: impl Fn(Pid) -> bool) -> Look {
         let stat = self.stat.read().ok().and_then(|text| Stat::parse(&text));
         let Some(stat) = stat.filter(|stat| stat.state != 'Z') else { return Look::Gone };
+        if self.condemned {
+            return Look::Fine(CALM_EVERY);
+        }
         if self.stands_still(stat, now) {
             return Look::Breach(Breach::Stopped);
         }
@@ -209,13 +225,13 @@ impl Tree {
             if self.members.len() >= members_max {
                 return;
             }
+            if watched(pid) || !known.insert(pid) {
+                continue;
+            }
             // Since the list was read it may have ended, and its id may be another's.
             let Some(stat) = Stat::of(pid).filter(|stat| stat.parent == parent.as_raw_pid()) else {
                 continue;
             };
-            if watched(pid) || !known.insert(pid) {
-                continue;
-            }
             self.members.push(pid);
             self.resident_bytes = self.resident_bytes.saturating_add(stat.resident_bytes);
             found.extend(process::children(pid, stat.threads).into_iter().map(|child| (pid, child)));

@@ -129,6 +129,28 @@ async fn what_cannot_be_copied_is_spawned_and_says_why() {
     assert_eq!(modes(&plugin), [StartMode::Spawn { why: None }]);
 }
 
+/// The plugin waits for children that are not its own.
+#[tokio::test]
+async fn a_plugin_that_reaps_all_children_harms_only_what_is_known_of_their_ends() {
+    if !require("python3") {
+        return;
+    }
+    for reaper in ["signal.SIG_IGN", "lambda *_: os.waitpid(-1, os.WNOHANG)"] {
+        let plugin = Plugin::new(&format!(
+            "import os, signal\nsignal.signal(signal.SIGCHLD, {reaper})\n\
+             def invoke(data): return os._exit(1) if data['die'] else os.getpid()\n"
+        ));
+        for _ in 0..3 {
+            let mut worker = plugin.start().await;
+            let server = parent(worker.pid());
+            assert_eq!(worker.output(json!({"die": false})).await, worker.pid());
+            assert_eq!(worker.error(json!({"die": true})).await.kind, ErrorKind::Crashed);
+            assert!(alive(server));
+        }
+        assert_eq!(modes(&plugin), [LOADED]);
+    }
+}
+
 #[tokio::test]
 async fn a_copy_that_never_gets_ready_is_the_last_one() {
     if !require("python3") {

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use spanglass::model::kind::ErrorKind;
 
 use crate::support::server::{Home, Server};
-use crate::support::{PATIENCE, alive, alive_since, eventually, kernel_now, read_pid, require};
+use crate::support::{PATIENCE, Plugin, alive_since, eventually, kernel_now, parent, read_pid, require};
 
 /// What both kinds of plugin can do wrong.
 const WRONGS: &str = r#"
@@ -43,7 +44,7 @@ def bomb(depth, path, seconds):
     end = time.monotonic() + seconds
     for level in range(depth):
         if os.fork() == 0: continue
-    note(path + "/" + str(os.getpid()))
+    if path: note(path + "/" + str(os.getpid()))
     time.sleep(max(end - time.monotonic(), 0))
     os._exit(0)
 
@@ -115,7 +116,7 @@ def invoke(data):
                 os._exit(len(held) & 1)
             pids.append(pid)
         return [os.waitpid(pid, 0)[1] for pid in pids]
-    elif how == "bomb": bomb(data.get("depth", 10), path, data.get("seconds", 12))
+    elif how == "bomb": bomb(data["depth"], path, data["seconds"])
     elif how == "run away":
         pids = []
         for _ in range(6):
@@ -340,11 +341,16 @@ fn of_what_it_uses() -> Vec<Wrong> {
 }
 
 fn of_the_number_of_processes() -> Vec<Wrong> {
-    vec![wrong("bomb", json!({}), Some(("crashed", "more than 512 processes")), Gone("killed"))]
+    vec![wrong(
+        "bomb",
+        json!({"depth": 10, "seconds": 20}),
+        Some(("crashed", "more than 512 processes")),
+        Gone("killed"),
+    )]
 }
 
-const BOUNDED: &str = "limits: {timeout: 3s, memory: 160Mi}";
-const UNBOUNDED: &str = "limits: {timeout: 20s, memory: 8Gi, concurrency: 8, instances: {max: 8}}";
+const BOUNDED: &str = "limits: {timeout: 30s, memory: 160Mi}";
+const UNBOUNDED: &str = "limits: {timeout: 30s, memory: 8Gi, concurrency: 8, instances: {max: 8}}";
 
 fn plugin(kind: Kind, limits: &str, home: Home) -> Home {
     let limits = &format!("{limits}\ncircuit_breaker: {{min_calls: 1000}}");
@@ -365,14 +371,19 @@ async fn all_of(kind: Kind, limits: &str, wrongs: Vec<Wrong>) {
     }
     let server = plugin(kind, limits, Home::new()).serve().await;
     let mut worker = fine(&server, "before").await;
-    let descriptors = server.descriptors();
+    let settled = Settled::now(&server);
     for mut wrong in wrongs.into_iter().filter(|wrong| wrong.of.contains(&kind)) {
         println!("{kind:?}: {}", wrong.name);
         let folder = tempfile::tempdir().unwrap();
-        wrong.input["path"] = json!(folder.path());
+        if wrong.name == "daemon" {
+            wrong.input["path"] = json!(folder.path());
+        }
         let before = server.client.scrape().await;
         let start = Instant::now();
-        let reply = server.client.invoke("bad", wrong.input).await;
+        // Who must be ended by the deadline gets a short one; the others are not hurried on a busy machine.
+        let timeout = if wrong.error.is_some_and(|(kind, _)| kind == "timeout") { "1500ms" } else { "20s" };
+        let body = json!({"input": wrong.input, "timeout": timeout});
+        let reply = server.client.call("bad", body, &[]).await;
         let document = reply.json();
 
         let (outcome, error) = match wrong.error {
@@ -387,7 +398,7 @@ async fn all_of(kind: Kind, limits: &str, wrongs: Vec<Wrong>) {
                 ("failed", error)
             }
         };
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
         // One ending, of this kind.
         let after = server.client.scrape().await;
         let endings = after.changes(&before, "spanglass_invocations_total");
@@ -399,7 +410,7 @@ async fn all_of(kind: Kind, limits: &str, wrongs: Vec<Wrong>) {
             let row = server.client.invocation(document["invocation_id"].as_str().unwrap()).await;
             let peak = row["usage"]["memory_peak_bytes"].as_u64().unwrap();
             println!("  peak {} MiB of 160", peak >> 20);
-            assert!(peak > 160 << 20 && peak < 400 << 20, "{peak}");
+            assert!(peak > 160 << 20, "{peak}");
         }
 
         // The next call works, in the same worker or in another.
@@ -420,7 +431,7 @@ async fn all_of(kind: Kind, limits: &str, wrongs: Vec<Wrong>) {
         assert_eq!(after.unbalanced(), [""; 0]);
         worker = next;
 
-        nothing_is_left(&server, worker, folder.path(), &descriptors).await;
+        nothing_is_left(&server, worker, folder.path(), &settled).await;
     }
 }
 
@@ -432,19 +443,31 @@ async fn fine(server: &Server, after: &str) -> u32 {
     reply.json()["data"]["pid"].as_u64().unwrap().try_into().unwrap()
 }
 
-async fn nothing_is_left(server: &Server, worker: u32, folder: &Path, descriptors: &Descriptors) {
-    let others = || {
-        let below: Vec<u32> = server.descendants().into_iter().filter(|pid| alive(*pid)).collect();
-        // The worker and its supervisor.
-        below.len().saturating_sub(2) + usize::from(!below.contains(&worker))
+/// What there is while one worker is idle: it, its supervisor, and for Python a fork server.
+struct Settled {
+    processes: usize,
+    descriptors: Descriptors,
+    folders: usize,
+}
+
+impl Settled {
+    fn now(server: &Server) -> Settled {
+        let processes = server.descendants().len();
+        Settled { processes, descriptors: server.descriptors(), folders: server.scratch_folders() }
+    }
+}
+
+async fn nothing_is_left(server: &Server, worker: u32, folder: &Path, settled: &Settled) {
+    let settles = || {
+        let below = server.descendants();
+        below.len() <= settled.processes && below.contains(&worker)
     };
-    eventually("one worker and its supervisor are all there is", Duration::from_secs(2), || others() == 0)
-        .await;
+    eventually("no process is left", Duration::from_secs(2), settles).await;
     let (noted, moment) = (noted(folder), kernel_now());
     let one = || noted.iter().any(|pid| alive_since(*pid, moment));
     eventually("all that it had started is gone", Duration::from_secs(2), || !one()).await;
-    no_more_descriptors(server, descriptors).await;
-    eventually("no folder is left", PATIENCE, || server.scratch_folders() == 1).await;
+    no_more_descriptors(server, &settled.descriptors).await;
+    eventually("no folder is left", PATIENCE, || server.scratch_folders() <= settled.folders).await;
 }
 
 type Descriptors = BTreeMap<&'static str, usize>;
@@ -520,6 +543,31 @@ async fn process_plugins_that_are_fork_bombs() {
     all_of(Process, UNBOUNDED, of_the_number_of_processes()).await;
 }
 
+/// Its neighbours are copies of the same process, and it takes a moment to die.
+#[tokio::test]
+async fn who_uses_too_much_takes_no_neighbour_along() {
+    if !require("python3") {
+        return;
+    }
+    let source = r#"
+def invoke(data):
+    held = []
+    while data["grow"]: held.append(b"x" * (1 << 20))
+"#;
+    let plugin = Plugin::python(source, |manifest| manifest.limits.memory_bytes = 300 << 20);
+    let mut neighbour = plugin.start().await;
+    for _ in 0..5 {
+        let mut worker = plugin.start().await;
+        assert_eq!(parent(worker.pid()), parent(neighbour.pid()), "both are copies");
+        let error = worker.error(json!({"grow": true})).await;
+        assert_eq!(error.kind, ErrorKind::MemoryExceeded, "{error}");
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(400) {
+            neighbour.output(json!({"grow": false})).await;
+        }
+    }
+}
+
 /// A worker in shell that dies in each call.
 const DYING: &str = r#"#!/bin/sh
 dd bs=64k count=1 <&3 >/dev/null 2>&1
@@ -575,12 +623,10 @@ async fn a_runner_killed_under_fire_leaves_no_process() {
             json!({"how": "stop"}),
             json!({"how": "loop"}),
             json!({"how": "flood without end"}),
-            json!({"how": "daemon"}),
+            json!({"how": "daemon", "path": folder.path()}),
             json!({"how": "run away"}),
-            json!({"how": "bomb", "depth": 8, "seconds": 15}),
+            json!({"how": "bomb", "depth": 8, "seconds": 15, "path": folder.path()}),
         ] {
-            let mut input = input;
-            input["path"] = json!(folder.path());
             let client = server.client.clone();
             let body = json!({"input": input}).to_string();
             calls.push(tokio::spawn(async move {

@@ -572,8 +572,10 @@ def invoke(input_data, ctx):
 /// The files of `opentelemetry-api` and what it needs, out of the environment of `python`.
 fn api_alone(python: &std::path::Path) -> Vec<(String, String)> {
     let list = "import importlib.metadata as m\n\
-                for d in ('opentelemetry-api', 'typing_extensions'):\n \
-                [print(f, f.locate()) for f in m.files(d) if str(f).endswith(('.py', 'entry_points.txt', 'METADATA'))]";
+                needed = {'opentelemetry_api', 'typing_extensions', 'importlib_metadata', 'zipp', 'deprecated', 'wrapt'}\n\
+                found = [d for d in m.distributions() if d.metadata['Name'].lower().replace('-', '_') in needed]\n\
+                kept = ('.py', 'entry_points.txt', 'METADATA')\n\
+                [print(f, f.locate()) for d in found for f in d.files if str(f).endswith(kept)]";
     let listed = std::process::Command::new(python).args(["-c", list]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let files = listed.lines().map(|line| {

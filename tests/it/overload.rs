@@ -112,7 +112,10 @@ impl Overloaded {
         let statuses: Vec<u16> = tally.samples.keys().copied().collect();
         assert_eq!((&*statuses, tally.broken), (&[200, 503][..], 0), "{:#?}", tally.samples);
         let sample = tally.samples[&503].to_lowercase();
-        assert!(sample.contains("\r\nretry-after: ") && sample.contains(r#""kind":"overloaded""#), "{sample}");
+        assert!(
+            sample.contains("\r\nretry-after: ") && sample.contains(r#""kind":"overloaded""#),
+            "{sample}"
+        );
         assert!(*grown <= GROWTH_BYTES_MAX, "{grown} bytes more");
         let asked = tally.answers.len() as f64 / tally.lasted.as_secs_f64();
         those_that_hold([

@@ -15,7 +15,7 @@ use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
 use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
-use spanglass::runtimes::python::PythonRuntime;
+use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
 use spanglass::runtimes::worker::{WorkerSettings, Workers};
 use spanglass::runtimes::{
     BoxFuture, CallEnd, CallRequest, Convention, DeploymentSpec, Guest, Instance, Launcher, Runtime,
@@ -29,6 +29,7 @@ pub mod packages;
 pub mod server;
 pub mod sink;
 pub mod upstream;
+pub mod wheels;
 
 /// How long anything may take that is polled for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -264,7 +265,11 @@ impl Plugin {
             stray_logs: Arc::new(move |_, log| sink.lock().unwrap().push(log)),
         });
         let runtime: Box<dyn Runtime> = match source.runtime {
-            RuntimeKind::Python => Box::new(PythonRuntime::with_idle(workers, python, FORK_SERVER_IDLE)),
+            RuntimeKind::Python => {
+                let fork_server_idle = FORK_SERVER_IDLE;
+                let settings = PythonSettings { program: python, fork_server_idle, ..Default::default() };
+                Box::new(PythonRuntime::with(workers, settings))
+            }
             RuntimeKind::Process => Box::new(ProcessRuntime::new(workers)),
         };
         let config = json!({"level": "info"});

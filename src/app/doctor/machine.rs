@@ -8,6 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use super::{CHECK_MAX, Check, within};
 use crate::config::Settings;
 use crate::runtimes::python::Interpreter;
+use crate::runtimes::python::environment::{Installer, Installers};
 use crate::store::DataFolder;
 use crate::telemetry::names::SANDBOX_TIER;
 
@@ -34,6 +35,31 @@ pub async fn python() -> Check {
             Check::ok("python", format!("{} at {}", version.join("."), found.path.display()))
         }
     }
+}
+
+/// What installs the requirements of plugins. Nothing to say without Python.
+pub async fn installer() -> Option<Check> {
+    const NAME: &str = "installer";
+    let found = async {
+        let interpreter = Interpreter::find(Path::new("python3")).await.ok()?;
+        Some(Installers::find(&interpreter).await)
+    };
+    let installers = match within(CHECK_MAX, found).await?? {
+        Ok(installers) => installers,
+        Err(error) => return Some(Check::failed(NAME, error.message).maybe_help(error.help)),
+    };
+    let without_venv =
+        || Check::warning(NAME, "Python cannot make virtual environments").help("apt install python3-venv");
+    Some(match installers.best() {
+        _ if !installers.makes_environments => without_venv(),
+        Installer::Uv(uv) => Check::ok(NAME, format!("uv {} at {}", uv.version, uv.program.display())),
+        Installer::Pip(pip) => Check::ok(NAME, format!("pip at {}", pip.display())),
+        Installer::Unpack => Check::warning(
+            NAME,
+            "neither uv nor pip: only pure wheels that a package brings can be installed",
+        )
+        .help("install uv, or apt install python3-pip"),
+    })
 }
 
 pub fn sandbox() -> Check {

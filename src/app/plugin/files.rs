@@ -3,9 +3,10 @@
 use std::fs::Permissions;
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::app::failure::Failure;
 use crate::app::output::{self, Paint, Style, printable};
@@ -13,7 +14,9 @@ use crate::model::kind::ErrorKind;
 use crate::model::name::PluginName;
 use crate::package::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::package::manifest::RuntimeKind;
-use crate::package::{Package, PackageError, manifest_schema, scaffold};
+use crate::package::requirements::{LOCK, REQUIREMENTS, check_locked};
+use crate::package::{Package, PackageError, codes, manifest_schema, scaffold};
+use crate::runtimes::python::environment::{LockSettings, Locked, lock_package};
 
 /// What anybody may do with a package; the umask takes from it.
 const PACKAGE_MODE: u32 = 0o666;
@@ -46,7 +49,11 @@ pub fn new(name: &str, runtime: &str, json: bool) -> Result<(), Failure> {
 }
 
 pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
-    match Package::load(path) {
+    let loaded = Package::load(path);
+    if let Ok(package) = &loaded {
+        check_requirements(package, path)?;
+    }
+    match loaded {
         Ok(package) if json => output::print_json(&package.diagnostics.to_json()),
         Ok(package) => {
             remarks(&package);
@@ -60,10 +67,55 @@ pub fn validate(path: &Path, json: bool) -> Result<(), Failure> {
     }
 }
 
-pub fn package(path: &Path, json: bool) -> Result<(), Failure> {
-    let package = Package::load(path)?;
+/// What is wrong with the requirements of a Python plugin. Their source is not shown: it may hold credentials.
+fn check_requirements(package: &Package, path: &Path) -> Result<(), Failure> {
+    let (folder, _unpacked) = match requires(package) {
+        false => return Ok(()),
+        true => folder_of(package, path)?,
+    };
+    let Err(mistake) = check_locked(&folder) else { return Ok(()) };
+    let line = mistake.line.and_then(|line| u32::try_from(line).ok());
+    let place = Place { line: line.unwrap_or(1), ..Place::START };
+    // With its place: there is no source around it that would show that.
+    let message = mistake.to_string();
+    let shown = if path.is_dir() { path.join(&mistake.file).display().to_string() } else { mistake.file };
+    let mut diagnostics = Diagnostics::new(shown, "");
+    let diagnostic = Diagnostic::error(codes::REQUIREMENTS, place, "", message);
+    diagnostics.push(diagnostic.maybe_help(mistake.help));
+    Err(Failure::diagnostics(diagnostics))
+}
+
+fn requires(package: &Package) -> bool {
+    let requires = [REQUIREMENTS, LOCK].iter().any(|name| package.files.contains(name));
+    package.manifest.runtime == RuntimeKind::Python && requires
+}
+
+/// A folder with the package's files. That of a zip is removed with what comes beside it.
+fn folder_of(package: &Package, path: &Path) -> Result<(PathBuf, Option<TempDir>), Failure> {
+    if path.is_dir() {
+        return Ok((path.to_owned(), None));
+    }
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::internal(format!("no temporary folder can be made: {error}")))?;
+    package.unpack_into(folder.path())?;
+    Ok((folder.path().to_owned(), Some(folder)))
+}
+
+/// Packs a folder, or a zip anew. What a Python plugin requires is locked first, in the folder itself, so that
+/// packing it again gives the same bytes.
+pub async fn package(path: &Path, with_wheels: bool, json: bool) -> Result<(), Failure> {
+    let mut package = Package::load(path)?;
     if !json {
         remarks(&package);
+    }
+    let mut locked = None;
+    // Kept until the zip is written: files are read from it.
+    let mut _unpacked = None;
+    if requires(&package) {
+        let (folder, unpacked) = folder_of(&package, path)?;
+        _unpacked = unpacked;
+        locked = lock(&folder, with_wheels).await?;
+        package = Package::load(&folder)?;
     }
     let file_name = package.file_name();
     let bytes = write_zip(&package, &file_name)?;
@@ -74,10 +126,29 @@ pub fn package(path: &Path, json: bool) -> Result<(), Failure> {
             "file": file_name,
             "digest": package.digest,
             "bytes": bytes,
+            "locked": locked.as_ref().map(|locked| locked.packages),
+            "wheels": locked.as_ref().and_then(|locked| locked.wheels).map(|(wheels, _)| wheels),
         }));
     }
     let files = output::count(package.files.names().len());
     output::print(&format!("{file_name}  {}  {files} files\n{}\n", output::bytes(bytes), package.digest))
+}
+
+async fn lock(folder: &Path, with_wheels: bool) -> Result<Option<Locked>, Failure> {
+    let supervisor = std::env::current_exe()
+        .map_err(|error| Failure::internal(format!("the path of this program is not known: {error}")))?;
+    let settings = LockSettings { python: None, supervisor, with_wheels };
+    // An installer's words may hold anything.
+    let locked = lock_package(folder, &settings, &|line| output::note(&printable(line))).await?;
+    if let Some(locked) = &locked {
+        let word = if locked.kept { "as it was" } else { "written" };
+        let packages = output::count(locked.packages);
+        let wheels = locked.wheels.map_or_else(String::new, |(wheels, bytes)| {
+            format!(", {} wheels of {}", output::count(wheels), output::bytes(bytes))
+        });
+        output::note(&format!("{LOCK} {word}: {packages} packages{wheels}"));
+    }
+    Ok(locked)
 }
 
 pub fn schema() -> Result<(), Failure> {

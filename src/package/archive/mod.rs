@@ -127,6 +127,16 @@ impl Contents {
         self.read(name, MARK_BYTES).is_ok_and(|head| head.is_some_and(|head| is_program(&head)))
     }
 
+    /// A file's hash, once [`Contents::hash`] has run.
+    pub(super) fn sha256_of(&self, name: &str) -> Option<[u8; 32]> {
+        self.find(name).map(|entry| entry.sha256)
+    }
+
+    /// Writes one file; its bytes must be those that were hashed.
+    pub(super) fn copy_file(&self, name: &str, out: &mut dyn Write) -> Result<(), PackageError> {
+        self.find(name).map_or(Ok(()), |entry| self.copy_checked(entry, out))
+    }
+
     /// Reads every file once, which checks it, and remembers its hash.
     pub(super) fn hash(&mut self) -> Result<(), PackageError> {
         for index in 0..self.entries.len() {

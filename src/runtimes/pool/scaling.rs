@@ -28,8 +28,6 @@ pub(super) struct Scaling {
     /// Means in seconds; `None`: there was none yet.
     call: Option<f64>,
     start: Option<f64>,
-    /// What is known of starts is of one that loaded the plugin.
-    start_loaded: bool,
     /// Seconds waited, summed over all who waited since the last start, less what is allowed.
     waited: f64,
     seen: Instant,
@@ -37,7 +35,7 @@ pub(super) struct Scaling {
 
 impl Scaling {
     pub fn new(now: Instant) -> Scaling {
-        Scaling { call: None, start: None, start_loaded: false, waited: 0.0, seen: now }
+        Scaling { call: None, start: None, waited: 0.0, seen: now }
     }
 
     /// So many want an instance and find none idle, while `busy` run calls.
@@ -62,18 +60,8 @@ impl Scaling {
         self.call = Some(mean(self.call, took, CALL_WEIGHT));
     }
 
-    /// `loading`: it also loaded what later ones find loaded, so that it says little about them.
-    pub fn start_took(&mut self, took: Duration, loading: bool) {
-        match (self.start, loading) {
-            (Some(_), true) => {}
-            (Some(before), false) if !self.start_loaded => {
-                self.start = Some(mean(Some(before), took, START_WEIGHT));
-            }
-            _ => {
-                self.start = Some(took.as_secs_f64());
-                self.start_loaded = loading;
-            }
-        }
+    pub fn start_took(&mut self, took: Duration) {
+        self.start = Some(mean(self.start, took, START_WEIGHT));
     }
 
     /// Whether starts are known to take no longer than this.
@@ -102,7 +90,7 @@ mod tests {
         let now = Instant::now();
         let mut scaling = Scaling::new(now);
         scaling.call_took(call);
-        scaling.start_took(start, false);
+        scaling.start_took(start);
         (scaling, now)
     }
 
@@ -156,16 +144,5 @@ mod tests {
             wait(&mut scaling, MS);
         }
         assert_eq!(scaling.growth(1, 1), Growth::Now);
-    }
-
-    #[test]
-    fn a_start_that_loads_the_plugin_says_little_about_the_next() {
-        let mut scaling = Scaling::new(Instant::now());
-        for (took, loading, mean) in
-            [(600, true, 0.6), (3, false, 0.003), (600, true, 0.003), (13, false, 0.006)]
-        {
-            scaling.start_took(took * MS, loading);
-            assert!((scaling.start.unwrap() - mean).abs() < 1e-9, "{took} {scaling:?}");
-        }
     }
 }

@@ -146,27 +146,33 @@ impl Pool {
             state.scaling.starts_within(QUICK_START)
         };
         let starting = Starting::new(self.observer.clone());
-        let start = self.start_now(starting, listener);
+        let begun = Instant::now();
+        let prepared = self.launcher.prepare(listener).await;
+        let start = self.start_now(begun, prepared, starting, listener);
         // What is ready at once must not wait for what has to be loaded first.
         if quick { start.await } else { self.settings.gate.pass(start).await }
     }
 
     async fn start_now(
         &self,
+        begun: Instant,
+        prepared: Result<(), InvokeError>,
         mut starting: Starting,
         listener: &mut StartListener<'_>,
     ) -> Result<Box<dyn Instance>, InvokeError> {
-        let begun = Instant::now();
+        let launch_begun = Instant::now();
         let mut loading = false;
         let listener: &mut StartListener<'_> = &mut |news| {
             if let StartNews::Mode(mode) = &news {
-                loading |= matches!(mode, StartMode::Fork { loading: true });
+                loading = matches!(mode, StartMode::Fork { loading: true });
                 self.note_mode(mode);
             }
             listener(news);
         };
-        let launched =
-            tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await;
+        let launched = match prepared {
+            Ok(()) => tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await,
+            Err(error) => Ok(Err(error)),
+        };
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
             Err(InvokeError::new(ErrorKind::Unavailable, message))
@@ -180,7 +186,10 @@ impl Pool {
             Ok(instance) => {
                 let mut state = self.state();
                 state.backoff.succeeded();
-                state.scaling.start_took(took, loading);
+                // What loads the plugin for all who come after says nothing about how long they take.
+                if !loading {
+                    state.scaling.start_took(launch_begun.elapsed());
+                }
                 drop(state);
                 starting.end(None);
                 self.observer.started(instance.pid(), took);

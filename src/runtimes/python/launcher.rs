@@ -1,8 +1,9 @@
 //! Starts workers of one deployment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::environment::PluginEnvironment;
 use super::fork_server::ForkServer;
 use super::interpreter::Interpreter;
 use super::{Shared, assets};
@@ -14,11 +15,10 @@ use crate::runtimes::{
     BoxFuture, Convention, DeploymentSpec, Instance, Launcher, StartListener, StartMode, StartNews,
 };
 
-const REQUIREMENTS: &str = "requirements.txt";
-
 pub struct PythonLauncher {
     shared: Arc<Shared>,
     workers: DeploymentWorkers,
+    environment: PluginEnvironment,
     /// `None`: workers are spawned, because somebody wants it so.
     fork_server: Option<ForkServer>,
 }
@@ -30,19 +30,24 @@ impl PythonLauncher {
             && spec.convention == Convention::Plugin
             && spec.debugging.is_none();
         let fork_server = forks.then(|| ForkServer::new(shared.fork_server_idle));
-        PythonLauncher { workers: DeploymentWorkers::new(shared.workers.clone(), spec), shared, fork_server }
+        let environment = PluginEnvironment::new(shared.environments.clone(), spec.folder.clone());
+        PythonLauncher {
+            workers: DeploymentWorkers::new(shared.workers.clone(), spec),
+            shared,
+            environment,
+            fork_server,
+        }
     }
 
     async fn start(&self, listener: &mut StartListener<'_>) -> Result<Box<dyn Instance>, InvokeError> {
         let (spec, data_dir) = (self.workers.spec(), self.shared.workers.data_dir());
-        let program = self.shared.program.as_deref().unwrap_or(Path::new("python3"));
-        let interpreter = self.shared.interpreter.get_or_try_init(|| Interpreter::find(program)).await?;
-        if let Some(requirement) = &spec.manifest.requires.python {
-            interpreter.check(requirement)?;
-        }
+        let interpreter = self.interpreter().await?;
+        // Prepared already, if whoever starts did as asked.
+        let environment = self.python_of_environment(interpreter, listener).await?;
         let prepared = self.shared.worker_folder.get_or_try_init(|| async { assets::write(data_dir) });
         let worker_folder = prepared.await.map_err(|error| unwritable(data_dir, &error))?;
-        let argv = command(interpreter, worker_folder, &data_dir.join("pycache"), spec)?;
+        let python = environment.as_deref();
+        let argv = command(interpreter, python, worker_folder, &data_dir.join("pycache"), spec)?;
         let started = match &self.fork_server {
             Some(fork_server) => fork_server.worker(&self.workers, argv, listener).await,
             None => {
@@ -52,12 +57,33 @@ impl PythonLauncher {
         };
         match started {
             Ok(instance) => Ok(Box::new(instance)),
-            Err(error) => Err(with_help(error, spec)),
+            Err(error) => Err(with_help(error, spec, environment.is_some())),
+        }
+    }
+
+    async fn interpreter(&self) -> Result<&Interpreter, InvokeError> {
+        let program = self.shared.program.as_deref().unwrap_or(Path::new("python3"));
+        let interpreter = self.shared.interpreter.get_or_try_init(|| Interpreter::find(program)).await?;
+        if let Some(requirement) = &self.workers.spec().manifest.requires.python {
+            interpreter.check(requirement)?;
+        }
+        Ok(interpreter)
+    }
+
+    /// `None`: the plugin runs with the interpreter itself. So does a plain function, whose folder is its user's.
+    async fn python_of_environment(
+        &self,
+        interpreter: &Interpreter,
+        listener: &mut StartListener<'_>,
+    ) -> Result<Option<PathBuf>, InvokeError> {
+        match self.workers.spec().convention {
+            Convention::Function => Ok(None),
+            Convention::Plugin => self.environment.python(interpreter, listener).await,
         }
     }
 }
 
-fn with_help(error: StartError, spec: &DeploymentSpec) -> InvokeError {
+fn with_help(error: StartError, spec: &DeploymentSpec, has_environment: bool) -> InvokeError {
     let (missing, misnamed) = match &error {
         StartError::Refused(failure) => (failure.missing_module.is_some(), failure.kind == "invalid_input"),
         StartError::Failed(_) => (false, false),
@@ -66,33 +92,42 @@ fn with_help(error: StartError, spec: &DeploymentSpec) -> InvokeError {
     if misnamed && spec.convention == Convention::Function {
         error.kind = ErrorKind::InvalidInput;
     }
-    if !missing || !has_requirements(&spec.folder) {
+    if !missing || !has_environment {
         return error;
     }
     error.help(
-        "requirements.txt is not installed yet: this version builds no environments; \
-         install its packages for the Python that runs the plugin",
+        "its environment holds what requirements.txt names: name the package there that brings the module",
     )
 }
 
 /// The command line. The script is imported, not run, so that Python keeps its bytecode; and the name that
 /// `multiprocessing` would import again in its children stays free of it. The package for authors stands last
-/// on the path: one that the plugin brings along comes before it.
+/// on the path: one that the plugin brings along comes before it. `environment`: the Python of the plugin's own
+/// environment, whose commands the programs that it starts find first.
 fn command(
     interpreter: &Interpreter,
+    environment: Option<&Path>,
     worker_folder: &Path,
     bytecode: &Path,
     spec: &DeploymentSpec,
 ) -> Result<Vec<String>, InvokeError> {
+    let commands = match environment {
+        Some(_) => {
+            "import os; os.environ['VIRTUAL_ENV'] = sys.prefix; \
+             os.environ['PATH'] = os.path.join(sys.prefix, 'bin') + os.pathsep + os.environ.get('PATH', os.defpath); "
+        }
+        None => "",
+    };
     let start = format!(
-        "import sys; sys.path.insert(0, sys.argv[1]); import {0}; del sys.path[0]; \
+        "import sys; {commands}\
+          sys.path.insert(0, sys.argv[1]); import {0}; del sys.path[0]; \
          sys.path.append(sys.argv[1] + '/{1}'); {0}.worker.main()",
         assets::MODULE,
         assets::SDK
     );
     let plugin = format!("{}@{}", spec.manifest.name, spec.manifest.version);
     Ok(vec![
-        path_text(&interpreter.path)?,
+        path_text(environment.unwrap_or(&interpreter.path))?,
         "-I".into(),
         "-X".into(),
         "utf8".into(),
@@ -105,12 +140,14 @@ fn command(
     ])
 }
 
-fn has_requirements(folder: &Path) -> bool {
-    let text = std::fs::read_to_string(folder.join(REQUIREMENTS)).unwrap_or_default();
-    text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
-}
-
 impl Launcher for PythonLauncher {
+    fn prepare<'a>(&'a self, listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), InvokeError>> {
+        Box::pin(async move {
+            let interpreter = self.interpreter().await?;
+            self.python_of_environment(interpreter, listener).await.map(drop)
+        })
+    }
+
     fn launch<'a>(
         &'a self,
         listener: &'a mut StartListener<'_>,
@@ -126,6 +163,7 @@ impl Launcher for PythonLauncher {
 
     fn stop(&self) -> BoxFuture<'_, ()> {
         self.rest();
+        self.environment.release();
         // The supervisor, and with it everything else, ends when the last instance is dropped.
         Box::pin(std::future::ready(()))
     }

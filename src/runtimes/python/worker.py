@@ -2039,7 +2039,7 @@ class ForkServer:
                 " (%s)" % ", ".join(names) if names else "")
         if "grpc._cython.cygrpc" in sys.modules:
             return "the plugin has loaded grpc, which does not work in copies"
-        held = _connections(self._control.fileno())
+        held = _connections(self._control.fileno()) or _open_database()
         if held:
             return "loading the plugin opened %s, which copies would share" % held
         return None
@@ -2139,11 +2139,19 @@ class ForkServer:
             os.killpg(pid, 9)
         except OSError:
             pass
-        _, status, usage = os.wait4(pid, 0)
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        self._say({"t": "exit", "pid": pid, "code": code, "signal": signal,
-                   "cpu_us": int((usage.ru_utime + usage.ru_stime) * 1e6), "memory_peak_kib": usage.ru_maxrss})
+        end = {"t": "exit", "pid": pid, "code": None, "signal": None, "cpu_us": 0, "memory_peak_kib": 0}
+        try:
+            _, status, usage = os.wait4(pid, 0)
+        except ChildProcessError:
+            pass  # the plugin waits for all children, by a signal handler of its own, or ignores SIGCHLD
+        else:
+            if os.WIFEXITED(status):
+                end["code"] = os.WEXITSTATUS(status)
+            elif os.WIFSIGNALED(status):
+                end["signal"] = os.WTERMSIG(status)
+            end["cpu_us"] = int((usage.ru_utime + usage.ru_stime) * 1e6)
+            end["memory_peak_kib"] = usage.ru_maxrss
+        self._say(end)
 
     def _say(self, message, *descriptors):
         rights = [self._rights + (b"".join(d.to_bytes(4, sys.byteorder) for d in descriptors),)] if descriptors else []
@@ -2185,6 +2193,18 @@ def _connections(own):
             continue
         if target.startswith("socket:") and int(name) != own:
             return "a socket (descriptor %s)" % name
+    return None
+
+
+def _open_database():
+    """SQLite forbids to carry a connection over a fork: its locks would be lost. None: there is none."""
+    sqlite = sys.modules.get("_sqlite3")
+    if sqlite is None:
+        return None
+    import gc
+
+    if any(isinstance(found, sqlite.Connection) for found in gc.get_objects()):
+        return "an SQLite database"
     return None
 
 

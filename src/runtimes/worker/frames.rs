@@ -417,6 +417,26 @@ mod tests {
     }
 
     #[test]
+    fn a_span_has_the_kind_that_it_says_or_the_older_word_for_it() {
+        let kind = |extra: serde_json::Value| {
+            let mut span =
+                serde_json::json!({"span_id": "00f067aa0ba902b7", "name": "n", "start": 1, "end": 2});
+            span.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            serde_json::from_value::<SpanFrame>(span).unwrap().into_span().unwrap().0.kind
+        };
+        for known in SpanKind::ALL {
+            assert_eq!(kind(serde_json::json!({"kind": known.as_str(), "client": true})), *known);
+        }
+        assert_eq!(kind(serde_json::json!({"client": true})), SpanKind::Client);
+        assert_eq!(kind(serde_json::json!({"kind": "nonsense"})), SpanKind::Internal);
+        let log =
+            |id: &str| serde_json::from_value::<LogFrame>(serde_json::json!({"body": "b", "span_id": id}));
+        let span_id = |id: &str| log(id).unwrap().into_log().span_id.map(|id| id.to_string());
+        assert_eq!(span_id("00f067aa0ba902b7").as_deref(), Some("00f067aa0ba902b7"));
+        assert_eq!((span_id("0000000000000000"), span_id("../etc")), (None, None));
+    }
+
+    #[test]
     fn frames_carry_their_length() {
         let mut buffer = vec![7];
         encode(&mut buffer, &ToWorker::Shutdown { grace_ms: 5 });

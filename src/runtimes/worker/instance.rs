@@ -553,7 +553,9 @@ pub(super) fn crash_error(who: &str, ending: Ending<'_>, stderr_tail: &[String])
         Some(ExitStatus { code: Some(code), .. }) => {
             (format!("{who} ended with exit code {code}"), format!("exit code {code}"))
         }
-        Some(_) | None => (format!("{who} ended, and its supervisor with it"), "Killed".to_owned()),
+        // The plugin has waited for its own siblings.
+        Some(_) => (format!("{who} ended, nobody knows how"), "Unknown".to_owned()),
+        None => (format!("{who} ended, and its supervisor with it"), "Killed".to_owned()),
     };
     let last = stderr_tail.iter().rev().find(|line| !line.trim().is_empty());
     let message = match last {

@@ -74,6 +74,10 @@ impl Workers {
         &self.settings.data_dir
     }
 
+    pub fn supervisor(&self) -> &Path {
+        &self.settings.supervisor
+    }
+
     async fn scratch(&self, plugin: &str) -> Result<TempDir, InvokeError> {
         let parent = self.settings.data_dir.join("scratch");
         let folders = self.scratch.get_or_try_init(|| async { Scratch::open(&parent) });
