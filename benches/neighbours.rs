@@ -1,8 +1,8 @@
 //! A quick plugin beside bad neighbours: p50, p99 and p99.9 of a call at a steady pace, measured from the moment at
 //! which it was due, alone and beside others in the same server. Rounds in turns; the median of the rounds' ratios.
 //!
-//! Each neighbour is driven as long as its part of a round lasts, as hard as its callers can: four of them, each after
-//! its last answer, and for the crowd so many that its queue is full and refusals go out all the time.
+//! Each neighbour is driven as long as its part of a round lasts: by callers that each call again after their last
+//! answer, and where the answers are quick refusals, so often a second.
 //!
 //! `cargo bench --bench neighbours [-- --quick | --only NAME | --rounds N]`
 #![allow(clippy::print_stdout, reason = "what a bench is for")]
@@ -25,8 +25,10 @@ const CONNECTIONS: usize = 64;
 const AIM: f64 = 1.2;
 
 const QUICK: Source<'_> = ("quick", "", "def invoke(input_data):\n    return input_data\n");
-/// The neighbours: their plugin and how many callers drive it.
-const NEIGHBOURS: [(Source<'_>, usize); 7] = [
+/// A plugin, how many callers drive it at once, and how.
+type Neighbour = (Source<'static>, usize, Pace);
+
+const NEIGHBOURS: [Neighbour; 8] = [
     (
         (
             "flood",
@@ -34,6 +36,7 @@ const NEIGHBOURS: [(Source<'_>, usize); 7] = [
             "import os\n\ndef invoke(input_data):\n    lines = (b'x' * 79 + b'\\n') * 800\n    while True:\n        os.write(1, lines)\n",
         ),
         1,
+        Pace::Closed,
     ),
     (
         (
@@ -42,8 +45,16 @@ const NEIGHBOURS: [(Source<'_>, usize); 7] = [
             "def invoke(input_data):\n    for number in range(1000):\n        print('line', number)\n    return {}\n",
         ),
         1,
+        Pace::Closed,
     ),
-    (("slow", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"), 200),
+    // All places taken, and all in the queue.
+    (("slow", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"), 68, Pace::Closed),
+    // The same, and a thousand refusals a second.
+    (
+        ("overloaded", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"),
+        256,
+        Pace::Random(1_000.0),
+    ),
     (
         (
             "exits",
@@ -51,6 +62,7 @@ const NEIGHBOURS: [(Source<'_>, usize); 7] = [
             "import os\n\ndef invoke(input_data):\n    os._exit(1)\n",
         ),
         4,
+        Pace::Closed,
     ),
     (("never-starts", "circuit_breaker: {min_calls: 1000000}", "raise SystemExit('no')\n"), 4),
     (
@@ -60,8 +72,13 @@ const NEIGHBOURS: [(Source<'_>, usize); 7] = [
             "import time\n\ndef invoke(input_data):\n    end = time.thread_time() + 0.1\n    while time.thread_time() < end:\n        pass\n    return {}\n",
         ),
         4,
+        Pace::Closed,
     ),
-    (("starts", "isolation: call\nstart: spawn", "def invoke(input_data):\n    return input_data\n"), 4),
+    (
+        ("starts", "isolation: call\nstart: spawn", "def invoke(input_data):\n    return input_data\n"),
+        4,
+        Pace::Closed,
+    ),
 ];
 
 fn main() {
@@ -71,14 +88,14 @@ fn main() {
     let rounds = rounds.unwrap_or(if support::quick() { 1 } else { ROUNDS });
     let part = if support::quick() { PART / 4 } else { PART };
     let mut plugins = vec![QUICK];
-    plugins.extend(NEIGHBOURS.iter().map(|(source, _)| *source));
+    plugins.extend(NEIGHBOURS.iter().map(|(source, ..)| *source));
     let server = Served::start(&plugins);
     let quick = invoke(QUICK.0, "", r#"{"n": 1}"#);
     let mut caller = Load::connect(&server.address, CONNECTIONS);
     // Starts its worker.
     caller.run(&quick, Pace::Steady(PER_S), WARM, || {});
     // The first is nobody.
-    let neighbours: Vec<_> = NEIGHBOURS.iter().filter(|(source, _)| source.0.contains(&only)).collect();
+    let neighbours: Vec<_> = NEIGHBOURS.iter().filter(|(source, ..)| source.0.contains(&only)).collect();
     let mut figures = vec![[(); 3].map(|()| Samples::default()); neighbours.len() + 1];
     let mut failed = vec![0; neighbours.len() + 1];
     for round in 0..rounds {
@@ -120,14 +137,14 @@ fn beside(
     server: &Served,
     caller: &mut Load,
     quick: &[u8],
-    neighbour: Option<&(Source<'_>, usize)>,
+    neighbour: Option<&Neighbour>,
     lasts: Duration,
 ) -> Tally {
     std::thread::scope(|scope| {
-        let driven = neighbour.map(|((name, ..), callers)| {
+        let driven = neighbour.map(|((name, ..), callers, pace)| {
             let request = invoke(name, "", "{}");
             let mut load = Load::connect(&server.address, *callers);
-            scope.spawn(move || load.run(&request, Pace::Closed, lasts, || {}))
+            scope.spawn(move || load.run(&request, *pace, lasts, || {}))
         });
         let tally = caller.run(quick, Pace::Steady(PER_S), lasts, || {});
         if let Some(driven) = driven {

@@ -11,6 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::path::Named;
@@ -39,6 +40,16 @@ const QUEUED: &str = "queued";
 const RUNNING: &str = "running";
 const DONE: &str = "done";
 
+/// Looks at once, of all callers; the others wait. Each has a thread and a connection to the files, and threads are
+/// what calls need, too.
+const LOOKS_MAX: usize = 16;
+static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
+
+async fn look<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let _place = LOOKS.acquire().await.expect("the semaphore is never closed");
+    blocking(work).await
+}
+
 /// The ledger, and the host that is filling it, if it lives in this process.
 #[derive(Clone)]
 pub struct Looking {
@@ -61,7 +72,7 @@ impl Looking {
             }
             query(&reader)
         };
-        blocking(read).await?.map(Json).map_err(Problem::from)
+        look(read).await?.map(Json).map_err(Problem::from)
     }
 
     fn active(&self, id: InvocationId) -> Option<ActiveInvocation> {
@@ -75,7 +86,7 @@ impl Looking {
             return Ok(Vec::new());
         }
         let calls = self.calls.clone();
-        let waiting = blocking(move || calls.pending(LIST_MAX)).await??;
+        let waiting = look(move || calls.pending(LIST_MAX)).await??;
         let active = self.host.as_ref().map(|host| host.telemetry().active()).unwrap_or_default();
         let mut active: HashMap<InvocationId, ActiveInvocation> =
             active.into_iter().map(|active| (active.invocation_id, active)).collect();
@@ -91,7 +102,7 @@ impl Looking {
 
     async fn call(&self, id: InvocationId) -> Result<Option<CallView>, Problem> {
         let calls = self.calls.clone();
-        Ok(blocking(move || calls.call(id)).await??)
+        Ok(look(move || calls.call(id)).await??)
     }
 
     /// An asynchronous call without an ending, with what only its delivery knows.

@@ -12,6 +12,8 @@ pub const LINE_BYTES_MAX: usize = 8 << 10;
 /// Lines and bytes kept of one call, stdout and stderr together.
 pub const LINES_MAX: u64 = 10_000;
 pub const BYTES_MAX: u64 = 4 << 20;
+/// So many lines of a call are read as they come; the others together with those that follow soon.
+const LINES_AT_ONCE_MAX: u64 = 64;
 /// The last lines of stderr, kept for the message about a crash.
 const TAIL_LINES_MAX: usize = 20;
 const TAIL_LINE_BYTES_MAX: usize = 512;
@@ -74,6 +76,11 @@ impl Capture {
         self.bytes = 0;
         self.fed = 0;
         self.stderr_tail.clear();
+    }
+
+    /// Whether the call has printed so much that nobody will miss the moment of each line.
+    pub fn is_busy(&self) -> bool {
+        self.lines > LINES_AT_ONCE_MAX
     }
 
     /// Whether nothing more of what is printed will be kept, or nothing that was printed ends a line.

@@ -132,7 +132,9 @@ impl WorkerInstance {
                 Next::Link(Event::Output(stream, length)) => {
                     self.capture.feed(stream, &self.scratch[..length], &mut |log| guest.log(log));
                     if self.capture.is_flooded() {
-                        self.link.slow_down(length);
+                        self.link.read_slowly(length);
+                    } else if self.capture.is_busy() {
+                        self.link.read_together(length);
                     }
                 }
                 Next::Link(Event::Broken(Broken::TooLong(bytes))) => {

@@ -28,7 +28,10 @@ pub const OUTPUT_BYTES: usize = 16 << 10;
 /// whoever prints without end waits for a full pipe most of the time, instead of taking a core, and one more for its
 /// reader.
 const FLOOD_BYTES: usize = 128 << 10;
-const FLOOD_REST: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(1);
+/// A read that brought less than this waits a little for more: one line at a time costs reader and writer more than the
+/// line.
+const SHORT_READ_BYTES: usize = 4 << 10;
 /// No frame is longer, whatever a plugin's limits are: what claims to be is not a frame.
 const FRAME_BYTES_LARGEST: u64 = 512 << 20;
 
@@ -153,12 +156,19 @@ impl Link {
         }
     }
 
-    /// So many bytes that were read were of no use: once two pipes full of them have been read, there is a rest.
-    pub fn slow_down(&mut self, bytes: usize) {
+    /// So many bytes that were read are of no use: once two pipes full of them have been read, there is a rest.
+    pub fn read_slowly(&mut self, bytes: usize) {
         self.flooded += bytes;
         if self.flooded >= FLOOD_BYTES {
             self.flooded = 0;
-            self.rest = Some(Box::pin(sleep(FLOOD_REST)));
+            self.rest = Some(Box::pin(sleep(REST)));
+        }
+    }
+
+    /// There is no hurry to read the next line. What comes fast is read fast all the same.
+    pub fn read_together(&mut self, bytes: usize) {
+        if bytes < SHORT_READ_BYTES {
+            self.rest = Some(Box::pin(sleep(REST)));
         }
     }
 
