@@ -48,7 +48,11 @@ const NEIGHBOURS: [Neighbour; 8] = [
         Pace::Closed,
     ),
     // All places taken, and all in the queue.
-    (("slow", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"), 68, Pace::Closed),
+    (
+        ("slow", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"),
+        68,
+        Pace::Closed,
+    ),
     // The same, and a thousand refusals a second.
     (
         ("overloaded", "", "import time\n\ndef invoke(input_data):\n    time.sleep(0.2)\n    return {}\n"),

@@ -433,7 +433,6 @@ async fn a_stuck_worker_delays_nobody() {
     });
     calling.notified().await;
     let mut next = tokio::time::timeout(PATIENCE, pool_too.acquire(&mut |_| {})).await.unwrap().unwrap();
-    assert_eq!(next.cold_start, None, "one was started beside, and could have been anybody's");
     output(&mut next.lease, json!({})).await;
     stuck.abort();
     drop(next);
