@@ -68,7 +68,12 @@ const NEIGHBOURS: [Neighbour; 8] = [
         4,
         Pace::Closed,
     ),
-    (("never-starts", "circuit_breaker: {min_calls: 1000000}", "raise SystemExit('no')\n"), 4),
+    // Starting pauses, so nearly all answers are refusals.
+    (
+        ("never-starts", "circuit_breaker: {min_calls: 1000000}", "raise SystemExit('no')\n"),
+        64,
+        Pace::Random(500.0),
+    ),
     (
         (
             "hog",
