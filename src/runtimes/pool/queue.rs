@@ -10,6 +10,9 @@ use super::scaling::{Growth, Scaling};
 use super::{PoolSettings, Turn};
 use crate::runtimes::Instance;
 
+/// With fewer in the queue nobody looks for those who have left.
+const SEARCHED_FROM: usize = 64;
+
 /// A live instance and what the pool knows of it.
 pub(super) struct Slot {
     pub instance: Box<dyn Instance>,
@@ -28,8 +31,10 @@ pub(super) struct Idle {
 pub(super) struct State {
     /// The most recently used stands last.
     pub idle: Vec<Idle>,
-    /// Longest waiting first. Those that have left are still there.
+    /// Longest waiting first. Some of those that have left are still there.
     waiting: VecDeque<oneshot::Sender<Turn>>,
+    /// With so many in the queue, those that have left are looked for in all of it.
+    search_at: usize,
     /// Turns that have not ended: each holds an instance, or starts one.
     pub turns: u32,
     /// Instances that start for nobody in particular.
@@ -58,6 +63,7 @@ impl State {
         State {
             idle: Vec::new(),
             waiting: VecDeque::new(),
+            search_at: SEARCHED_FROM,
             turns: 0,
             aside: 0,
             checking: 0,
@@ -138,9 +144,44 @@ impl State {
     }
 
     fn forget_who_left(&mut self) {
-        // Only at the front: the order of the others must stay, and each gets there.
         while self.waiting.front().is_some_and(oneshot::Sender::is_closed) {
             self.waiting.pop_front();
         }
+        // Behind one who waits for long, many may have come and left. Looked for at each doubling, so that it costs each
+        // who comes the same.
+        if self.waiting.len() >= self.search_at {
+            self.waiting.retain(|waiting| !waiting.is_closed());
+            self.search_at = (2 * self.waiting.len()).max(SEARCHED_FROM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_leave_do_not_pile_up_behind_one_who_waits() {
+        let (settings, now) = (PoolSettings::new(0, 1), Instant::now());
+        let mut state = State::new(now);
+        assert!(matches!(state.next(&settings, now), Next::Start));
+        let Next::Wait(first) = state.next(&settings, now) else { panic!("there is one only") };
+        let mut kept = Vec::new();
+        for number in 0..10_000 {
+            let Next::Wait(turn) = state.next(&settings, now) else { panic!("there is one only") };
+            if number % 100 == 0 {
+                kept.push(turn);
+            }
+            assert!(state.waiting() <= 2 * (kept.len() + 1) + SEARCHED_FROM, "{}", state.waiting());
+        }
+        // All who stayed get their turn, in their order.
+        for mut turn in std::iter::once(first).chain(kept) {
+            state.turns = 0;
+            let sender = state.pop_waiting(&settings, now).expect("somebody waits");
+            drop(sender);
+            assert!(turn.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+        }
+        state.turns = 0;
+        assert!(state.pop_waiting(&settings, now).is_none());
     }
 }
