@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::host::Host;
 use crate::model::invocation::Origin;
 
+mod alerts;
 mod asynchronous;
 mod backup;
 mod body;
@@ -68,6 +69,7 @@ pub fn router(api: Api) -> Router {
         .route("/invoke", post(invoke::envelope))
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
+        .route("/alerts", post(alerts::receive))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)

@@ -195,6 +195,15 @@ pub mod attribute {
     pub const DB_RETURNED_ROWS: &str = "db.response.returned_rows";
     /// Share of failed tries at which a circuit opened.
     pub const FAILURE_RATIO: &str = "failure_ratio";
+    /// Of an alert that was notified.
+    pub const ALERT_NAME: &str = "alert.name";
+    pub const ALERT_SEVERITY: &str = "alert.severity";
+    pub const ALERT_FINGERPRINT: &str = "alert.fingerprint";
+    pub const ALERT_SUMMARY: &str = "alert.summary";
+    pub const ALERT_RUNBOOK_URL: &str = "alert.runbook_url";
+    pub const ALERT_DASHBOARD_URL: &str = "alert.dashboard_url";
+    pub const ALERT_STARTS_AT: &str = "alert.starts_at";
+    pub const ALERT_ENDS_AT: &str = "alert.ends_at";
     /// What a plugin may not set: it would speak in the host's name.
     pub const RESERVED_PREFIXES: &[&str] = &["spanglass.", "sampling."];
 }
@@ -276,6 +285,9 @@ pub mod event {
     pub const TELEMETRY_DROPPED: &str = "telemetry.dropped";
     pub const TELEMETRY_EXPORT_FAILED: &str = "telemetry.export_failed";
     pub const TELEMETRY_EXPORT_RECOVERED: &str = "telemetry.export_recovered";
+    pub const ALERT_FIRED: &str = "alert.fired";
+    pub const ALERT_RESOLVED: &str = "alert.resolved";
+    pub const ALERT_HEARTBEAT: &str = "alert.heartbeat";
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ async fn every_route_answers_as_described() {
         (&get, "/openapi.json", "/openapi.json".into(), vec![], 200),
         (&get, "/docs/errors/{kind}", "/docs/errors/timeout".into(), vec![], 200),
         (&get, "/docs/errors/{kind}", "/docs/errors/boredom".into(), vec![], 404),
+        (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4", "alerts": []})), 200),
+        (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4"})), 422),
         (&post, "/v1/plugins", "/v1/plugins".into(), package.clone(), 201),
         (&post, "/v1/plugins", "/v1/plugins".into(), package, 200),
         (&post, "/v1/plugins", "/v1/plugins".into(), other, 409),
