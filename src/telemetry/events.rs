@@ -14,6 +14,10 @@ use super::metrics::{CircuitState, ExitReason, Lifecycle, Metrics, PluginSeries}
 use super::names::{self, attribute, event};
 use super::record::{LogRecord, TEXT_BYTES_MAX, Value};
 
+mod alert;
+
+pub use alert::AlertNotified;
+
 /// Implemented here only. Each method is called once per emission, on the emitting thread; none may block.
 pub trait Event {
     /// From `names::event`.
