@@ -272,6 +272,10 @@ pub mod event {
     pub const TELEMETRY_DROPPED: &str = "telemetry.dropped";
     pub const TELEMETRY_EXPORT_FAILED: &str = "telemetry.export_failed";
     pub const TELEMETRY_EXPORT_RECOVERED: &str = "telemetry.export_recovered";
+    pub const TELEMETRY_RECOVERED: &str = "telemetry.recovered";
+    pub const TELEMETRY_SPOOL_DAMAGED: &str = "telemetry.spool_damaged";
+    pub const TELEMETRY_SPOOL_FAILED: &str = "telemetry.spool_failed";
+    pub const TELEMETRY_SPOOL_RECOVERED: &str = "telemetry.spool_recovered";
 }
 
 #[cfg(test)]
