@@ -11,6 +11,7 @@ pub mod kind;
 pub mod lifecycle;
 pub mod limits;
 pub mod name;
+pub mod slo;
 pub mod span_kind;
 pub mod text;
 pub mod trace_context;

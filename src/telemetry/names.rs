@@ -68,6 +68,10 @@ families! {
         "Instances that ended, by reason.";
     PREPARE = Counter "prepare_total" ["plugin", "result"]
         "Preparations of an instance or its environment by result.";
+    SLO_EVENTS = Counter "slo_events_total" ["plugin", "version", "slo", "result"]
+        "Ended invocations that count for an objective of the version, good and bad ones.";
+    SLO_OBJECTIVE = Gauge "slo_objective_ratio" ["plugin", "version", "slo"]
+        "Share of good events that the version promises.";
     TELEMETRY_PRODUCED = Counter "telemetry_produced_total" ["signal"]
         "Records handed to the delivery of telemetry.";
     TELEMETRY_RECOVERED = Counter "telemetry_recovered_total" ["signal"]

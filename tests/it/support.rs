@@ -13,6 +13,7 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
+use spanglass::model::slo::Slo;
 use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
@@ -367,6 +368,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         sandbox_min_tier: SandboxTier::S0,
         isolation: Isolation::default(),
         start: Start::default(),
+        slo: Slo::default(),
     }
 }
 
