@@ -4,7 +4,7 @@ No panels about drift yet: the families `spanglass_drift_*` and `spanglass_field
 empty panel looks like a healthy one. They get rows of their own here when they do."""
 
 import links
-from links import PLUGIN_OF_SERIES
+from links import PAGE_OF_ERROR, PLUGIN_OF_SERIES
 from model import PLUGIN, dashboard, row
 from panels import column, instant, logs, query, stat, table, timeseries, traces
 from promql import increase, plugin, rate, total
@@ -91,14 +91,14 @@ def _rates():
             "Calls refused because of their input, per second: `invalid_input` breaks the schema, `input_too_large` the limit.",
             "ask the caller what changed at that time; annotations show whether it was the plugin.",
             [query(by_plugin(INPUT), "{{plugin}} {{error_type}}", empty="the series appears with a plugin's first refused input")],
-            "reqps", data_links=[PLUGIN_OF_SERIES],
+            "reqps", data_links=[PLUGIN_OF_SERIES, PAGE_OF_ERROR],
         ),
         timeseries(
             "Refused outputs",
             "Calls that failed because of what the plugin returned, per second: `invalid_output` breaks its schema, `output_too_large` the limit.",
             "go back to the version before, `spanglass plugin rollback`, and fix what it returns.",
             [query(by_plugin(OUTPUT), "{{plugin}} {{error_type}}")],
-            "reqps", data_links=[PLUGIN_OF_SERIES], runbook="plugin-error-rate-high",
+            "reqps", data_links=[PLUGIN_OF_SERIES, PAGE_OF_ERROR], runbook="plugin-error-rate-high",
         ),
         timeseries(
             "Cut off by limits, by plugin",

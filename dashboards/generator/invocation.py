@@ -11,7 +11,6 @@ Put a **trace id** in the box above (it is in every reply, log line and span), c
 **Onward:** [the plugin](/d/spanglass-plugin?{links.KEPT}&${{plugin:queryparam}})
 · [reliability](/d/spanglass-reliability?{links.KEPT}&${{plugin:queryparam}})
 · [objectives](/d/spanglass-slo?{links.KEPT}&${{plugin:queryparam}})
-· [kinds of errors](${{spanglass_url}}/docs/errors/README)
 · from a span to its log lines and metrics: the icons on the span
 
 On a terminal, with what the runner itself keeps, sampled or not: `spanglass trace show $trace_id`

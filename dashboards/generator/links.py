@@ -31,3 +31,5 @@ def _link(title, url, new_tab=False):
 PLUGIN_OF_SERIES = to_plugin("${__field.labels.plugin}", "Plugin ${__field.labels.plugin}")
 # For tables with a column `plugin`.
 PLUGIN_OF_ROW = to_plugin("${__data.fields.plugin}", "Plugin ${__data.fields.plugin}")
+# For time series that have the label `error_type`.
+PAGE_OF_ERROR = _link("What is ${__field.labels.error_type}?", "${spanglass_url}/docs/errors/${__field.labels.error_type}", new_tab=True)

@@ -5,9 +5,10 @@ from model import PLUGIN, dashboard, row
 from panels import CIRCUIT, GOOD_BAD, column, instant, stat, table
 from promql import RANGE, increase, plugin, quantile, rate, runner, total
 from shared import (
-    BUDGET_STEPS, ERROR_STEPS, circuit_state, error_ratio, errors_by_kind, latency_heatmap, latency_percentiles, rate_by_outcome, success_ratio,
+    BUDGET_STEPS, ERROR_STEPS, budget_left, circuit_state, error_ratio, errors_by_kind, latency_heatmap, latency_percentiles, rate_by_outcome, success_ratio,
 )  # fmt: skip
 
+OF_PLUGIN = 'plugin=~"$plugin"'
 FIRING = 'ALERTS{alertstate="firing",service="spanglass",alertname!="Watchdog"}'
 
 
@@ -30,7 +31,7 @@ def _now():
             "Worst error budget left",
             "Of all objectives of the chosen plugins over 30 days, the one with the least left: 100 % is untouched, below 0 is overdrawn.",
             "the dashboard *SLO* says which one, and how fast it burns.",
-            instant('min(plugin_slo:spanglass_slo_budget_left:ratio30d{plugin=~"$plugin"})'),
+            instant(f"min({budget_left(OF_PLUGIN)})"),
             "percentunit", base="red", steps=BUDGET_STEPS, none="no objectives", decimals=1, runbook="plugin-error-budget-burn-slow",
         ),
         stat(
@@ -82,7 +83,7 @@ def _plugins():
             },
             "circuit": {"query": column(circuit_state()), "values": CIRCUIT},
             "budget left": {
-                "query": column('min by (plugin) (plugin_slo:spanglass_slo_budget_left:ratio30d{plugin=~"$plugin"})'),
+                "query": column(f"min by (plugin) ({budget_left(OF_PLUGIN)})"),
                 "unit": "percentunit",
                 "base": "red",
                 "steps": BUDGET_STEPS,

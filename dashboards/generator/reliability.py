@@ -1,6 +1,6 @@
 """What the runner does to stay up: breakers, queues, refusals, restarts."""
 
-from links import PLUGIN_OF_SERIES
+from links import PAGE_OF_ERROR, PLUGIN_OF_SERIES
 from model import PLUGIN, dashboard, row
 from panels import CIRCUIT, instant, logs, query, stat, timeline, timeseries
 from promql import RANGE, increase, plugin, rate, risen, total
@@ -100,7 +100,7 @@ def _overload():
             "Calls that were turned away before a plugin saw them, per second.",
             "`overloaded`: more is asked than limits allow; `unavailable`: instances do not start; `circuit_open`: see above.",
             [query(refused, "{{error_type}}")],
-            "reqps", width=6, stack=True, runbook="plugin-overloaded",
+            "reqps", width=6, stack=True, data_links=[PAGE_OF_ERROR], runbook="plugin-overloaded",
         ),
         timeseries(
             "Overloaded plugins",

@@ -1,6 +1,6 @@
 """Panels that stand on more than one dashboard."""
 
-from links import PLUGIN_OF_SERIES
+from links import PAGE_OF_ERROR, PLUGIN_OF_SERIES
 from panels import OUTCOME_COLORS, heatmap, instant, query, stat, timeseries
 from promql import BAD, JUDGED, RANGE, buckets, increase, plugin, quantile, rate, total
 
@@ -24,6 +24,12 @@ def error_ratio(by="", select=plugin, window=None):
     return f"({bad} or 0 * {all_of_them}) / ({all_of_them} > 0)"
 
 
+def budget_left(matchers):
+    """What is left of 30 days. That rule has a value only every 5 minutes; before its first, what the last hour, which is
+    then all there is, makes of it."""
+    return f"(plugin_slo:spanglass_slo_budget_left:ratio30d{{{matchers}}} or 1 - plugin_slo:spanglass_slo_burn:rate1h{{{matchers}}})"
+
+
 def circuit_state():
     """0 closed, 1 half-open, 2 open; of several runners, the worst."""
     is_open, half_open = (plugin("circuit_state", f'state="{state}"') for state in ("open", "half_open"))
@@ -45,9 +51,9 @@ def errors_by_kind(width=12, select=plugin):
     return timeseries(
         "Errors by kind",
         "Failed calls per second by kind of error and by whom it is to blame: plugin, host, or the caller.",
-        "the page of the kind (docs/errors) says what it means and what to do. The caller's mistakes are no errors of yours.",
+        "click a line for the page of that kind: what it means, what to do. The caller's mistakes are no errors of yours.",
         [query(f"{failures} > 0", "{{error_type}} ({{blame}})", empty="no call failed in the last minute")],
-        "reqps", width=width, stack=True, runbook="plugin-error-rate-high",
+        "reqps", width=width, stack=True, data_links=[PAGE_OF_ERROR], runbook="plugin-error-rate-high",
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import links
 from model import PLUGIN, SLO, dashboard, row
 from panels import column, query, table, timeseries
 from promql import increase, plugin, rate, total
-from shared import BUDGET_STEPS, BURN_STEPS
+from shared import BUDGET_STEPS, BURN_STEPS, budget_left
 
 CHOSEN = 'plugin=~"$plugin",slo=~"$slo"'
 # Each pair of windows of the alerts: long, short, from which burn on, and what happens then.
@@ -36,7 +36,9 @@ def _slo(family, *matchers):
 def _budgets():
     objective = f"max by (plugin, slo) ({_slo('slo_objective_ratio')})"
     bad = total("plugin, slo", increase(_slo("slo_events_total", 'result="bad"'), "1d"))
-    left = f"plugin_slo:spanglass_slo_budget_left:ratio30d{{{CHOSEN}}}"
+    # Columns meet by their labels; a recorded name must not be one of them.
+    left = f"max by (plugin, slo) ({budget_left(CHOSEN)})"
+    burns = {window: f"max by (plugin, slo) ({burn(window)})" for window in ("1h", "6h")}
     return table(
         "Budgets",
         "Each objective: what is promised, the share that was good, the budget that is left of 30 days, how fast it burns now, and how long it "
@@ -48,10 +50,10 @@ def _budgets():
             "objective": {"query": column(objective), "unit": "percentunit"},
             "good, 1 day": {"query": column(f"1 - plugin_slo:spanglass_slo_errors:ratio_rate1d{{{CHOSEN}}}"), "unit": "percentunit"},
             "budget left": {"query": column(left), "unit": "percentunit", "base": "red", "steps": BUDGET_STEPS},
-            "burn, 1 hour": {"query": column(burn("1h")), "unit": "none", "steps": BURN_STEPS},
-            "burn, 6 hours": {"query": column(burn("6h")), "unit": "none", "steps": BURN_STEPS},
+            "burn, 1 hour": {"query": column(burns["1h"]), "unit": "none", "steps": BURN_STEPS},
+            "burn, 6 hours": {"query": column(burns["6h"]), "unit": "none", "steps": BURN_STEPS},
             "lasts": {
-                "query": column(f"clamp_min({left}, 0) * 30 * 86400 / ({burn('6h')} > 0)", empty="nothing burns: the budget lasts for ever"),
+                "query": column(f"clamp_min({left}, 0) * 30 * 86400 / ({burns['6h']} > 0)", empty="nothing burns: the budget lasts for ever"),
                 "unit": "s",
             },
             "bad events, 1 day": {"query": column(bad), "unit": "short"},
@@ -102,7 +104,7 @@ def _events():
             "Budget left over time",
             "The share of the error budget of 30 days that is left. It comes back as bad events grow older than 30 days.",
             "a cliff is an incident, a slope something that has been wrong all the time.",
-            [query(f"plugin_slo:spanglass_slo_budget_left:ratio30d{{{CHOSEN}}}", "{{plugin}} {{slo}}")],
+            [query(budget_left(CHOSEN), "{{plugin}} {{slo}}")],
             "percentunit", lowest=None, highest=1, limits=[(0, "red")], data_links=[links.PLUGIN_OF_SERIES],
             runbook="plugin-error-budget-burn-slow",
         ),

@@ -130,7 +130,10 @@ def _collector():
         ]
 
     queue = "sum by (exporter, data_type) (otelcol_exporter_queue_size) / (sum by (exporter, data_type) (otelcol_exporter_queue_capacity) > 0)"
-    sampled = "otelcol_processor_tail_sampling_count_traces_sampled_total"
+
+    def sampled(name, by, *matchers):
+        return total(by, f"rate(otelcol_processor_tail_sampling_{name}_total{{{','.join(matchers)}}}[$__rate_interval])")
+
     return [
         timeseries(
             "Collector: taken and refused",
@@ -160,15 +163,25 @@ def _collector():
             "Tail sampling: traces by policy",
             "Traces per second that each policy would keep. Errors, slow calls and exemplars are all kept, of the rest a part.",
             "a policy that never keeps anything while there are errors: `otel-collector/tail-sampling.yaml`.",
-            [query(f'sum by (policy) (rate({sampled}{{decision="sampled"}}[$__rate_interval]))', "{{policy}}")],
-            "cps", width=12, runbook="calls-without-spans",
+            [query(sampled("count_traces_sampled", "policy", 'decision="sampled"'), "{{policy}}")],
+            "cps", runbook="calls-without-spans",
+        ),
+        timeseries(
+            "Tail sampling: decisions",
+            "Traces per second that were kept and left out, and those given up before a decision because too many waited.",
+            "*given up*: raise `num_traces` of the collector's tail sampling, or shorten `decision_wait`.",
+            [
+                query(sampled("global_count_traces_sampled", "decision"), "{{decision}}"),
+                query(sampled("sampling_trace_dropped_too_early", ""), "given up"),
+            ],
+            "cps", runbook="calls-without-spans",
         ),
         timeseries(
             "Collector: memory",
             "Resident memory of the collector.",
             "near its limit it refuses what comes (`memory_limiter`); the runner keeps it.",
             [query("max by (instance) (otelcol_process_memory_rss_bytes)", "{{instance}}")],
-            "bytes", width=12, runbook="collector-down",
+            "bytes", runbook="collector-down",
         ),
     ]  # fmt: skip
 
