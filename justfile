@@ -13,7 +13,7 @@ test *args:
 
 # All tests against the real collector and Prometheus; nothing may be skipped.
 test-all:
-    SPANGLASS_TEST_REQUIRE=all SPANGLASS_TEST_OTELCOL="$(scripts/collector.sh)" scripts/test.sh
+    SPANGLASS_TEST_REQUIRE=all SPANGLASS_TEST_OTELCOL="$(scripts/collector.sh)" SPANGLASS_TEST_GRAMMARS="$(scripts/grammars.sh)" scripts/test.sh
 
 # The page, with example plugins and traffic.
 demo *args:
@@ -41,6 +41,10 @@ deny-advisories:
 # Builds the collector for tests and prints its path.
 collector:
     @scripts/collector.sh
+
+# Writes the dashboards' JSON from their generator.
+dashboards:
+    scripts/dashboards.sh
 
 # What CI runs, all of it. Installs Debian packages: as root.
 ci:

@@ -20,7 +20,7 @@ fi
 check "scripts" bash -n .ci/run scripts/*.sh
 check "python" python3 -c '
 import pathlib
-for folder in ("plugins", "sdk", "tests"):
+for folder in ("dashboards", "plugins", "sdk", "tests"):
     for path in sorted(pathlib.Path(folder).rglob("*.py")):
         compile(path.read_bytes(), str(path), "exec")
 '

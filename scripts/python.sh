@@ -9,7 +9,7 @@ requirements=$PWD/scripts/requirements.txt
 interpreter=$(python3 -c 'import sys; print(sys.executable, sys.version)')
 key=$({ echo "$interpreter"; cat "$requirements"; } | sha256sum | cut -c1-16)
 folder=$cache_dir/python-$key
-if [[ -e $folder/complete ]] && "$folder/bin/python" -c 'import prometheus_client, pytest, opentelemetry.instrumentation.sqlite3' 2>/dev/null; then
+if [[ -e $folder/complete ]] && "$folder/bin/python" -c 'import prometheus_client, pytest, grafana_foundation_sdk, opentelemetry.instrumentation.sqlite3' 2>/dev/null; then
   echo "$folder/bin/python"
   exit 0
 fi

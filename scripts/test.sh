@@ -5,8 +5,9 @@
 # Real parts are found here:
 #   SPANGLASS_TEST_OTELCOL   a collector (scripts/collector.sh prints the path of one)
 #   SPANGLASS_TEST_PYTHON    a Python with prometheus_client and pytest, uv beside it (scripts/python.sh prints the path of one)
+#   SPANGLASS_TEST_GRAMMARS  a folder with the grammars of PromQL, LogQL and TraceQL (scripts/grammars.sh prints its path)
 #   SPANGLASS_TEST_UV        another uv
-#   PATH                     prometheus, promtool, python3, curl
+#   PATH                     prometheus, promtool, node, python3, curl
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

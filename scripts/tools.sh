@@ -15,6 +15,7 @@ need curl curl ca-certificates
 need git git
 need jq jq
 need node nodejs
+need npm npm
 need promtool prometheus
 need prometheus prometheus
 # python3 on PATH may be one of several; asking it beats looking at names. Debian's cannot make an
@@ -32,7 +33,7 @@ else
   retry apt-get -qq install -y --no-install-recommends "${packages[@]}" </dev/null >&2
 fi
 
-for program in cargo cc curl git go jq node prometheus promtool python3; do
+for program in cargo cc curl git go jq node npm prometheus promtool python3; do
   command -v "$program" >/dev/null || die "$program is still missing"
 done
 say "$(cargo --version), $(go version | cut -d' ' -f3), $(python3 --version)," \

@@ -30,6 +30,7 @@ mod reload;
 mod rewrite;
 mod services;
 mod slo;
+mod stack;
 mod supervision;
 mod support;
 mod worker;
