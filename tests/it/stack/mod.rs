@@ -1,0 +1,3 @@
+//! What stands around the runner: the collector, its configurations, compose, rules, dashboards.
+
+mod parts;
