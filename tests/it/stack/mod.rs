@@ -1,5 +1,6 @@
-//! What stands around the runner: dashboards, rules, collector, compose. One file a topic.
+//! What stands around the runner: its collector, rules, dashboards, compose. One file a topic; `parts.rs` starts real ones.
 
 mod dashboards;
 mod expressions;
+mod parts;
 mod queries;
