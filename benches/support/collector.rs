@@ -1,4 +1,5 @@
-//! A collector that accepts everything and keeps nothing, in a thread or in a process of its own.
+//! A collector that accepts everything and keeps nothing, in a thread or in a process of its own. Below `/hanging`
+//! it never answers, below `/unavailable` it says 503.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -72,7 +73,12 @@ fn serve(mut stream: TcpStream) {
                 break;
             }
             bytes.drain(..whole);
-            if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err() {
+            let status = match head.lines().next().unwrap_or_default() {
+                line if line.contains(" /hanging/") => continue,
+                line if line.contains(" /unavailable/") => "503 Service Unavailable",
+                _ => "200 OK",
+            };
+            if write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").is_err() {
                 return;
             }
         }

@@ -24,8 +24,13 @@ pub type Source<'a> = (&'a str, &'a str, &'a str);
 
 impl Served {
     /// A server that is ready. Its log lines go to a file, its ledger is on, nothing is exported.
-    #[allow(clippy::disallowed_methods, reason = "nothing else runs on this thread: std::thread::sleep")]
     pub fn start(plugins: &[Source<'_>]) -> Served {
+        Served::exporting(plugins, None)
+    }
+
+    /// As [`Served::start`], with traces and logs sent to a collector at `endpoint`.
+    #[allow(clippy::disallowed_methods, reason = "nothing else runs on this thread: std::thread::sleep")]
+    pub fn exporting(plugins: &[Source<'_>], endpoint: Option<&str>) -> Served {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, rest, source) in plugins {
             write_plugin(&folder.path().join("plugins").join(name), name, rest, source);
@@ -48,6 +53,7 @@ impl Served {
                 command.env_remove(name);
             }
         }
+        command.envs(endpoint.map(|endpoint| ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)));
         let child = command
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use crate::host::Host;
 use crate::model::invocation::Origin;
 
+mod alerts;
 mod asynchronous;
 mod backup;
 mod body;
@@ -68,6 +69,7 @@ pub fn router(api: Api) -> Router {
         .route("/invoke", post(invoke::envelope))
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
+        .route("/alerts", post(alerts::receive))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)
@@ -79,7 +81,10 @@ pub fn router(api: Api) -> Router {
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(openapi::document))
+        .route("/docs/errors", get(page::errors))
         .route("/docs/errors/{kind}", get(page::error_page))
+        .route("/docs/runbooks", get(page::runbooks))
+        .route("/docs/runbooks/{name}", get(page::runbook))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn(trace_headers::add))

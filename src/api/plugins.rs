@@ -19,6 +19,7 @@ use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::name::PluginName;
+use crate::model::slo::Slo;
 use crate::model::units::{format_bytes, format_duration};
 use crate::registry::{Body, Deployment};
 use crate::store::Transition;
@@ -227,6 +228,7 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
             "calls_per_instance": limits.calls_per_instance,
         });
         members.insert("limits".into(), limits);
+        members.insert("slo".into(), slo(&manifest.slo));
         members.insert("secrets".into(), manifest.secrets.clone().into());
         members.insert("crash_loop".into(), crash_loop(deployment));
         members.insert("start".into(), start(deployment));
@@ -238,6 +240,16 @@ fn version_json(deployment: &Deployment, whole: bool) -> Value {
         members.insert("dependencies".into(), dependencies.collect());
     }
     document
+}
+
+/// What it promises; null if nothing.
+fn slo(slo: &Slo) -> Value {
+    if slo.is_empty() {
+        return Value::Null;
+    }
+    let latency =
+        slo.latency.map(|latency| json!({"target": latency.target, "under": format_duration(latency.under)}));
+    json!({"window": format_duration(slo.window), "availability": slo.availability, "latency": latency})
 }
 
 /// Why its instances do not start, if that is so; null when they do.

@@ -82,7 +82,7 @@ pub fn parse_time(text: &str, now: SystemTime) -> Result<SystemTime, String> {
 }
 
 /// humantime takes a capital Z only: the offset is cut off, and counted afterwards.
-fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let (local, offset_minutes) = match text.strip_suffix(['Z', 'z']) {
         Some(local) => (local, 0),
         None => {

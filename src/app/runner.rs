@@ -17,7 +17,7 @@ use crate::runtimes::python::{PythonRuntime, PythonSettings};
 use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
-use crate::telemetry::{self, LogTarget, Telemetry};
+use crate::telemetry::{self, LogTarget, SpoolSettings, Telemetry};
 
 /// How long a command waits for the data folder's owner to end.
 const OWNER_WAIT: Duration = Duration::from_secs(10);
@@ -76,7 +76,9 @@ impl Runner {
                 }
             },
         };
-        let telemetry = start_telemetry(options.logs, ledger.as_deref())?;
+        // Of the folder's owner alone: two processes would send the same records.
+        let spool = store.is_some().then(|| spool(settings));
+        let telemetry = start_telemetry(options.logs, spool, ledger.as_deref())?;
         let runtimes = runtimes(settings, &telemetry)?;
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());
@@ -117,13 +119,26 @@ impl Runner {
     }
 }
 
-fn start_telemetry(logs: LogTarget, ledger: Option<&Ledger>) -> Result<Telemetry, Failure> {
+fn spool(settings: &config::Settings) -> SpoolSettings {
+    SpoolSettings {
+        folder: DataFolder::new(&settings.data_dir).spool(),
+        bytes_max: settings.spool.bytes_max,
+        age_max: settings.spool.age,
+    }
+}
+
+fn start_telemetry(
+    logs: LogTarget,
+    spool: Option<SpoolSettings>,
+    ledger: Option<&Ledger>,
+) -> Result<Telemetry, Failure> {
     let environment = telemetry::Settings::from_env(|name| std::env::var(name).ok());
     let mut settings = environment.map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::invalid(problems.join("\n"))
     })?;
     settings.logs = logs;
+    settings.spool = spool;
     let sinks = ledger.map(|ledger| Box::new(ledger.sink()) as Box<dyn telemetry::Sink>);
     let telemetry = Telemetry::start(settings, sinks.into_iter().collect())
         .map_err(|error| Failure::internal(error.to_string()))?;

@@ -39,7 +39,6 @@ pub fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Telemetry {
         telemetry.logs = logs;
     }
     if let Some(field) = section.get("spool") {
-        reader.no_effect(&field);
         spool(reader, &field, &mut telemetry.spool);
     }
     if let Some(field) = section.get("capture") {

@@ -173,6 +173,8 @@ impl Host {
         let deployment = Arc::new(deployment);
         let name = deployment.manifest.name.shared();
         let before = self.registry.route(&name, None).ok();
+        // Not before: until now another content of this version may have been the one that promised.
+        deployment.series.set_slo(&deployment.manifest.slo);
         if let Some(replaced) = self.registry.insert(deployment.clone()) {
             let draining = (replaced.digest != deployment.digest).then(|| replaced.digest.clone());
             self.retire(replaced, draining.and_then(|digest| Digest::parse(&digest).ok()));

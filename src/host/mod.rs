@@ -35,6 +35,7 @@ use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 use queue::Queue;
 use turns::Turns;
 
+mod alerts;
 mod asynchronous;
 mod backup;
 mod delivery;
@@ -54,6 +55,7 @@ pub mod settings;
 mod stack;
 mod turns;
 
+pub use alerts::Received;
 pub use asynchronous::Acceptance;
 pub use backup::{Restored, restore_offline};
 pub use dependencies::Moved;
@@ -89,6 +91,8 @@ pub struct Host {
     /// Which of the calls under way are to end at once.
     ends: watch::Sender<Ends>,
     queue: Queue,
+    /// Which notifications about alerts have been recorded.
+    alerts: alerts::Alerts,
     /// What starts of instances pass through.
     starts: Arc<StartGate>,
 }
@@ -138,6 +142,7 @@ impl Host {
             ready,
             ends,
             queue: Queue::default(),
+            alerts: alerts::Alerts::default(),
             starts: Arc::default(),
         }
     }

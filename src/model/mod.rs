@@ -1,6 +1,7 @@
 //! The nouns: plugin, version, invocation, outcome, error kind, units, ids. Pure data and pure functions;
 //! nothing here reads a clock, a file or a socket. Start with `kind.rs`.
 
+pub mod alert;
 pub mod error;
 pub mod guest;
 pub mod hook;
@@ -11,6 +12,7 @@ pub mod kind;
 pub mod lifecycle;
 pub mod limits;
 pub mod name;
+pub mod slo;
 pub mod span_kind;
 pub mod text;
 pub mod trace_context;

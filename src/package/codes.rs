@@ -45,6 +45,7 @@ pub const KEYWORD_IGNORED: &str = "SG0304";
 
 // What is only said.
 pub const NO_EFFECT: &str = "SG0401";
+pub const OBJECTIVE: &str = "SG0402";
 
 // The package around it.
 pub const NOT_READABLE: &str = "SG0501";

@@ -12,6 +12,7 @@ use crate::model::invocation::DEFAULT_ACTION;
 use crate::model::kind::ErrorKind;
 use crate::model::limits::{BreakerSettings, Limits, RetrySettings};
 use crate::model::name::PluginName;
+use crate::model::slo::Slo;
 
 /// A manifest without mistakes, defaults filled in.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub struct Manifest {
     pub sandbox_min_tier: SandboxTier,
     pub isolation: Isolation,
     pub start: Start,
+    pub slo: Slo,
     pub examples: Vec<Example>,
 }
 
@@ -70,6 +72,7 @@ impl Manifest {
             sandbox_min_tier: SandboxTier::S0,
             isolation: Isolation::default(),
             start: Start::default(),
+            slo: Slo::default(),
             examples: Vec::new(),
         }
     }

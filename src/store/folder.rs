@@ -42,6 +42,11 @@ impl DataFolder {
         self.path.join("calls.db")
     }
 
+    /// What waits for a collector. Telemetry makes it, once there is something.
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     pub fn packages(&self) -> PathBuf {
         self.path.join("packages")
     }

@@ -4,10 +4,9 @@
 //! What makes it exact: the queue counts under its shards' locks, the telemetry thread holds the book while it
 //! swaps a shard, and a reader holds the book and all shards at once. Locks are taken in that order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
@@ -16,12 +15,6 @@ use super::metrics::lock;
 use super::names::{self, Family, FamilyKind};
 use super::queue::{Counts, Queue};
 use super::record::Record;
-
-/// Encoded batches of one signal that may wait for the collector.
-pub const BUFFER_BYTES_MAX: usize = 32 << 20;
-
-/// Waiting batches are joined up to this size.
-const JOINED_BYTES_MAX: usize = 64 << 10;
 
 /// What is delivered to a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,18 +51,30 @@ pub enum DropReason {
     Encoding,
     /// A newer export of the same metrics took its place.
     Superseded,
+    /// The spool had reached its bound; the oldest gave way.
+    SpoolFull,
+    /// The disk did not take them, and memory was full.
+    SpoolIo,
+    /// They lay in the spool for too long.
+    Expired,
+    /// They were found damaged in the spool.
+    Corrupt,
     /// The process ended before they could be sent.
     Shutdown,
 }
 
 impl DropReason {
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::QueueFull,
         DropReason::BufferFull,
         DropReason::Rejected,
         DropReason::Refused,
         DropReason::Encoding,
         DropReason::Superseded,
+        DropReason::SpoolFull,
+        DropReason::SpoolIo,
+        DropReason::Expired,
+        DropReason::Corrupt,
         DropReason::Shutdown,
     ];
 
@@ -81,6 +86,10 @@ impl DropReason {
             DropReason::Refused => "refused",
             DropReason::Encoding => "encoding",
             DropReason::Superseded => "superseded",
+            DropReason::SpoolFull => "spool_full",
+            DropReason::SpoolIo => "spool_io",
+            DropReason::Expired => "expired",
+            DropReason::Corrupt => "corrupt",
             DropReason::Shutdown => "shutdown",
         }
     }
@@ -133,32 +142,36 @@ impl Accounting {
     }
 }
 
-/// Everything that left the queue: encoded batches and what became of them.
+/// Everything that left the queue, in numbers. The batches themselves are in the outboxes, which tell each of
+/// their steps here.
+#[derive(Default)]
 pub(super) struct Book {
     pages: Mutex<[Page; Signal::ALL.len()]>,
-    buffer_bytes_max: usize,
 }
 
+/// Where records are between the queue and their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the telemetry thread's hands, not yet encoded.
+    Work,
+    /// Encoded, in memory.
+    Memory,
+    /// Encoded, in the spool.
+    Spool,
+}
+
+/// One signal's numbers. Each method is one step that keeps the balance.
 #[derive(Default)]
-struct Page {
+pub(super) struct Page {
     /// Only of metrics, which have no queue.
     produced: u64,
+    recovered: u64,
     exported: u64,
     dropped: [u64; DropReason::ALL.len()],
-    /// Taken out of the queue and not yet encoded.
-    in_work: u64,
-    /// Encoded, oldest first.
-    buffer: VecDeque<Batch>,
-    /// Whether the first batch is being sent.
-    in_flight: bool,
+    /// By [`Place`].
+    held: [u64; 3],
     last_export_unix_seconds: f64,
-}
-
-/// A request that waits for the collector.
-#[derive(Clone)]
-pub(super) struct Batch {
-    pub records: u64,
-    pub body: Bytes,
+    pub spool_bytes: u64,
 }
 
 /// What one drain took out of the queue.
@@ -172,10 +185,6 @@ pub(super) struct Drained {
 // === impl Book ===
 
 impl Book {
-    pub fn new(buffer_bytes_max: usize) -> Book {
-        Book { pages: Mutex::default(), buffer_bytes_max }
-    }
-
     /// Empties the queue into the telemetry thread's hands.
     pub fn drain(&self, queue: &Queue) -> Drained {
         let mut drained = Drained::default();
@@ -184,83 +193,15 @@ impl Book {
             let (mut records, counts) = shard.take();
             drained.records.append(&mut records);
             drained.refused += shard.take_refused_records();
-            pages[Signal::Traces as usize].in_work += counts.traces;
-            pages[Signal::Logs as usize].in_work += counts.logs;
+            pages[Signal::Traces as usize].held[Place::Work as usize] += counts.traces;
+            pages[Signal::Logs as usize].held[Place::Work as usize] += counts.logs;
         });
         drained
     }
 
-    /// A batch is ready to be sent. Where there is no room, the oldest that is not being sent gives way.
-    pub fn encoded(&self, signal: Signal, batch: Batch) {
-        let mut pages = lock(&self.pages);
-        let page = &mut pages[signal as usize];
-        page.in_work -= batch.records.min(page.in_work);
-        page.append(batch);
-        while page.buffer.iter().map(|batch| batch.body.len()).sum::<usize>() > self.buffer_bytes_max {
-            let oldest = usize::from(page.in_flight);
-            let Some(gone) = page.buffer.remove(oldest) else { break };
-            page.drop(DropReason::BufferFull, gone.records);
-        }
-    }
-
-    /// Records in work that cannot be encoded.
-    pub fn not_encoded(&self, signal: Signal, records: u64) {
-        let mut pages = lock(&self.pages);
-        let page = &mut pages[signal as usize];
-        page.in_work -= records.min(page.in_work);
-        page.drop(DropReason::Encoding, records);
-    }
-
-    /// Metrics are cumulative: a newer export takes the place of one that nobody took yet.
-    pub fn replaced(&self, signal: Signal, batch: Batch) {
-        let mut pages = lock(&self.pages);
-        let page = &mut pages[signal as usize];
-        page.produced += batch.records;
-        while page.buffer.len() > usize::from(page.in_flight) {
-            let Some(gone) = page.buffer.pop_back() else { break };
-            page.drop(DropReason::Superseded, gone.records);
-        }
-        page.buffer.push_back(batch);
-    }
-
-    /// The batch to send next. It stays in the book until it is settled.
-    pub fn next(&self, signal: Signal) -> Option<Batch> {
-        let mut pages = lock(&self.pages);
-        let page = &mut pages[signal as usize];
-        let batch = page.buffer.front().cloned();
-        page.in_flight = batch.is_some();
-        batch
-    }
-
-    /// The collector took the batch in flight, but for `rejected` records.
-    pub fn accepted(&self, signal: Signal, rejected: u64) {
-        self.settle(signal, |page, batch| {
-            let rejected = rejected.min(batch.records);
-            page.exported += batch.records - rejected;
-            page.drop(DropReason::Rejected, rejected);
-            page.last_export_unix_seconds = clock::unix_ns() as f64 / 1e9;
-        });
-    }
-
-    /// The collector will never take the batch in flight.
-    pub fn refused(&self, signal: Signal) {
-        self.settle(signal, |page, batch| page.drop(DropReason::Refused, batch.records));
-    }
-
-    /// The batch in flight has to wait.
-    pub fn postponed(&self, signal: Signal) {
-        lock(&self.pages)[signal as usize].in_flight = false;
-    }
-
-    /// The end: whatever waits is lost.
-    pub fn give_up(&self) {
-        for page in lock(&self.pages).iter_mut() {
-            let waiting = page.in_work + page.buffer.iter().map(|batch| batch.records).sum::<u64>();
-            page.in_work = 0;
-            page.buffer.clear();
-            page.in_flight = false;
-            page.drop(DropReason::Shutdown, waiting);
-        }
+    /// Steps that are seen together or not at all.
+    pub fn write(&self, signal: Signal, steps: impl FnOnce(&mut Page)) {
+        steps(&mut lock(&self.pages)[signal as usize]);
     }
 
     /// All signals at one moment.
@@ -284,39 +225,62 @@ impl Book {
             }
         })
     }
-
-    fn settle(&self, signal: Signal, book: impl FnOnce(&mut Page, Batch)) {
-        let mut pages = lock(&self.pages);
-        let page = &mut pages[signal as usize];
-        page.in_flight = false;
-        if let Some(batch) = page.buffer.pop_front() {
-            book(page, batch);
-        }
-    }
 }
 
+// === impl Page ===
+
 impl Page {
-    /// Small batches that wait are joined, so that a collector that comes back is not asked thousands of
-    /// times: two protobuf messages in a row are one message with the repeated fields of both.
-    fn append(&mut self, batch: Batch) {
-        let waiting = self.buffer.len() > usize::from(self.in_flight);
-        match self.buffer.back_mut().filter(|_| waiting) {
-            Some(last) if last.body.len() + batch.body.len() <= JOINED_BYTES_MAX => {
-                last.body = [&*last.body, &*batch.body].concat().into();
-                last.records += batch.records;
-            }
-            _ => self.buffer.push_back(batch),
-        }
+    /// Records that no queue has seen: they are in the telemetry thread's hands.
+    pub fn produced(&mut self, records: u64) {
+        self.produced += records;
+        self.held[Place::Work as usize] += records;
     }
 
-    fn drop(&mut self, reason: DropReason, records: u64) {
-        self.dropped[reason as usize] += records;
+    /// Records that an earlier process left behind.
+    pub fn recovered(&mut self, records: u64) {
+        self.recovered += records;
+        self.held[Place::Spool as usize] += records;
+    }
+
+    pub fn moved(&mut self, records: u64, from: Place, to: Place) {
+        let records = self.take(from, records);
+        self.held[to as usize] += records;
+    }
+
+    /// The collector took them, but for `rejected`.
+    pub fn exported(&mut self, records: u64, from: Place, rejected: u64) {
+        let records = self.take(from, records);
+        let rejected = rejected.min(records);
+        self.exported += records - rejected;
+        self.dropped[DropReason::Rejected as usize] += rejected;
+        self.last_export_unix_seconds = clock::unix_ns() as f64 / 1e9;
+    }
+
+    pub fn dropped(&mut self, records: u64, from: Place, reason: DropReason) {
+        self.dropped[reason as usize] += self.take(from, records);
+    }
+
+    /// What is in work is lost.
+    pub fn give_up(&mut self) {
+        self.dropped(self.held[Place::Work as usize], Place::Work, DropReason::Shutdown);
+    }
+
+    /// Never more than there is: whatever else goes wrong, the book balances.
+    fn take(&mut self, from: Place, records: u64) -> u64 {
+        let held = &mut self.held[from as usize];
+        debug_assert!(records <= *held, "{records} of {held} records in {from:?}");
+        let taken = records.min(*held);
+        *held -= taken;
+        taken
     }
 
     fn added_to(&self, mut account: SignalAccount) -> SignalAccount {
         account.produced += self.produced;
+        account.recovered = self.recovered;
         account.exported += self.exported;
-        account.queued += self.in_work + self.buffer.iter().map(|batch| batch.records).sum::<u64>();
+        account.queued += self.held[Place::Work as usize] + self.held[Place::Memory as usize];
+        account.spooled = self.held[Place::Spool as usize];
+        account.spool_bytes = self.spool_bytes;
         for (sum, dropped) in account.dropped.iter_mut().zip(self.dropped) {
             *sum += dropped;
         }

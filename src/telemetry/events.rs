@@ -14,6 +14,10 @@ use super::metrics::{CircuitState, ExitReason, Lifecycle, Metrics, PluginSeries}
 use super::names::{self, attribute, event};
 use super::record::{LogRecord, TEXT_BYTES_MAX, Value};
 
+mod alert;
+
+pub use alert::AlertNotified;
+
 /// Implemented here only. Each method is called once per emission, on the emitting thread; none may block.
 pub trait Event {
     /// From `names::event`.
@@ -212,6 +216,28 @@ pub struct TelemetryExportFailed<'a> {
 }
 
 pub struct TelemetryExportRecovered {
+    pub signal: &'static str,
+}
+
+/// An earlier process left records in the spool; they are sent now.
+pub struct TelemetryRecovered {
+    pub signal: &'static str,
+    pub records: u64,
+}
+
+/// Part of the spool could not be read.
+pub struct TelemetrySpoolDamaged<'a> {
+    pub signal: &'static str,
+    pub message: &'a str,
+}
+
+/// The spool cannot be written; what is new waits in memory.
+pub struct TelemetrySpoolFailed<'a> {
+    pub signal: &'static str,
+    pub message: &'a str,
+}
+
+pub struct TelemetrySpoolRecovered {
     pub signal: &'static str,
 }
 
@@ -729,6 +755,53 @@ impl Event for TelemetryExportRecovered {
 
     fn log(&self) -> LogRecord {
         Entry::new(Severity::Info, format!("the collector takes {} again", self.signal))
+            .with("signal", self.signal)
+            .0
+    }
+}
+
+impl Event for TelemetryRecovered {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_RECOVERED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("{} records of {} were found in the spool", self.records, self.signal);
+        Entry::new(Severity::Info, body).with("signal", self.signal).with("records", self.records).0
+    }
+}
+
+impl Event for TelemetrySpoolDamaged<'_> {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_SPOOL_DAMAGED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Warn, format!("part of the spool of {} is lost: {}", self.signal, self.message))
+            .with("signal", self.signal)
+            .0
+    }
+}
+
+impl Event for TelemetrySpoolFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_SPOOL_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body =
+            format!("the spool of {} cannot be written, it waits in memory: {}", self.signal, self.message);
+        Entry::new(Severity::Warn, body).with("signal", self.signal).0
+    }
+}
+
+impl Event for TelemetrySpoolRecovered {
+    fn name(&self) -> &'static str {
+        event::TELEMETRY_SPOOL_RECOVERED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, format!("the spool of {} can be written again", self.signal))
             .with("signal", self.signal)
             .0
     }

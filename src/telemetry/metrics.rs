@@ -16,11 +16,13 @@ use super::names::{self, Family};
 mod capped;
 mod labels;
 mod series;
+mod slo;
 
 pub use capped::LABEL_SETS_MAX;
 pub use labels::{CircuitState, ExitReason, InstanceState, Lifecycle};
 pub(super) use series::EndingLabels;
 pub use series::PluginSeries;
+pub(super) use slo::EndedCall;
 
 use capped::Capped;
 
@@ -44,6 +46,8 @@ pub struct Metrics {
     lifecycle: Capped<IntCounterVec>,
     exits: Capped<IntCounterVec>,
     prepare: Capped<IntCounterVec>,
+    slo_events: Capped<IntCounterVec>,
+    slo_objective: Capped<GaugeVec>,
     log_lines_dropped: Capped<IntCounterVec>,
     ledger_dropped: Capped<IntCounterVec>,
     config_last_reload: Gauge,
@@ -82,6 +86,8 @@ impl Metrics {
         let single = |family: &'static Family| registered(&registry, Gauge::with_opts(opts(family))?);
         let cpu =
             registered(&registry, CounterVec::new(opts(&names::PLUGIN_CPU), names::PLUGIN_CPU.labels)?)?;
+        let slo_objective =
+            registered(&registry, GaugeVec::new(opts(&names::SLO_OBJECTIVE), names::SLO_OBJECTIVE.labels)?)?;
         let metrics = Metrics {
             invocations: counter(&names::INVOCATIONS)?,
             duration: histogram(&names::INVOCATION_DURATION)?,
@@ -100,6 +106,8 @@ impl Metrics {
             lifecycle: counter(&names::LIFECYCLE_TRANSITIONS)?,
             exits: counter(&names::INSTANCE_EXITS)?,
             prepare: counter(&names::PREPARE)?,
+            slo_events: counter(&names::SLO_EVENTS)?,
+            slo_objective: Capped::new(&names::SLO_OBJECTIVE, slo_objective, &overflow),
             log_lines_dropped: counter(&names::LOG_LINES_DROPPED)?,
             ledger_dropped: counter(&names::LEDGER_DROPPED)?,
             config_last_reload: single(&names::CONFIG_LAST_RELOAD)?,

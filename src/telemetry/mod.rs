@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod names;
 pub mod operation;
 pub mod otlp;
+mod outbox;
 mod queue;
 pub mod record;
 pub mod recorder;
@@ -38,7 +39,7 @@ pub use record::{
     Value,
 };
 pub use recorder::{Begin, Ending, Finished, Recording, SpanRef};
-pub use settings::{LogTarget, Settings};
+pub use settings::{LogTarget, Settings, SpoolSettings};
 
 use crate::model::guest::GuestLog;
 use crate::model::ids::TraceId;
@@ -84,7 +85,7 @@ impl Telemetry {
         let metrics = Metrics::new()?;
         let enabled = Enabled { traces: settings.otlp.traces.is_some(), logs: settings.otlp.logs.is_some() };
         let queue = Arc::new(Queue::new(enabled));
-        let book = Arc::new(Book::new(settings.otlp.buffer_bytes_max));
+        let book = Arc::new(Book::default());
         metrics.register(Box::new(AccountingCollector::new(book.clone(), queue.clone())?))?;
         let parts = worker::Parts {
             queue: queue.clone(),

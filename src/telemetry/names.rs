@@ -68,6 +68,10 @@ families! {
         "Instances that ended, by reason.";
     PREPARE = Counter "prepare_total" ["plugin", "result"]
         "Preparations of an instance or its environment by result.";
+    SLO_EVENTS = Counter "slo_events_total" ["plugin", "version", "slo", "result"]
+        "Ended invocations that count for an objective of the version, good and bad ones.";
+    SLO_OBJECTIVE = Gauge "slo_objective_ratio" ["plugin", "version", "slo"]
+        "Share of good events that the version promises.";
     TELEMETRY_PRODUCED = Counter "telemetry_produced_total" ["signal"]
         "Records handed to the delivery of telemetry.";
     TELEMETRY_RECOVERED = Counter "telemetry_recovered_total" ["signal"]
@@ -191,6 +195,15 @@ pub mod attribute {
     pub const DB_RETURNED_ROWS: &str = "db.response.returned_rows";
     /// Share of failed tries at which a circuit opened.
     pub const FAILURE_RATIO: &str = "failure_ratio";
+    /// Of an alert that was notified.
+    pub const ALERT_NAME: &str = "alert.name";
+    pub const ALERT_SEVERITY: &str = "alert.severity";
+    pub const ALERT_FINGERPRINT: &str = "alert.fingerprint";
+    pub const ALERT_SUMMARY: &str = "alert.summary";
+    pub const ALERT_RUNBOOK_URL: &str = "alert.runbook_url";
+    pub const ALERT_DASHBOARD_URL: &str = "alert.dashboard_url";
+    pub const ALERT_STARTS_AT: &str = "alert.starts_at";
+    pub const ALERT_ENDS_AT: &str = "alert.ends_at";
     /// What a plugin may not set: it would speak in the host's name.
     pub const RESERVED_PREFIXES: &[&str] = &["spanglass.", "sampling."];
 }
@@ -272,6 +285,13 @@ pub mod event {
     pub const TELEMETRY_DROPPED: &str = "telemetry.dropped";
     pub const TELEMETRY_EXPORT_FAILED: &str = "telemetry.export_failed";
     pub const TELEMETRY_EXPORT_RECOVERED: &str = "telemetry.export_recovered";
+    pub const TELEMETRY_RECOVERED: &str = "telemetry.recovered";
+    pub const TELEMETRY_SPOOL_DAMAGED: &str = "telemetry.spool_damaged";
+    pub const TELEMETRY_SPOOL_FAILED: &str = "telemetry.spool_failed";
+    pub const TELEMETRY_SPOOL_RECOVERED: &str = "telemetry.spool_recovered";
+    pub const ALERT_FIRED: &str = "alert.fired";
+    pub const ALERT_RESOLVED: &str = "alert.resolved";
+    pub const ALERT_HEARTBEAT: &str = "alert.heartbeat";
 }
 
 #[cfg(test)]

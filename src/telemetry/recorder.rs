@@ -17,7 +17,7 @@ use super::clock::{Anchor, nanoseconds};
 use super::events::Event;
 use super::exemplars::Exemplar;
 use super::ids;
-use super::metrics::{EndingLabels, PluginSeries};
+use super::metrics::{EndedCall, EndingLabels, PluginSeries};
 use super::names::{self, attribute};
 use super::queue::{ActiveInvocation, Slot};
 use super::record::{
@@ -465,6 +465,7 @@ impl Recording {
         };
         series.left();
         series.ended(&data.action, labels);
+        series.count_for_slo(EndedCall { ending: labels, took: data.duration, attempts: data.attempts });
         series.used(data.usage.cpu, data.usage.memory_peak_bytes);
         if data.attempts == 0 {
             return false;

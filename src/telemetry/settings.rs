@@ -9,6 +9,8 @@ use crate::model::ids::TraceId;
 use crate::model::trace_context::FLAG_SAMPLED;
 
 use super::accounting::Signal;
+use super::otlp;
+use super::outbox::SpoolShare;
 
 /// Where JSON log lines go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,17 @@ pub struct Settings {
     pub logs: LogTarget,
     pub otlp: Otlp,
     pub sampler: Sampler,
+    /// Where what waits for the collector outlives the process; `None`: in memory only.
+    pub spool: Option<SpoolSettings>,
+}
+
+/// What waits on disk for the collector, all signals together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Of this process alone.
+    pub folder: PathBuf,
+    pub bytes_max: u64,
+    pub age_max: Duration,
 }
 
 /// Where telemetry goes by OTLP, per signal; `None`: nowhere.
@@ -75,6 +88,10 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Traces and logs.
+const SPOOLED_SIGNALS: u64 = 2;
+/// The spool of a signal has room for at least so many batches.
+const BATCHES_MIN: u64 = 16;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const METRIC_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 const DEFAULT_HTTP: &str = "http://localhost:4318";
@@ -88,7 +105,7 @@ impl Default for Otlp {
             metrics: None,
             metric_interval: METRIC_INTERVAL_DEFAULT,
             resource: Vec::new(),
-            buffer_bytes_max: super::accounting::BUFFER_BYTES_MAX,
+            buffer_bytes_max: super::outbox::BUFFER_BYTES_MAX,
         }
     }
 }
@@ -114,6 +131,27 @@ impl Sampler {
             }
         };
         others | if sampled { FLAG_SAMPLED } else { 0 }
+    }
+}
+
+impl SpoolSettings {
+    /// Signals share the bound in equal parts: a flood of lines pushes out no span.
+    pub(super) fn share(&self, signal: Signal) -> SpoolShare {
+        SpoolShare {
+            folder: self.folder.join(signal.as_str()),
+            bytes_max: self.signal_bytes_max(),
+            age_max: self.age_max,
+        }
+    }
+
+    /// A batch is a small part of what the spool holds, so that giving up the oldest makes room for it.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        let part = usize::try_from(self.signal_bytes_max() / BATCHES_MIN).unwrap_or(usize::MAX);
+        part.min(otlp::BATCH_BYTES_MAX)
+    }
+
+    fn signal_bytes_max(&self) -> u64 {
+        self.bytes_max / SPOOLED_SIGNALS
     }
 }
 
@@ -154,7 +192,7 @@ impl<G: Fn(&str) -> Option<String>> Reader<G> {
             otlp.logs = self.endpoint(Signal::Logs);
             otlp.metrics = self.endpoint(Signal::Metrics);
         }
-        Settings { logs: LogTarget::Off, otlp, sampler }
+        Settings { logs: LogTarget::Off, otlp, sampler, spool: None }
     }
 
     fn endpoint(&mut self, signal: Signal) -> Option<Endpoint> {

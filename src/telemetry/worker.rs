@@ -11,11 +11,14 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::Error;
-use super::accounting::{Accounting, Batch, Book, DropReason, Signal};
+use super::accounting::{Accounting, Book, DropReason, Place, Signal};
 use super::background;
 use super::clock;
 use super::event_record;
-use super::events::{Event, TelemetryDropped, TelemetryExportFailed, TelemetryExportRecovered};
+use super::events::{
+    Event, TelemetryDropped, TelemetryExportFailed, TelemetryExportRecovered, TelemetryRecovered,
+    TelemetrySpoolDamaged, TelemetrySpoolFailed, TelemetrySpoolRecovered,
+};
 use super::log_lines::LogLines;
 use super::metrics::{Metrics, lock};
 use super::names;
@@ -24,9 +27,10 @@ use super::otlp::encode::{Batch as Encoding, Preamble};
 use super::otlp::metrics::Period;
 use super::otlp::sdk::SdkEncoder;
 use super::otlp::{self, BATCH_BYTES_MAX, BATCH_INVOCATIONS_MAX, Transport};
+use super::outbox::{Batch, Disk, Outbox};
 use super::queue::Queue;
 use super::record::{Record, Sink};
-use super::settings::{Otlp, Settings};
+use super::settings::{Otlp, Settings, SpoolSettings};
 
 /// Nothing waits longer than this before it is drained.
 pub const DRAIN_INTERVAL: Duration = Duration::from_millis(200);
@@ -72,9 +76,10 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
     let lines = LogLines::start(&settings.logs, parts.metrics.clone()).map_err(Error::LogLines)?;
     // Clients want to know their runtime when they are made. Entering works from within another one, too.
+    let outboxes = open_outboxes(settings, &parts);
     let lanes = {
         let _context = runtime.enter();
-        make_lanes(&settings.otlp, &parts)?
+        make_lanes(&settings.otlp, &parts, &outboxes)?
     };
     let sdk = settings.otlp.traces.as_ref().map(|_| SdkEncoder::new(&parts.resource));
     let sdk = sdk.transpose().map_err(Error::SpanExporter)?;
@@ -82,6 +87,8 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
         preamble: Preamble::new(&parts.resource, names::SCOPE, env!("CARGO_PKG_VERSION")),
         parts,
         otlp: settings.otlp.clone(),
+        batch_bytes_max: settings.spool.as_ref().map_or(BATCH_BYTES_MAX, SpoolSettings::batch_bytes_max),
+        outboxes,
         sinks: sinks.into_iter().map(Some).collect(),
         lines,
         sdk,
@@ -90,6 +97,7 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
         scratch: Vec::new(),
         started_unix_ns: clock::unix_ns(),
         losses: Losses::new(),
+        disks: Default::default(),
     };
     let thread = std::thread::Builder::new()
         .name("telemetry".into())
@@ -162,6 +170,8 @@ impl Drop for Handle {
 struct Worker {
     parts: Parts,
     otlp: Otlp,
+    batch_bytes_max: usize,
+    outboxes: Outboxes,
     sinks: Vec<Option<Box<dyn Sink>>>,
     lines: Option<LogLines>,
     /// Only where traces go somewhere: making it reads the process's environment.
@@ -173,7 +183,12 @@ struct Worker {
     scratch: Vec<u8>,
     started_unix_ns: u64,
     losses: Losses,
+    /// What was last told of the disk.
+    disks: [Disk; Signal::ALL.len()],
 }
+
+/// By signal. Shared with the lanes, which run on this thread, too.
+type Outboxes = [Arc<Mutex<Outbox>>; Signal::ALL.len()];
 
 /// The delivering tasks, and how to reach them.
 struct Lanes {
@@ -182,7 +197,25 @@ struct Lanes {
     stopping: watch::Sender<bool>,
 }
 
-fn make_lanes(otlp: &Otlp, parts: &Parts) -> Result<Lanes, Error> {
+/// Traces and logs are spooled; metrics are cumulative, and only the newest are worth sending.
+fn open_outboxes(settings: &Settings, parts: &Parts) -> Outboxes {
+    Signal::ALL.map(|signal| {
+        let spool =
+            settings.spool.as_ref().filter(|_| signal != Signal::Metrics).map(|spool| spool.share(signal));
+        let (outbox, recovery) =
+            Outbox::open(signal, parts.book.clone(), settings.otlp.buffer_bytes_max, spool);
+        let signal = signal.as_str();
+        for message in &recovery.problems {
+            tell(&parts.queue, &parts.metrics, &TelemetrySpoolDamaged { signal, message });
+        }
+        if recovery.records > 0 {
+            tell(&parts.queue, &parts.metrics, &TelemetryRecovered { signal, records: recovery.records });
+        }
+        Arc::new(Mutex::new(outbox))
+    })
+}
+
+fn make_lanes(otlp: &Otlp, parts: &Parts, outboxes: &Outboxes) -> Result<Lanes, Error> {
     let (stopping, stop) = watch::channel(false);
     let mut lanes = Lanes { tasks: Vec::new(), ready: Default::default(), stopping };
     for signal in Signal::ALL {
@@ -192,7 +225,7 @@ fn make_lanes(otlp: &Otlp, parts: &Parts) -> Result<Lanes, Error> {
         lanes.tasks.push(Lane {
             signal,
             transport,
-            book: parts.book.clone(),
+            outbox: outboxes[signal as usize].clone(),
             ready: lanes.ready[signal as usize].clone(),
             stopping: stop.clone(),
             report: Box::new(move |signal, result| {
@@ -236,6 +269,7 @@ impl Worker {
                 self.export_metrics();
                 next_metrics = Instant::now() + self.otlp.metric_interval;
             }
+            self.look_after_spool();
             self.report_losses();
             lock(&self.shared.state).flush_done = flush;
             self.shared.done.notify_all();
@@ -249,7 +283,9 @@ impl Worker {
         // Too late: what is left is given up below.
         let _ = tokio::time::timeout_at(deadline.into(), all).await;
         delivering.abort_all();
-        self.parts.book.give_up();
+        for outbox in &self.outboxes {
+            lock(outbox).close();
+        }
         if let Some(lines) = self.lines.take() {
             lines.finish(deadline);
         }
@@ -333,7 +369,7 @@ impl Worker {
             }
             batch.invocation(recording);
             invocations += 1;
-            if invocations >= BATCH_INVOCATIONS_MAX || batch.len() >= BATCH_BYTES_MAX {
+            if invocations >= BATCH_INVOCATIONS_MAX || batch.len() >= self.batch_bytes_max {
                 self.end(Signal::Traces, batch);
                 batch = self.begin();
                 invocations = 0;
@@ -350,7 +386,7 @@ impl Worker {
                 Record::Log(log) => batch.log(log),
                 Record::Operation(_) => continue,
             }
-            if batch.len() >= BATCH_BYTES_MAX {
+            if batch.len() >= self.batch_bytes_max {
                 self.end(Signal::Logs, batch);
                 batch = self.begin();
             }
@@ -374,7 +410,9 @@ impl Worker {
             };
             match body {
                 Some(body) => self.hand_over(Signal::Traces, Batch { records, body }),
-                None => self.parts.book.not_encoded(Signal::Traces, records),
+                None => self.parts.book.write(Signal::Traces, |page| {
+                    page.dropped(records, Place::Work, DropReason::Encoding);
+                }),
             }
         }
     }
@@ -383,7 +421,7 @@ impl Worker {
         let period = Period { start_unix_ns: self.started_unix_ns, now_unix_ns: clock::unix_ns() };
         let families = self.parts.metrics.gather();
         let (body, records) = otlp::metrics::encode(&families, &self.parts.resource, period);
-        self.parts.book.replaced(Signal::Metrics, Batch { records, body });
+        lock(&self.outboxes[Signal::Metrics as usize]).replace(Batch { records, body });
         self.lanes.ready[Signal::Metrics as usize].notify_one();
     }
 
@@ -401,8 +439,29 @@ impl Worker {
     }
 
     fn hand_over(&self, signal: Signal, batch: Batch) {
-        self.parts.book.encoded(signal, batch);
+        lock(&self.outboxes[signal as usize]).push(batch);
         self.lanes.ready[signal as usize].notify_one();
+    }
+
+    /// What is too old goes; a disk that failed is tried again, and what it does is told when it changes.
+    fn look_after_spool(&mut self) {
+        for (signal, outbox) in Signal::ALL.into_iter().zip(&self.outboxes) {
+            let mut outbox = lock(outbox);
+            outbox.tick();
+            let disk = outbox.disk().clone();
+            drop(outbox);
+            let signal_name = signal.as_str();
+            let Parts { queue, metrics, .. } = &self.parts;
+            match (std::mem::replace(&mut self.disks[signal as usize], disk), &self.disks[signal as usize]) {
+                (Disk::Well | Disk::Full, Disk::Failed(message)) => {
+                    tell(queue, metrics, &TelemetrySpoolFailed { signal: signal_name, message });
+                }
+                (Disk::Failed(_), Disk::Well | Disk::Full) => {
+                    tell(queue, metrics, &TelemetrySpoolRecovered { signal: signal_name });
+                }
+                _ => {}
+            }
+        }
     }
 
     fn report_losses(&mut self) {

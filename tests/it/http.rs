@@ -114,6 +114,12 @@ async fn every_route_answers_as_described() {
         (&get, "/openapi.json", "/openapi.json".into(), vec![], 200),
         (&get, "/docs/errors/{kind}", "/docs/errors/timeout".into(), vec![], 200),
         (&get, "/docs/errors/{kind}", "/docs/errors/boredom".into(), vec![], 404),
+        (&get, "/docs/errors", "/docs/errors".into(), vec![], 200),
+        (&get, "/docs/runbooks", "/docs/runbooks".into(), vec![], 200),
+        (&get, "/docs/runbooks/{name}", "/docs/runbooks/watchdog".into(), vec![], 200),
+        (&get, "/docs/runbooks/{name}", "/docs/runbooks/boredom".into(), vec![], 404),
+        (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4", "alerts": []})), 200),
+        (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4"})), 422),
         (&post, "/v1/plugins", "/v1/plugins".into(), package.clone(), 201),
         (&post, "/v1/plugins", "/v1/plugins".into(), package, 200),
         (&post, "/v1/plugins", "/v1/plugins".into(), other, 409),
@@ -818,6 +824,9 @@ async fn other_methods_routes_and_parameters_get_clean_answers() {
         "/v1//plugins",
         "/%2e%2e/etc/passwd",
         "/docs/errors/",
+        "/docs/runbooks/",
+        "/docs/runbooks/README",
+        "/docs/runbooks/..%2Fcli",
         "/docs/../Cargo.toml",
     ] {
         let reply = client.get(path).await;
@@ -896,6 +905,7 @@ async fn paths_that_are_no_text_are_not_found() {
         (Method::GET, "/v1/invocations/%ff"),
         (Method::GET, "/v1/traces/%c0%af"),
         (Method::GET, "/docs/errors/%ff"),
+        (Method::GET, "/docs/runbooks/%ff"),
     ] {
         let reply = server.client.send(method, path, &[], "").await;
         assert_eq!(

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "seen only where a test fails: which row of its table it was at")]
 
 mod accounting;
+mod alerts;
 mod asynchronous;
 mod author;
 mod backup;
@@ -28,6 +29,7 @@ mod registry;
 mod reload;
 mod rewrite;
 mod services;
+mod slo;
 mod stack;
 mod supervision;
 mod support;

@@ -13,6 +13,7 @@ use spanglass::model::ids::{InvocationId, SpanId};
 use spanglass::model::invocation::Usage;
 use spanglass::model::limits::{BreakerSettings, Limits, RetrySettings};
 use spanglass::model::name::PluginName;
+use spanglass::model::slo::Slo;
 use spanglass::package::manifest::{Action, Isolation, Manifest, Requires, RuntimeKind, SandboxTier, Start};
 use spanglass::runtimes::process::ProcessRuntime;
 use spanglass::runtimes::python::{PythonRuntime, PythonSettings};
@@ -39,13 +40,18 @@ pub fn require(program: &str) -> bool {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|folder| folder.join(program).is_file());
     if !found {
-        let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!all, "{program} is missing, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
-        use std::io::Write as _;
-        // Raw: the test harness captures `eprintln!`.
-        let _ = writeln!(std::io::stderr(), "skipped: {program} is missing");
+        skipped(&format!("{program} is missing"));
     }
     found
+}
+
+/// Says why a test is skipped, or fails it where nothing may be.
+pub fn skipped(why: &str) {
+    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!all, "{why}, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
+    use std::io::Write as _;
+    // Raw: the test harness captures `eprintln!`.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// The Python of `scripts/python.sh` (else the system's), if it can import `module`. Its absence is said on stderr,
@@ -58,13 +64,29 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     if import.output().is_ok_and(|ran| ran.status.success()) {
         return Some(python);
     }
-    let all = std::env::var("SPANGLASS_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    let missing = format!("{} has no {module}", python.display());
-    assert!(!all, "{missing}, and SPANGLASS_TEST_REQUIRE=all lets nothing be skipped");
-    use std::io::Write as _;
-    // Raw: the test harness captures `eprintln!`.
-    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
+    skipped(&format!("{} has no {module}", python.display()));
     None
+}
+
+/// A file system of a few pages at a folder, which is made; unmounted when it is dropped. `None`: this machine
+/// gives none, which is said aloud, and is a failure where nothing may be skipped.
+pub fn mount_tmpfs(folder: &Path, kib: u32) -> Option<Tmpfs> {
+    std::fs::create_dir_all(folder).unwrap();
+    let mut mount = std::process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(folder);
+    let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
+    if !mounted {
+        skipped("a tmpfs cannot be mounted (that needs root)");
+    }
+    mounted.then(|| Tmpfs(folder.to_owned()))
+}
+
+pub struct Tmpfs(PathBuf);
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 /// Polls until `condition` holds.
@@ -346,6 +368,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         sandbox_min_tier: SandboxTier::S0,
         isolation: Isolation::default(),
         start: Start::default(),
+        slo: Slo::default(),
     }
 }
 

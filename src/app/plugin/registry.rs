@@ -114,7 +114,10 @@ fn details(document: &Value, style: &Style) -> String {
         items.map(printable).collect::<Vec<_>>().join(", ")
     };
     let registered = text(document, "registered_at");
-    let limits = &document["limits"];
+    let brief = |member: &str| match &document[member] {
+        Value::Null => String::new(),
+        value => output::brief(value, style, DESCRIPTION_CHARACTERS_MAX),
+    };
     let facts = [
         ("", text(document, "description")),
         ("cause", text(document, "cause")),
@@ -125,14 +128,8 @@ fn details(document: &Value, style: &Style) -> String {
         ("versions", list("versions")),
         ("actions", list("actions")),
         ("secrets", list("secrets")),
-        (
-            "limits",
-            if limits.is_null() {
-                String::new()
-            } else {
-                output::brief(limits, style, DESCRIPTION_CHARACTERS_MAX)
-            },
-        ),
+        ("limits", brief("limits")),
+        ("promises", brief("slo")),
         ("needs", dependencies(document)),
         ("found in", text(document, "origin")),
         ("digest", text(document, "digest")),
@@ -248,7 +245,7 @@ mod tests {
     fn details_name_everything_that_is_known() {
         let document = json!({"name": "echo", "version": "1.0.0", "state": "failed", "cause": "the secret A is missing",
             "versions": ["1.0.0", "0.9.0"], "digest": "sha256:00", "registered_at": "2026-02-03T04:05:06Z",
-            "actions": ["invoke"], "limits": {"timeout": "30s"}, "input_schema": {"type": "object"},
+            "actions": ["invoke"], "limits": {"timeout": "30s"}, "slo": {"availability": 0.999}, "input_schema": {"type": "object"},
             "examples": [{"name": "a", "input": {"who": "O'Hara"}}]});
         let shown = details(&document, &Style::plain(80));
         for part in [
@@ -256,6 +253,7 @@ mod tests {
             "cause       the secret A",
             "versions    1.0.0, 0.9.0\n",
             "limits      timeout=30s\n",
+            "promises    availability=0.999\n",
             "input\n{\"type\": \"object\"}\n",
             r#"--input '{"who":"O'\''Hara"}'"#,
         ] {

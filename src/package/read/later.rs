@@ -84,7 +84,6 @@ pub fn sandbox(reader: &mut Reader<'_>, top: &Section<'_>) -> SandboxTier {
 
 pub fn rest(reader: &mut Reader<'_>, top: &Section<'_>) {
     permissions(reader, top);
-    slo(reader, top);
     if let Some(field) = top.get("expect_every") {
         reader.duration(&field, PERIODS);
         reader.no_effect(&field);
@@ -123,37 +122,6 @@ fn permissions(reader: &mut Reader<'_>, top: &Section<'_>) {
                 reader.choice(&field, &[("r", ()), ("w", ()), ("rw", ())]);
             }
         }
-    }
-}
-
-fn slo(reader: &mut Reader<'_>, top: &Section<'_>) {
-    let Some(field) = top.get("slo") else { return };
-    reader.no_effect(&field);
-    let Some(section) = reader.section(&field, &["window", "availability", "latency"]) else { return };
-    if let Some(field) = section.get("window") {
-        reader.duration(&field, PERIODS);
-    }
-    if let Some(field) = section.get("availability") {
-        share_below_one(reader, &field);
-    }
-    if let Some(field) = section.get("latency")
-        && let Some(section) = reader.section(&field, &["target", "under"])
-    {
-        if let Some(field) = reader.required(&section, "target", "the share of calls, such as `target: 0.95`")
-        {
-            share_below_one(reader, &field);
-        }
-        if let Some(field) = reader.required(&section, "under", "the duration, such as `under: 500ms`") {
-            reader.duration(&field, Duration::from_micros(50)..=Duration::from_secs(3600));
-        }
-    }
-}
-
-/// An objective of 1 leaves no budget for errors: every alert on it would divide by zero.
-fn share_below_one(reader: &mut Reader<'_>, field: &Field<'_>) {
-    if reader.ratio(field) == Some(1.0) {
-        let message = format!("`{}` is 1, which leaves no room for a single error", field.path);
-        reader.error(codes::OUT_OF_RANGE, field, message, "use a share below 1, such as 0.999");
     }
 }
 

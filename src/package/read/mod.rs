@@ -18,6 +18,7 @@ mod examples;
 mod later;
 mod settings;
 mod shape;
+mod slo;
 
 use dialect::DIALECT;
 
@@ -103,6 +104,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
     let dependencies = later::dependencies(&mut reader, &top);
     let sandbox_min_tier = later::sandbox(&mut reader, &top);
     let (isolation, start) = settings::processes(&mut reader, &top);
+    let slo = slo::slo(&mut reader, &top);
     later::rest(&mut reader, &top);
     let examples =
         examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
@@ -128,6 +130,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
         sandbox_min_tier,
         isolation,
         start,
+        slo,
         examples,
     })
 }

@@ -47,6 +47,20 @@ pub enum Lifecycle {
     Failed,
 }
 
+/// What a version can promise. Values of the label `slo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objective {
+    Availability,
+    Latency,
+}
+
+/// Whether a call kept to an objective. Values of the label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SloResult {
+    Good,
+    Bad,
+}
+
 macro_rules! label {
     ($type:ident { $($variant:ident = $text:literal),* $(,)? }) => {
         impl $type {
@@ -72,6 +86,8 @@ label!(ExitReason {
     StartFailed = "start_failed",
 });
 label!(CircuitState { Closed = "closed", Open = "open", HalfOpen = "half_open" });
+label!(Objective { Availability = "availability", Latency = "latency" });
+label!(SloResult { Good = "good", Bad = "bad" });
 label!(Lifecycle {
     Initialized = "initialized",
     Registered = "registered",

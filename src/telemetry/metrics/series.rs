@@ -3,14 +3,17 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
 use crate::model::guest::LogStream;
 use crate::model::kind::{Blame, ErrorKind, Outcome};
+use crate::model::slo::Slo;
 use crate::model::text::Text;
 use crate::telemetry::exemplars::{Exemplar, Slots};
 use crate::telemetry::names;
 
+use super::slo::{EndedCall, SloSeries, remove_objectives};
 use super::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, lock};
 
 /// A call that took longer counts as slow when exemplars are chosen: the default objective's bound.
@@ -39,6 +42,7 @@ pub struct PluginSeries {
     circuit: [IntGauge; CircuitState::ALL.len()],
     cpu: Counter,
     memory_peak: IntGauge,
+    slo: ArcSwap<SloSeries>,
 }
 
 struct ActionSeries {
@@ -117,6 +121,7 @@ impl PluginSeries {
             circuit: std::array::from_fn(|i| metrics.circuit.get(&[name, CircuitState::ALL[i].as_str()])),
             cpu: metrics.cpu.get(&[name, version]),
             memory_peak: metrics.memory_peak.get(&[name, version]),
+            slo: ArcSwap::default(),
             metrics: metrics.clone(),
         };
         series.create_zeros();
@@ -193,6 +198,15 @@ impl PluginSeries {
 
     pub(in crate::telemetry) fn instance_exited(&self, reason: ExitReason) {
         self.metrics.exits.get(&[&self.name, reason.as_str()]).inc();
+    }
+
+    /// What the version promises from now on. Its counters exist, at 0, from here on.
+    pub fn set_slo(&self, slo: &Slo) {
+        self.slo.store(Arc::new(SloSeries::new(&self.metrics, &self.name, &self.version, slo)));
+    }
+
+    pub(in crate::telemetry) fn count_for_slo(&self, call: EndedCall) {
+        self.slo.load().ended(call);
     }
 
     /// A version that gets the plugin's calls from now on begins with a closed circuit, whatever the one
@@ -279,6 +293,7 @@ impl PluginSeries {
         let mut live = lock(&self.metrics.live);
         live.remove(&(self.name.to_string(), self.version.to_string()));
         self.metrics.memory_peak.remove(&[&self.name, &self.version]);
+        remove_objectives(&self.metrics, &self.name, &self.version);
         if live.keys().any(|(name, _)| *name == *self.name) {
             return;
         }

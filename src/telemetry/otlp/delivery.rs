@@ -1,11 +1,13 @@
-//! Sends one signal's batches, in order, one at a time, until each is settled in the book.
+//! Sends what is in one signal's outbox, in order, one batch at a time, until each is settled.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::telemetry::accounting::{Book, Signal};
+use crate::telemetry::accounting::Signal;
+use crate::telemetry::metrics::lock;
+use crate::telemetry::outbox::Outbox;
 
 use super::{Transport, Verdict};
 
@@ -20,8 +22,9 @@ pub(in crate::telemetry) type Report = Box<dyn Fn(Signal, Result<(), &str>) + Se
 pub(in crate::telemetry) struct Lane {
     pub signal: Signal,
     pub transport: Transport,
-    pub book: Arc<Book>,
-    /// There is something new in the book.
+    /// Locked for a step at a time, never while something is sent.
+    pub outbox: Arc<Mutex<Outbox>>,
+    /// There is something new in the outbox.
     pub ready: Arc<Notify>,
     /// True: send what is there, once, and end.
     pub stopping: watch::Receiver<bool>,
@@ -34,7 +37,8 @@ impl Lane {
         let mut failures = 0_u32;
         loop {
             let stopping = *self.stopping.borrow_and_update();
-            let Some(batch) = self.book.next(self.signal) else {
+            let next = lock(&self.outbox).next();
+            let Some(batch) = next else {
                 if stopping {
                     return;
                 }
@@ -46,20 +50,20 @@ impl Lane {
             };
             let (after, message) = match self.transport.send(batch.body).await {
                 Verdict::Accepted { rejected } => {
-                    self.book.accepted(self.signal, rejected);
+                    lock(&self.outbox).accepted(rejected);
                     if std::mem::take(&mut failures) > 0 {
                         (self.report)(self.signal, Ok(()));
                     }
                     continue;
                 }
                 Verdict::Refused { message } => {
-                    self.book.refused(self.signal);
+                    lock(&self.outbox).refused();
                     self.failed(&mut failures, &message);
                     continue;
                 }
                 Verdict::Retry { after, message } => (after, message),
             };
-            self.book.postponed(self.signal);
+            lock(&self.outbox).postponed();
             self.failed(&mut failures, &message);
             if stopping {
                 return;
