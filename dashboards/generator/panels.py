@@ -154,7 +154,7 @@ def timeline(title, shows, act, queries, values, *, width=24, data_links=(), run
     return _panel("state-timeline", width, title, shows, act, queries, defaults, [], options, runbook)
 
 
-def table(title, shows, act, columns, *, width=24, hide=(), none="no data", sort=None, runbook=None):
+def table(title, shows, act, columns, *, width=24, none="no data", sort=None, runbook=None):
     """`columns`: `name: dict(query=…, unit=…, steps=…, base=…, values=…, link=…)`; one without a query is a label."""
     queries, renamed, overrides = [], {}, []
     for name, given in columns.items():
@@ -166,7 +166,7 @@ def table(title, shows, act, columns, *, width=24, hide=(), none="no data", sort
     if len(queries) == 1:
         renamed = {"Value": name for name in renamed.values()}
     organize = {
-        "excludeByName": {name: True for name in ("Time", "__name__", *hide)},
+        "excludeByName": {"Time": True},
         "indexByName": {_before(name, renamed): index for index, name in enumerate(columns)},
         "renameByName": renamed,
     }

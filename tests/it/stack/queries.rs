@@ -6,10 +6,6 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use spanglass::telemetry::names::{FAMILIES, Family, FamilyKind};
 
-/// What the dashboards name and this repository does not have yet. Each entry goes when it arrives: a test insists.
-pub const AWAITED: &[&str] =
-    &["prometheus/rules", "docs/runbooks", "spanglass_slo_events_total", "spanglass_slo_objective_ratio"];
-
 /// What a dashboard's variables stand for in tests: everything, over the last minutes.
 const VARIABLES: &[(&str, &str)] = &[
     ("$__rate_interval", "1m"),
@@ -97,13 +93,6 @@ fn query(line: &Value) -> Query {
         expr: substituted(line["expr"].as_str().unwrap()),
         empty_when_healthy: line["empty_when_healthy"].as_str().map(str::to_owned),
     }
-}
-
-/// A folder that the dashboards depend on; `None` only as long as it is awaited.
-pub fn present(folder: &str) -> Option<PathBuf> {
-    let path = root().join(folder);
-    assert!(path.is_dir() || AWAITED.contains(&folder), "{folder} is missing");
-    path.is_dir().then_some(path)
 }
 
 /// A metric in an expression, with what stands before and after it.
