@@ -18,6 +18,8 @@ need node nodejs
 need npm npm
 need promtool prometheus
 need prometheus prometheus
+need amtool prometheus-alertmanager
+need prometheus-alertmanager prometheus-alertmanager
 # python3 on PATH may be one of several; asking it beats looking at names. Debian's cannot make an
 # environment without python3-venv.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
@@ -27,13 +29,13 @@ if ((${#packages[@]} == 0)); then
 else
   command -v apt-get >/dev/null || die "no apt-get here; install by hand: ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # RUNLEVEL keeps Debian from starting Prometheus as a service.
+  # RUNLEVEL keeps Debian from starting Prometheus and Alertmanager as services.
   export RUNLEVEL=1
   retry apt-get -qq update
   retry apt-get -qq install -y --no-install-recommends "${packages[@]}" </dev/null >&2
 fi
 
-for program in cargo cc curl git go jq node npm prometheus promtool python3; do
+for program in amtool cargo cc curl git go jq node npm prometheus prometheus-alertmanager promtool python3; do
   command -v "$program" >/dev/null || die "$program is still missing"
 done
 say "$(cargo --version), $(go version | cut -d' ' -f3), $(python3 --version)," \
