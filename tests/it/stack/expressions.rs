@@ -179,13 +179,13 @@ fn prometheus_accepts_every_query() {
 
 // --- their files
 
-struct Rule {
-    name: String,
-    expr: String,
+pub struct Rule {
+    pub name: String,
+    pub expr: String,
     records: bool,
 }
 
-fn rules() -> Vec<Rule> {
+pub fn rules() -> Vec<Rule> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root().join("prometheus/rules")).unwrap() {
         let yaml = std::fs::read_to_string(entry.unwrap().path()).unwrap();

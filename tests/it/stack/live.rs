@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::parts::{Alertmanager, Collector, Prometheus};
+use super::{expressions, queries};
 use crate::support::server::{Client, Home, Server};
 use crate::support::sink::{Sink, Transport};
 use crate::support::{eventually, require};
@@ -34,8 +35,24 @@ struct Stack {
 }
 
 impl Stack {
-    /// `speed`: by how much time passes faster for Prometheus and Alertmanager.
-    async fn start(mut home: Home, layers: &[&str], speed: u64) -> Option<Stack> {
+    /// A server with the plugins of `home`. `speed`: by how much time passes faster for Prometheus and Alertmanager.
+    async fn start(home: Home, layers: &[&str], speed: u64) -> Option<Stack> {
+        Stack::around(home, layers, speed, async |home| home.serve_with(&["--token-file", "token"]).await)
+            .await
+    }
+
+    /// The demo with its own plugins and traffic.
+    async fn demo(layers: &[&str], speed: u64) -> Option<Stack> {
+        let demo = async |home: Home| home.demo_with(&["--token-file", "token"]).await;
+        Stack::around(Home::new(), layers, speed, demo).await
+    }
+
+    async fn around(
+        mut home: Home,
+        layers: &[&str],
+        speed: u64,
+        serve: impl AsyncFnOnce(Home) -> Server,
+    ) -> Option<Stack> {
         if !(require("python3") && require("prometheus") && require("prometheus-alertmanager")) {
             return None;
         }
@@ -52,7 +69,7 @@ impl Stack {
             Collector::start(folders[0].path(), layers, &tempo.url(), &loki.url(), &variables).await?;
         home.env.push(("OTEL_EXPORTER_OTLP_ENDPOINT".into(), collector.otlp_http.clone()));
         let token_file = home.write("token", TOKEN);
-        let server = home.serve_with(&["--token-file", "token"]).await;
+        let server = serve(home).await;
         let alertmanager = Alertmanager::start(folders[1].path(), server.url(), &token_file, speed).await;
         let targets = [
             ("spanglass:7717", server.url().trim_start_matches("http://")),
@@ -280,6 +297,65 @@ async fn calls_root_spans_and_last_lines_agree_one_to_one() {
     })
     .await;
 }
+
+/// Every query of every dashboard runs on this Prometheus and returns something, or says why it does not as long as all
+/// is well; every name in dashboards and rules is that of a series that somebody exposes.
+#[tokio::test]
+async fn every_query_of_the_dashboards_has_data() {
+    let Some(stack) = Stack::demo(&["base.yaml", "tail-sampling.yaml"], 5).await else { return };
+    let queries: Vec<_> =
+        queries::all().into_iter().filter(|query| query.language == queries::Language::PromQl).collect();
+    assert!(queries.len() > 100, "{}", queries.len());
+    let mut without: Vec<&queries::Query> = queries.iter().collect();
+    let start = Instant::now();
+    // Also those that are empty when all is well must run.
+    while !without.is_empty() && start.elapsed() < LONG {
+        let mut still = Vec::new();
+        for query in without {
+            let empty = stack.prometheus.query(&query.expr).await.is_empty();
+            if empty && query.empty_when_healthy.is_none() {
+                still.push(query);
+            }
+        }
+        without = still;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let without: Vec<String> =
+        without.iter().map(|query| format!("{}: {}", query.place(), query.expr)).collect();
+    assert!(without.is_empty(), "no data after {LONG:?}: {without:#?}");
+
+    let mut asked: BTreeSet<String> = BTreeSet::new();
+    for expression in queries.iter().map(|query| query.expr.clone()).chain(rules()) {
+        let names = queries::selectors(&expression).into_iter().map(|selector| selector.name.to_owned());
+        // The range of a subquery, `[30d:5m]`, looks like a name.
+        asked.extend(names.filter(|name| !name.starts_with(|first: char| first.is_ascii_digit())));
+    }
+    let mut unknown = asked.clone();
+    while !unknown.is_empty() && start.elapsed() < 2 * LONG {
+        let exposed = stack.prometheus.get("/api/v1/label/__name__/values", &[]).await;
+        let exposed: BTreeSet<&str> =
+            exposed["data"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+        unknown.retain(|name| !exposed.contains(name.as_str()) && !BEGIN_LATER.contains(&name.as_str()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(unknown.is_empty(), "nobody exposes {unknown:?}");
+    let forgotten: Vec<_> = BEGIN_LATER.iter().filter(|name| !asked.contains(**name)).collect();
+    assert!(forgotten.is_empty(), "nobody asks for {forgotten:?}");
+}
+
+fn rules() -> impl Iterator<Item = String> {
+    expressions::rules().into_iter().map(|rule| rule.expr)
+}
+
+/// Series that dashboards and rules ask for, and that begin with the first event of their kind: a queue that was full, a
+/// limit of a plugin, a log line that could not be written, the end of an instance. Other tests see each of ours.
+const BEGIN_LATER: &[&str] = &[
+    "otelcol_exporter_enqueue_failed_log_records_total",
+    "otelcol_exporter_enqueue_failed_spans_total",
+    "spanglass_guest_dropped_total",
+    "spanglass_instance_exits_total",
+    "spanglass_log_lines_dropped_total",
+];
 
 async fn until(within: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();

@@ -2,5 +2,6 @@
 
 mod dashboards;
 mod expressions;
+mod live;
 mod parts;
 mod queries;

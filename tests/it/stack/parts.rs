@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use crate::support::server::Client;
+use crate::support::{PATIENCE, skipped};
 
 /// The repository.
 pub fn root() -> &'static Path {
@@ -38,12 +40,15 @@ impl Program {
         Program { child, log }
     }
 
-    /// Until `url` answers with 200.
-    pub async fn ready(&mut self, url: &str) {
+    /// Until `path` of a server answers with 200.
+    pub async fn ready(&mut self, server: &str, path: &str) {
+        let client = Client::new(server);
         let start = Instant::now();
-        while !reqwest::get(url).await.is_ok_and(|response| response.status() == 200) {
+        let ready =
+            async || client.try_send(Method::GET, path, &[], "").await.is_ok_and(|reply| reply.status == 200);
+        while !ready().await {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && start.elapsed() < PATIENCE, "{url}: {ended:?}: {}", self.output());
+            assert!(ended.is_none() && start.elapsed() < PATIENCE, "{server}: {ended:?}: {}", self.output());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -113,8 +118,8 @@ fn is_word(character: char) -> bool {
 // === Prometheus ===
 
 pub struct Prometheus {
-    pub program: Program,
-    pub url: String,
+    _program: Program,
+    client: Client,
 }
 
 /// One series of an answer.
@@ -127,22 +132,23 @@ pub struct Series {
 impl Prometheus {
     /// With the configuration and rules of the repository. `targets`: which of its targets are where.
     pub async fn start(folder: &Path, targets: &[(&str, &str)], speed: u64) -> Prometheus {
-        let change = |text: &str| faster(&replaced(text, targets), speed);
+        let address = format!("127.0.0.1:{}", free_port());
+        let itself = [("prometheus:9090", address.as_str())];
+        let change = |text: &str| faster(&replaced(&replaced(text, targets), &itself), speed);
         copied("prometheus/prometheus.yaml", &folder.join("prometheus.yaml"), change);
         for rules in fs::read_dir(root().join("prometheus/rules")).unwrap() {
             let name = rules.unwrap().file_name().into_string().unwrap();
             let change = |text: &str| faster(text, speed);
             copied(&format!("prometheus/rules/{name}"), &folder.join("rules").join(&name), change);
         }
-        let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new("prometheus");
         command.args(["--config.file=prometheus.yaml", "--storage.tsdb.path=data"]);
         command.arg("--enable-feature=exemplar-storage");
         command.arg(format!("--web.listen-address={address}"));
         let mut program = Program::start(command, folder);
         let url = format!("http://{address}");
-        program.ready(&format!("{url}/-/ready")).await;
-        Prometheus { program, url }
+        program.ready(&url, "/-/ready").await;
+        Prometheus { _program: program, client: Client::new(&url) }
     }
 
     /// An instant query: one value a series.
@@ -166,10 +172,9 @@ impl Prometheus {
 
     /// What the API answers; anything but success fails the test.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
-        let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.url), parameters).unwrap();
-        let body = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let answer: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-        assert_eq!(answer["status"], "success", "{path} {parameters:?}: {body}");
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let answer = self.client.get(&format!("{path}?{query}")).await.json();
+        assert_eq!(answer["status"], "success", "{path} {parameters:?}: {answer}");
         answer
     }
 }
@@ -177,14 +182,15 @@ impl Prometheus {
 // === Alertmanager ===
 
 pub struct Alertmanager {
-    pub program: Program,
+    _program: Program,
     pub address: String,
 }
 
 impl Alertmanager {
     /// With the configuration of the repository, but for the runner's address and the place of its token.
     pub async fn start(folder: &Path, runner: &str, token_file: &Path, speed: u64) -> Alertmanager {
-        let changes = [("http://spanglass:7717", runner), ("/run/spanglass/token", token_file.to_str().unwrap())];
+        let changes =
+            [("http://spanglass:7717", runner), ("/run/spanglass/token", token_file.to_str().unwrap())];
         let change = |text: &str| faster(&replaced(text, &changes), speed);
         copied("prometheus/alertmanager.yaml", &folder.join("alertmanager.yaml"), change);
         let address = format!("127.0.0.1:{}", free_port());
@@ -192,8 +198,60 @@ impl Alertmanager {
         command.args(["--config.file=alertmanager.yaml", "--storage.path=data", "--cluster.listen-address="]);
         command.arg(format!("--web.listen-address={address}"));
         let mut program = Program::start(command, folder);
-        program.ready(&format!("http://{address}/-/ready")).await;
-        Alertmanager { program, address }
+        program.ready(&format!("http://{address}"), "/-/ready").await;
+        Alertmanager { _program: program, address }
+    }
+}
+
+// === The collector ===
+
+/// Its backends are wherever `tempo` and `loki` say, as `http://host:port`.
+pub struct Collector {
+    pub program: Program,
+    pub otlp_http: String,
+    /// Its own metrics, and those that it makes from spans: `host:port`.
+    pub metrics: String,
+    pub span_metrics: String,
+}
+
+impl Collector {
+    /// The collector of `scripts/collector.sh` with layers of `otel-collector/`; `None` if there is none.
+    pub async fn start(
+        folder: &Path,
+        layers: &[&str],
+        tempo: &str,
+        loki: &str,
+        variables: &[(&str, &str)],
+    ) -> Option<Collector> {
+        let Some(binary) = std::env::var_os("SPANGLASS_TEST_OTELCOL") else {
+            skipped("there is no collector (SPANGLASS_TEST_OTELCOL)");
+            return None;
+        };
+        let [grpc, http, metrics, span_metrics, health] = [(); 5].map(|()| free_port().to_string());
+        let mut command = Command::new(binary);
+        for layer in layers {
+            command.arg("--config").arg(root().join("otel-collector").join(layer));
+        }
+        command.envs([
+            ("COLLECTOR_HOST", "127.0.0.1"),
+            ("COLLECTOR_GRPC_PORT", &grpc),
+            ("COLLECTOR_HTTP_PORT", &http),
+            ("COLLECTOR_METRICS_PORT", &metrics),
+            ("COLLECTOR_SPAN_METRICS_PORT", &span_metrics),
+            ("COLLECTOR_HEALTH_PORT", &health),
+            ("COLLECTOR_TEMPO_ENDPOINT", tempo.trim_start_matches("http://")),
+            ("COLLECTOR_LOKI_ENDPOINT", loki),
+            ("COLLECTOR_STORAGE", folder.join("queues").to_str().unwrap()),
+        ]);
+        command.envs(variables.iter().copied());
+        let mut program = Program::start(command, folder);
+        program.ready(&format!("http://127.0.0.1:{health}"), "/").await;
+        Some(Collector {
+            program,
+            otlp_http: format!("http://127.0.0.1:{http}"),
+            metrics: format!("127.0.0.1:{metrics}"),
+            span_metrics: format!("127.0.0.1:{span_metrics}"),
+        })
     }
 }
 

@@ -104,7 +104,14 @@ impl Home {
     }
 
     pub async fn serve_with(self, arguments: &[&str]) -> Server {
-        Server::start(self, arguments).await
+        let serve = ["serve", "--json", "--listen", "127.0.0.1:0", "--plugins", "plugins"];
+        Server::start(self, &[&serve[..], arguments].concat()).await
+    }
+
+    /// The demo, with its plugins and its traffic.
+    pub async fn demo_with(self, arguments: &[&str]) -> Server {
+        let demo = ["demo", "--json", "--no-open", "--listen", "127.0.0.1:0"];
+        Server::start(self, &[&demo[..], arguments].concat()).await
     }
 }
 
@@ -270,8 +277,7 @@ impl Drop for Server {
 
 async fn launch(home: &Home, arguments: &[String]) -> (Child, Client) {
     let data_dir = home.data_dir();
-    let mut all = vec!["serve", "--json", "--listen", "127.0.0.1:0", "--plugins", "plugins"];
-    all.extend(arguments.iter().map(String::as_str));
+    let all: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let output = home.path().join("server.out");
     let errors = File::options().create(true).append(true).open(home.path().join("server.err")).unwrap();
     let mut command = home.command(&all);

@@ -103,12 +103,16 @@ impl Sink {
     pub fn variables(&self) -> Vec<(String, String)> {
         let protocol = if self.transport == Transport::Grpc { "grpc" } else { "http/protobuf" };
         let variables = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", self.address)),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.url()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.into()),
             // So that a collector that hangs is noticed soon.
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "500".into()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub fn set(&self, mood: Mood) {
