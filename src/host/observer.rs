@@ -10,10 +10,13 @@ use crate::pipeline::mask::Mask;
 use crate::runtimes::StartNews;
 use crate::runtimes::pool::{HookEnd, PoolObserver, Preparation};
 use crate::telemetry::events::{
-    ForkServerRefused, HookFailed, InstanceCrashLooping, InstanceExited, InstanceStartFailed, InstanceStarted,
+    EnvironmentInstallFailed, ForkServerRefused, HookFailed, InstanceCrashLooping, InstanceExited,
+    InstanceStartFailed, InstanceStarted,
 };
 use crate::telemetry::names::attribute;
-use crate::telemetry::{ExitReason, InstanceState, Operation, OperationKind, PluginSeries, Telemetry};
+use crate::telemetry::{
+    ExitReason, InstanceState, Operation, OperationKind, PluginSeries, PrepareResult, Telemetry,
+};
 
 pub struct Observer {
     telemetry: Telemetry,
@@ -94,14 +97,23 @@ impl PoolObserver for Observer {
     }
 
     fn started(&self, pid: Option<u32>, took: Duration) {
-        self.series.prepared(took, true);
+        self.series.prepared(took, PrepareResult::Ok);
         self.telemetry.emit(InstanceStarted { series: &self.series, pid, took });
     }
 
     fn start_failed(&self, error: &InvokeError, took: Duration) {
-        self.series.prepared(took, false);
+        self.series.prepared(took, PrepareResult::Failed);
         let message = &self.mask.text(&error.message);
         self.telemetry.emit(InstanceStartFailed { series: &self.series, message });
+    }
+
+    fn install_failed(&self, error: &InvokeError, requirement: Option<&str>, took: Duration) {
+        self.series.prepared(took, PrepareResult::InstallFailed);
+        let message = &self.mask.text(&error.message);
+        let requirement = requirement.map(|requirement| self.mask.text(requirement));
+        let (series, requirement) = (&*self.series, requirement.as_deref());
+        self.telemetry.emit(EnvironmentInstallFailed { series, requirement, message });
+        self.telemetry.emit(InstanceStartFailed { series, message });
     }
 
     fn fork_refused(&self, why: &str) {

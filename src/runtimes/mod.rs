@@ -73,7 +73,7 @@ pub trait Runtime: Send + Sync {
 pub trait Launcher: Send + Sync {
     /// Prepares what all instances share, such as an environment. Called before each start, bounded by itself, and
     /// ready at once when there is nothing left to do. Dropping the future leaves nothing half-made.
-    fn prepare<'a>(&'a self, _listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), InvokeError>> {
+    fn prepare<'a>(&'a self, _listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), NotPrepared>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -89,6 +89,23 @@ pub trait Launcher: Send + Sync {
 
     /// Ends everything that belongs to the deployment. Idempotent.
     fn stop(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Why what all instances share is not there.
+#[derive(Clone, Debug)]
+pub enum NotPrepared {
+    /// What the plugin requires could not be installed; which requirement it was, if that is known.
+    Install {
+        error: InvokeError,
+        requirement: Option<Arc<str>>,
+    },
+    Other(InvokeError),
+}
+
+impl From<InvokeError> for NotPrepared {
+    fn from(error: InvokeError) -> NotPrepared {
+        NotPrepared::Other(error)
+    }
 }
 
 /// A live worker. One call at a time.

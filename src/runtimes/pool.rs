@@ -105,6 +105,10 @@ pub trait PoolObserver: Send + Sync {
     fn started(&self, pid: Option<u32>, took: Duration);
     /// An instance did not become ready.
     fn start_failed(&self, error: &InvokeError, took: Duration);
+    /// The same, since what the plugin requires could not be installed; which requirement, if that is known.
+    fn install_failed(&self, error: &InvokeError, _requirement: Option<&str>, took: Duration) {
+        self.start_failed(error, took);
+    }
     /// An instance is about to be started for no call in particular.
     fn preparing(&self) -> Preparation {
         Preparation::unheard()

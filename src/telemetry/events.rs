@@ -105,6 +105,14 @@ pub struct InstanceStartFailed<'a> {
     pub message: &'a str,
 }
 
+/// What a plugin requires could not be installed. The start that needed it has failed.
+pub struct EnvironmentInstallFailed<'a> {
+    pub series: &'a PluginSeries,
+    /// Which requirement it was, if that is known.
+    pub requirement: Option<&'a str>,
+    pub message: &'a str,
+}
+
 pub struct InstanceExited<'a> {
     pub series: &'a PluginSeries,
     pub pid: Option<u32>,
@@ -456,6 +464,21 @@ impl Event for InstanceStartFailed<'_> {
 
     fn count(&self, _metrics: &Metrics) {
         self.series.instance_exited(ExitReason::StartFailed);
+    }
+}
+
+impl Event for EnvironmentInstallFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::ENVIRONMENT_INSTALL_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("the environment of {} cannot be built: {}", self.series.name(), self.message);
+        let entry = Entry::new(Severity::Error, body).of(self.series);
+        match self.requirement {
+            Some(requirement) => entry.with("requirement", requirement.to_owned()).0,
+            None => entry.0,
+        }
     }
 }
 

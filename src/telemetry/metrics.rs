@@ -19,7 +19,7 @@ mod series;
 mod slo;
 
 pub use capped::LABEL_SETS_MAX;
-pub use labels::{CircuitState, ExitReason, InstanceState, Lifecycle};
+pub use labels::{CircuitState, ExitReason, InstanceState, Lifecycle, PrepareResult};
 pub(super) use series::EndingLabels;
 pub use series::PluginSeries;
 pub(super) use slo::EndedCall;

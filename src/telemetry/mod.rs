@@ -31,7 +31,7 @@ mod worker;
 pub use accounting::Accounting;
 pub use events::Event;
 pub use exposition::Exposition;
-pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries};
+pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries, PrepareResult};
 pub use operation::{Operation, OperationKind};
 pub use queue::ActiveInvocation;
 pub use record::{

@@ -270,6 +270,7 @@ pub mod event {
     pub const LIFECYCLE_CHANGED: &str = "lifecycle.changed";
     pub const INSTANCE_STARTED: &str = "instance.started";
     pub const INSTANCE_START_FAILED: &str = "instance.start_failed";
+    pub const ENVIRONMENT_INSTALL_FAILED: &str = "environment.install_failed";
     pub const INSTANCE_EXITED: &str = "instance.exited";
     pub const INSTANCE_CRASH_LOOPING: &str = "instance.crash_looping";
     pub const FORK_SERVER_REFUSED: &str = "fork_server.refused";

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -86,6 +86,22 @@ async fn refused(server: &Server, plugin: &str) -> (Value, Reply) {
     let body = reply.json();
     assert_eq!(body["kind"], "unavailable");
     (body, reply)
+}
+
+/// The events that say that what a plugin requires could not be installed, once there is one.
+async fn failed_installs(server: &Server, plugin: &str) -> Vec<Value> {
+    let start = Instant::now();
+    loop {
+        let mut events = server.log_lines();
+        events.retain(|line| {
+            line["event_name"] == "environment.install_failed" && line["plugin.name"] == plugin
+        });
+        if !events.is_empty() {
+            return events;
+        }
+        assert!(start.elapsed() < PATIENCE, "{plugin} has no such event");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The span of the environment in a call's trace, and all lines of the trace.
@@ -434,9 +450,13 @@ async fn what_cannot_be_installed_is_named_with_what_helps() {
             );
             assert!(reply.header("retry-after").is_some());
             let scrape = server.client.scrape().await;
-            assert!(
-                scrape.sum("spanglass_prepare_total", &[("plugin", name), ("result", "failed")]) > 0.0,
-                "{name}"
+            let prepared =
+                |result| scrape.sum("spanglass_prepare_total", &[("plugin", *name), ("result", result)]);
+            assert!(prepared("install_failed") > 0.0, "{tool:?}, {name}");
+            assert_eq!(
+                (prepared("failed"), prepared("ok")),
+                (0.0, 0.0),
+                "{tool:?}, {name}: it is one of them"
             );
         }
         assert_eq!(ready(&server.home), [""; 0], "{tool:?}");
@@ -445,6 +465,17 @@ async fn what_cannot_be_installed_is_named_with_what_helps() {
             "{:?}",
             environments(&server.home)
         );
+        for (name, requirement) in [("absent", json!("not-there==2")), ("editable", Value::Null)] {
+            let failed = failed_installs(&server, name).await;
+            let event = &failed[0];
+            assert_eq!(event["requirement"], requirement, "{tool:?}: {event:#}");
+            assert_eq!(
+                (&event["severity_text"], &event["plugin.version"]),
+                (&json!("ERROR"), &json!("1.0.0"))
+            );
+            let body = event["body"].as_str().unwrap();
+            assert!(body.starts_with(&format!("the environment of {name} cannot be built: ")), "{body}");
+        }
         let (error, _) = refused(&server, "absent").await;
         if tool != Tool::Nothing {
             let trace = server.client.trace(error["trace_id"].as_str().unwrap()).await;

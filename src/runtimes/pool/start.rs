@@ -10,7 +10,7 @@ use super::{CALLS_JITTER, Lease, Pool, PoolObserver, keeper, stopped};
 use crate::model::error::InvokeError;
 use crate::model::hook::Hook;
 use crate::model::kind::ErrorKind;
-use crate::runtimes::{Instance, RunningHook, StartListener, StartMode, StartNews};
+use crate::runtimes::{Instance, NotPrepared, RunningHook, StartListener, StartMode, StartNews};
 use crate::telemetry::{ExitReason, InstanceState};
 
 /// Starts that take no longer, as those of copies do, pass by the gate.
@@ -156,7 +156,7 @@ impl Pool {
     async fn start_now(
         &self,
         begun: Instant,
-        prepared: Result<(), InvokeError>,
+        prepared: Result<(), NotPrepared>,
         mut starting: Starting,
         listener: &mut StartListener<'_>,
     ) -> Result<Box<dyn Instance>, InvokeError> {
@@ -169,9 +169,14 @@ impl Pool {
             }
             listener(news);
         };
+        let mut not_installed = None;
         let launched = match prepared {
             Ok(()) => tokio::time::timeout(self.settings.start_timeout, self.launcher.launch(listener)).await,
-            Err(error) => Ok(Err(error)),
+            Err(NotPrepared::Other(error)) => Ok(Err(error)),
+            Err(NotPrepared::Install { error, requirement }) => {
+                not_installed = Some(requirement);
+                Ok(Err(error))
+            }
         };
         let launched = launched.unwrap_or_else(|_| {
             let message = format!("the worker was not ready within {:?}", self.settings.start_timeout);
@@ -196,7 +201,10 @@ impl Pool {
                 Ok(instance)
             }
             Err(error) => {
-                self.observer.start_failed(&error, took);
+                match &not_installed {
+                    None => self.observer.start_failed(&error, took),
+                    Some(requirement) => self.observer.install_failed(&error, requirement.as_deref(), took),
+                }
                 starting.end(Some(ExitReason::StartFailed));
                 let setback = self.state().backoff.failed(&error, fastrand::f64());
                 if let Some(failures) = setback.crash_loop {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::environment::PluginEnvironment;
+use super::environment::{InstallError, PluginEnvironment};
 use super::fork_server::ForkServer;
 use super::interpreter::Interpreter;
 use super::{Shared, assets};
@@ -12,7 +12,8 @@ use crate::model::kind::ErrorKind;
 use crate::package::manifest::Start;
 use crate::runtimes::worker::{DeploymentWorkers, StartError, path_text, unwritable};
 use crate::runtimes::{
-    BoxFuture, Convention, DeploymentSpec, Instance, Launcher, StartListener, StartMode, StartNews,
+    BoxFuture, Convention, DeploymentSpec, Instance, Launcher, NotPrepared, StartListener, StartMode,
+    StartNews,
 };
 
 pub struct PythonLauncher {
@@ -43,7 +44,8 @@ impl PythonLauncher {
         let (spec, data_dir) = (self.workers.spec(), self.shared.workers.data_dir());
         let interpreter = self.interpreter().await?;
         // Prepared already, if whoever starts did as asked.
-        let environment = self.python_of_environment(interpreter, listener).await?;
+        let environment = self.python_of_environment(interpreter, listener).await;
+        let environment = environment.map_err(|failed| *failed.error)?;
         let prepared = self.shared.worker_folder.get_or_try_init(|| async { assets::write(data_dir) });
         let worker_folder = prepared.await.map_err(|error| unwritable(data_dir, &error))?;
         let python = environment.as_deref();
@@ -75,7 +77,7 @@ impl PythonLauncher {
         &self,
         interpreter: &Interpreter,
         listener: &mut StartListener<'_>,
-    ) -> Result<Option<PathBuf>, InvokeError> {
+    ) -> Result<Option<PathBuf>, InstallError> {
         match self.workers.spec().convention {
             Convention::Function => Ok(None),
             Convention::Plugin => self.environment.python(interpreter, listener).await,
@@ -141,10 +143,14 @@ fn command(
 }
 
 impl Launcher for PythonLauncher {
-    fn prepare<'a>(&'a self, listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), InvokeError>> {
+    fn prepare<'a>(&'a self, listener: &'a mut StartListener<'_>) -> BoxFuture<'a, Result<(), NotPrepared>> {
         Box::pin(async move {
             let interpreter = self.interpreter().await?;
-            self.python_of_environment(interpreter, listener).await.map(drop)
+            let environment = self.python_of_environment(interpreter, listener).await;
+            environment.map(drop).map_err(|InstallError { error, requirement }| NotPrepared::Install {
+                error: *error,
+                requirement,
+            })
         })
     }
 

@@ -47,6 +47,15 @@ pub enum Lifecycle {
     Failed,
 }
 
+/// How preparing an instance ended. Values of the label `result` of `prepare_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrepareResult {
+    Ok,
+    Failed,
+    /// There was nothing to start it in: the environment of its plugin could not be built.
+    InstallFailed,
+}
+
 /// What a version can promise. Values of the label `slo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Objective {
@@ -86,6 +95,7 @@ label!(ExitReason {
     StartFailed = "start_failed",
 });
 label!(CircuitState { Closed = "closed", Open = "open", HalfOpen = "half_open" });
+label!(PrepareResult { Ok = "ok", Failed = "failed", InstallFailed = "install_failed" });
 label!(Objective { Availability = "availability", Latency = "latency" });
 label!(SloResult { Good = "good", Bad = "bad" });
 label!(Lifecycle {

@@ -14,7 +14,7 @@ use crate::telemetry::exemplars::{Exemplar, Slots};
 use crate::telemetry::names;
 
 use super::slo::{EndedCall, SloSeries, remove_objectives};
-use super::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, lock};
+use super::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PrepareResult, lock};
 
 /// A call that took longer counts as slow when exemplars are chosen: the default objective's bound.
 const SLOW: Duration = Duration::from_millis(500);
@@ -148,6 +148,11 @@ impl PluginSeries {
         if self.metrics.cold_starts.has_room() {
             self.cold_start_child();
         }
+        if self.metrics.prepare.has_room() {
+            for result in PrepareResult::ALL {
+                self.metrics.prepare.get(&[&self.name, result.as_str()]);
+            }
+        }
         if self.metrics.duration.has_room() {
             self.duration_child(Outcome::Replied);
         }
@@ -170,11 +175,11 @@ impl PluginSeries {
     }
 
     /// Preparing an instance or its environment ended. Recorded by whoever prepares, inside a call or not.
-    pub fn prepared(&self, took: Duration, good: bool) {
+    pub fn prepared(&self, took: Duration, result: PrepareResult) {
         let histogram =
             self.prepare_duration.get_or_init(|| self.metrics.prepare_duration.get(&[&*self.name]));
         histogram.observe(took.as_secs_f64());
-        self.metrics.prepare.get(&[&*self.name, if good { "ok" } else { "failed" }]).inc();
+        self.metrics.prepare.get(&[&self.name, result.as_str()]).inc();
     }
 
     /// One more instance in this state. Give it back with [`PluginSeries::instance_left`].

@@ -16,7 +16,7 @@ use super::installer::{self, Installer, Installers, Site};
 use super::keep::{About, Keep, KeyLock, remove_tree, size};
 use super::process::{self, Command, with_output};
 use super::wanted::Wanted;
-use super::{unavailable, unpack, verdict};
+use super::{InstallError, unavailable, unpack, verdict};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 use crate::package::wheel::{Places, SCRIPT_HEAD};
@@ -38,7 +38,7 @@ pub struct Job<'j> {
 }
 
 /// The environment, ready, with a user's lock; and whether it was there already.
-pub async fn build(job: Job<'_>, say: Say<'_>) -> Result<(About, KeyLock, bool), InvokeError> {
+pub async fn build(job: Job<'_>, say: Say<'_>) -> Result<(About, KeyLock, bool), InstallError> {
     let (keep, key) = (job.keep, job.key);
     let locking = |error: io::Error| broken(keep.folder(), &error);
     // Most of the time it is there, and others may be using it.
@@ -71,7 +71,7 @@ impl Drop for Building {
 }
 
 impl Job<'_> {
-    async fn build_in(&self, folder: &Path, say: Say<'_>) -> Result<About, InvokeError> {
+    async fn build_in(&self, folder: &Path, say: Say<'_>) -> Result<About, InstallError> {
         let disk = |error: io::Error| broken(folder, &error);
         let (environment, temporary) = (folder.join("environment"), folder.join("temporary"));
         remove_tree(folder).map_err(disk)?;
@@ -154,7 +154,7 @@ impl Job<'_> {
         installers: &Installers,
         folder: &Path,
         say: Say<'_>,
-    ) -> Result<(), InvokeError> {
+    ) -> Result<(), InstallError> {
         let disk = |error: io::Error| broken(folder, &error);
         let (requirements, constraints) = (folder.join("requirements.txt"), folder.join("constraints.txt"));
         let lines = self.wanted.lines();
@@ -184,7 +184,9 @@ impl Job<'_> {
             return Ok(());
         }
         let verdict = verdict::judge(&ended.lines, self.wanted, &self.machine(installers));
-        Err(with_output(name, &ended, unavailable(credentials.mask(&verdict.message)).help(verdict.help)))
+        let error = unavailable(credentials.mask(&verdict.message)).help(verdict.help);
+        let requirement = verdict.requirement.map(|requirement| credentials.mask(&requirement).into());
+        Err(InstallError { error: with_output(name, &ended, error).into(), requirement })
     }
 
     async fn unpack(
@@ -192,7 +194,7 @@ impl Job<'_> {
         environment: &Path,
         site_packages: &Path,
         say: Say<'_>,
-    ) -> Result<(), InvokeError> {
+    ) -> Result<(), InstallError> {
         let chosen = unpack::choose(self.wanted, &self.interpreter.version)?;
         let mut bytes = 0;
         for wheel in chosen {

@@ -73,13 +73,21 @@ struct Environment {
 #[derive(Clone, Default)]
 struct Progress {
     lines: Arc<Mutex<Vec<GuestLog>>>,
-    ended: Option<Result<Ready, InvokeError>>,
+    ended: Option<Result<Ready, InstallError>>,
 }
 
 #[derive(Clone)]
 struct Ready {
     environment: Arc<Environment>,
     reused: bool,
+}
+
+/// Why there is no environment.
+#[derive(Clone, Debug)]
+pub struct InstallError {
+    pub error: Box<InvokeError>,
+    /// Which requirement could not be installed, if that is known. Without credentials.
+    pub requirement: Option<Arc<str>>,
 }
 
 /// The environment of one deployment.
@@ -103,7 +111,7 @@ impl PluginEnvironment {
         &self,
         interpreter: &Interpreter,
         listener: &mut StartListener<'_>,
-    ) -> Result<Option<PathBuf>, InvokeError> {
+    ) -> Result<Option<PathBuf>, InstallError> {
         let wanted = self.wanted.get_or_try_init(|| async {
             let folder = self.folder.clone();
             let read = tokio::task::spawn_blocking(move || Wanted::read(&folder)).await;
@@ -134,6 +142,12 @@ impl PluginEnvironment {
     }
 }
 
+impl From<InvokeError> for InstallError {
+    fn from(error: InvokeError) -> InstallError {
+        InstallError { error: error.into(), requirement: None }
+    }
+}
+
 impl Environment {
     fn let_go(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -158,7 +172,7 @@ impl Environments {
         wanted: &Arc<Wanted>,
         interpreter: &Interpreter,
         listener: &mut StartListener<'_>,
-    ) -> Result<Arc<Environment>, InvokeError> {
+    ) -> Result<Arc<Environment>, InstallError> {
         let key = wanted.key(interpreter);
         let (begun, begun_at) = (Instant::now(), SystemTime::now());
         let ended = match self.begin(&key, wanted, interpreter) {
@@ -221,7 +235,7 @@ impl Environments {
         let built = tokio::time::timeout(self.install_timeout, build::build(job, &say)).await;
         let built = built.unwrap_or_else(|_| {
             let message = format!("the environment was not built within {}", format_duration(self.install_timeout));
-            Err(unavailable(message).help("the log of the `prepare` span shows how far it came; python.install_timeout of spanglass.yaml gives it more time"))
+            Err(InstallError::from(unavailable(message).help("the log of the `prepare` span shows how far it came; python.install_timeout of spanglass.yaml gives it more time")))
         });
         let ended = built.map(|(about, lock, reused)| {
             self.keep.stamp(&key);
@@ -269,7 +283,7 @@ impl Drop for Listed<'_> {
 async fn follow(
     mut progress: watch::Receiver<Progress>,
     listener: &mut StartListener<'_>,
-) -> Result<Ready, InvokeError> {
+) -> Result<Ready, InstallError> {
     let mut told = 0;
     loop {
         let now = progress.borrow_and_update().clone();
@@ -280,7 +294,7 @@ async fn follow(
             return ended;
         }
         if progress.changed().await.is_err() && progress.borrow().ended.is_none() {
-            return Err(unavailable("building the environment was cut off, since the program ends"));
+            return Err(unavailable("building the environment was cut off, since the program ends").into());
         }
     }
 }
@@ -317,7 +331,7 @@ fn severity_of(line: &str) -> Severity {
 }
 
 /// Getting an environment as a step of a start.
-fn step(key: &str, ended: &Result<Ready, InvokeError>, begun: SystemTime, took: Duration) -> GuestSpan {
+fn step(key: &str, ended: &Result<Ready, InstallError>, begun: SystemTime, took: Duration) -> GuestSpan {
     let start_unix_ns = nanoseconds(begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     let mut attributes = Map::new();
     attributes.insert("environment.key".into(), json!(key));
@@ -335,7 +349,7 @@ fn step(key: &str, ended: &Result<Ready, InvokeError>, begun: SystemTime, took: 
         kind: SpanKind::Internal,
         start_unix_ns,
         end_unix_ns: start_unix_ns.saturating_add(nanoseconds(took)),
-        error: ended.as_ref().err().map(|error| error.message.clone()),
+        error: ended.as_ref().err().map(|failed| failed.error.message.clone()),
         attributes,
         events: Vec::new(),
     }

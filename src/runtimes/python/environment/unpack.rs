@@ -4,9 +4,11 @@
 //! hold each package once, and all of them are installed.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::unavailable;
+use super::credentials::Credentials;
 use super::wanted::{Wanted, WheelFile};
+use super::{InstallError, unavailable};
 use crate::model::error::InvokeError;
 use crate::package::requirements::{Requirement, same_version};
 use crate::package::wheel::{Places, Wheel, WheelError, WheelName};
@@ -18,14 +20,16 @@ const NEEDS_INSTALLER: &str = "neither uv nor pip is here, so only pure wheels o
      (https://docs.astral.sh/uv/) or pip (for example with `apt install python3-pip`)";
 
 /// The wheels to be installed, in the order of their names.
-pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFile>, InvokeError> {
+pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFile>, InstallError> {
     if !wanted.is_offline() {
         let first = wanted.entries().first().map_or_else(String::new, |entry| format!("`{}` ", entry.text));
         let message = format!("requirement {first}cannot be installed: there is nothing to install it with");
         let help = format!(
             "{NEEDS_INSTALLER}, or make the package with `spanglass plugin package --with-wheels PATH`"
         );
-        return Err(unavailable(message).help(help));
+        let error = unavailable(message).help(help).into();
+        let requirement = wanted.entries().first().map(public);
+        return Err(InstallError { error, requirement });
     }
     let mut chosen: Vec<&WheelFile> = Vec::new();
     for entry in wanted.entries() {
@@ -43,7 +47,8 @@ pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFi
     if wanted.lock.is_none() {
         for wheel in &wanted.wheels {
             let Some(name) = &wheel.name else {
-                return Err(unavailable(format!("wheels/{} is not named as a wheel is", wheel.file_name)));
+                let message = format!("wheels/{} is not named as a wheel is", wheel.file_name);
+                return Err(unavailable(message).into());
             };
             if chosen.iter().any(|chosen| chosen.file_name == wheel.file_name) {
                 continue;
@@ -53,10 +58,10 @@ pub fn choose<'w>(wanted: &'w Wanted, version: &[u32]) -> Result<Vec<&'w WheelFi
                 let message = format!("wheels/ holds {} in several versions", name.name);
                 let help =
                     format!("{NEEDS_INSTALLER}; with a requirements.lock it is known which one is meant");
-                return Err(unavailable(message).help(help));
+                return Err(unavailable(message).help(help).into());
             }
             if !name.is_pure_for(version) {
-                return Err(not_pure(&wheel.file_name, version));
+                return Err(not_pure(&wheel.file_name, version).into());
             }
             chosen.push(wheel);
         }
@@ -71,7 +76,7 @@ fn pick<'w>(
     named: &[&'w WheelFile],
     wanted: &Wanted,
     version: &[u32],
-) -> Result<&'w WheelFile, InvokeError> {
+) -> Result<&'w WheelFile, InstallError> {
     let is_version =
         |name: &WheelName| entry.pinned.as_ref().is_none_or(|pinned| same_version(pinned, &name.version));
     let right: Vec<&WheelFile> =
@@ -81,11 +86,17 @@ fn pick<'w>(
         return Err(refuse(entry, &format!("wheels/ holds only {}", held.join(", "))));
     };
     let pure = right.iter().find(|wheel| wheel.name.as_ref().is_some_and(|name| name.is_pure_for(version)));
-    let Some(wheel) = pure else { return Err(not_pure(&first.file_name, version)) };
+    let not_pure = || InstallError {
+        error: not_pure(&first.file_name, version).into(),
+        requirement: Some(public(entry)),
+    };
+    let wheel = pure.ok_or_else(not_pure)?;
     if wanted.lock.is_some() && !entry.sha256.contains(&wheel.sha256) {
         let message = format!("wheels/{} has another digest than the lock says", wheel.file_name);
-        return Err(refuse(entry, &message)
-            .help("make the package again: `spanglass plugin package --with-wheels PATH`"));
+        let mut refused = refuse(entry, &message);
+        let help = "make the package again: `spanglass plugin package --with-wheels PATH`";
+        refused.error.help = Some(help.to_owned());
+        return Err(refused);
     }
     Ok(wheel)
 }
@@ -115,10 +126,18 @@ fn not_pure(file_name: &str, version: &[u32]) -> InvokeError {
     unavailable(message).help(NEEDS_INSTALLER)
 }
 
-fn refuse(entry: &Requirement, why: &str) -> InvokeError {
+fn refuse(entry: &Requirement, why: &str) -> InstallError {
     let place = format!("{}:{}", entry.file, entry.line);
-    unavailable(format!("requirement `{}` ({place}) cannot be installed: {why}", entry.text))
-        .help(NEEDS_INSTALLER)
+    let message = format!("requirement `{}` ({place}) cannot be installed: {why}", entry.text);
+    InstallError {
+        error: unavailable(message).help(NEEDS_INSTALLER).into(),
+        requirement: Some(public(entry)),
+    }
+}
+
+/// A requirement as it is written, but for what an address in it says of its user.
+fn public(entry: &Requirement) -> Arc<str> {
+    Credentials::default().mask(&entry.text).into()
 }
 
 /// The folder of packages of a virtual environment.

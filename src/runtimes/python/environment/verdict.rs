@@ -8,6 +8,8 @@ use crate::package::requirements::normalized;
 /// Why an installation failed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// The requirement, if it is known which.
+    pub requirement: Option<String>,
     /// Lower case, names the requirement if that is known.
     pub message: String,
     pub help: String,
@@ -39,20 +41,26 @@ pub fn judge(lines: &[String], wanted: &Wanted, machine: &str) -> Verdict {
     let Some(finding) = find(lines) else {
         let last = lines.iter().rev().find(|line| is_error(line)).or(lines.last());
         let said = last.map_or("it said nothing", |line| line.trim());
-        return Verdict { message: format!("the requirements cannot be installed: {said}"), help: general() };
+        let message = format!("the requirements cannot be installed: {said}");
+        return Verdict { requirement: None, message, help: general() };
     };
     let name = finding.culprit.as_deref().map(name_of);
-    let shown = match (&finding.culprit, name.as_deref().and_then(|name| wanted.asked(name))) {
+    let asked = name.as_deref().and_then(|name| wanted.asked(name));
+    let requirement = match (&finding.culprit, asked) {
         // With a lock the exact version says more than what was asked for.
-        (Some(culprit), Some(asked)) if culprit.contains(['=', '<', '>']) => {
-            format!("requirement `{culprit}` ({}:{})", asked.file, asked.line)
+        (Some(culprit), Some(_)) if culprit.contains(['=', '<', '>']) => Some(culprit.clone()),
+        (_, Some(asked)) => Some(asked.text.clone()),
+        (culprit, None) => culprit.clone(),
+    };
+    let shown = match (&requirement, asked) {
+        (Some(requirement), Some(asked)) => {
+            format!("requirement `{requirement}` ({}:{})", asked.file, asked.line)
         }
-        (_, Some(asked)) => format!("requirement `{}` ({}:{})", asked.text, asked.file, asked.line),
-        (Some(culprit), None) => format!("requirement `{culprit}`"),
-        (None, None) => "the requirements".to_owned(),
+        (Some(requirement), None) => format!("requirement `{requirement}`"),
+        (None, _) => "the requirements".to_owned(),
     };
     let (why, help) = explain(&finding, name.as_deref(), wanted, machine);
-    Verdict { message: format!("{shown} cannot be installed: {why}"), help }
+    Verdict { requirement, message: format!("{shown} cannot be installed: {why}"), help }
 }
 
 fn explain(finding: &Finding, name: Option<&str>, wanted: &Wanted, machine: &str) -> (String, String) {
@@ -483,6 +491,8 @@ mod tests {
             let lines: Vec<String> = said.lines().map(str::to_owned).collect();
             let verdict = judge(&lines, &wanted(requirements, &[]), "Python 3.11 on linux-x86_64");
             assert_eq!(verdict.message, expected, "{said}");
+            let named = expected.strip_prefix("requirement `").and_then(|rest| rest.split('`').next());
+            assert_eq!(verdict.requirement.as_deref(), named, "{said}");
             assert!(verdict.help.len() > 20);
         }
     }
