@@ -28,6 +28,7 @@ mod registry;
 mod reload;
 mod rewrite;
 mod services;
+mod stack;
 mod slo;
 mod supervision;
 mod support;
