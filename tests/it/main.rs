@@ -29,6 +29,7 @@ mod registry;
 mod reload;
 mod rewrite;
 mod services;
+mod stack;
 mod slo;
 mod stack;
 mod supervision;

@@ -5,3 +5,4 @@ mod expressions;
 mod live;
 mod parts;
 mod queries;
+mod rules;
