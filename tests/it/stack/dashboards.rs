@@ -295,6 +295,30 @@ fn links_keep_what_was_chosen_and_lead_somewhere() {
     );
 }
 
+/// What the dashboards call by a fixed uid is provisioned under it, and exemplars lead to a dashboard that takes them.
+#[test]
+fn data_sources_are_provisioned_as_the_dashboards_name_them() {
+    let yaml = std::fs::read_to_string(root().join("stack/grafana/provisioning/datasources/spanglass.yaml"))
+        .unwrap();
+    let file: Value = serde_yaml::from_str(&yaml).unwrap();
+    let sources: BTreeMap<String, &Value> =
+        list(&file["datasources"]).iter().map(|source| (text(source, "uid"), source)).collect();
+    for kind in ["prometheus", "tempo", "loki"] {
+        assert_eq!(text(sources[kind], "type"), kind);
+    }
+    let exemplars = &sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"];
+    let page =
+        list(exemplars).iter().find_map(|to| to["url"].as_str()).expect("exemplars lead to the invocation");
+    // Doubled, because Grafana fills in variables of its environment.
+    assert_eq!(page, "/d/spanglass-invocation?var-trace_id=$${__value.raw}");
+    let invocation = dashboards().find(|dashboard| dashboard.uid == "spanglass-invocation").unwrap();
+    assert!(invocation.variables().any(|variable| variable["name"] == "trace_id"));
+    for dashboard in dashboards() {
+        let prometheus = dashboard.variables().next().unwrap();
+        assert!(sources.contains_key(prometheus["current"]["value"].as_str().unwrap()), "{}", dashboard.uid);
+    }
+}
+
 // --- queries
 
 #[test]

@@ -18,7 +18,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("$slo", ".*"),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "that is what they are called")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     PromQl,
     LogQl,
