@@ -29,7 +29,6 @@ mod registry;
 mod reload;
 mod rewrite;
 mod services;
-mod stack;
 mod slo;
 mod stack;
 mod supervision;
