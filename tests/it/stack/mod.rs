@@ -1,5 +1,6 @@
 //! What stands around the runner: its collector, rules, dashboards, compose. One file a topic; `parts.rs` starts real ones.
 
+mod collector;
 mod dashboards;
 mod expressions;
 mod live;
