@@ -1,5 +1,7 @@
 //! What stands around the runner: its collector, rules, dashboards, compose. One file a topic; `parts.rs` starts real ones.
 
+mod collector;
+mod compose;
 mod dashboards;
 mod expressions;
 mod live;
