@@ -1,30 +1,20 @@
 //! The collector as deployed: the files of otel-collector/, the real program behind the real runner, and a backend
 //! that can fail. Metrics that rules and dashboards use are asked of a live one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use http::Method;
 use serde_json::json;
 
-use super::parts::{Program, free_port, root};
+use super::parts::{Collector, collector_program, configured, root};
 use crate::support::PATIENCE;
 use crate::support::metrics::Scrape;
-use crate::support::server::{Client, Home, Server};
+use crate::support::server::{Home, Server};
 use crate::support::sink::{Mood, SeenSpan, Sink, Transport};
 
 const BASE: &[&str] = &["base.yaml"];
 const SAMPLED: &[&str] = &["base.yaml", "tail-sampling.yaml"];
-
-const PORTS: [&str; 5] = [
-    "COLLECTOR_GRPC_PORT",
-    "COLLECTOR_HTTP_PORT",
-    "COLLECTOR_METRICS_PORT",
-    "COLLECTOR_SPAN_METRICS_PORT",
-    "COLLECTOR_HEALTH_PORT",
-];
 
 const PLUGIN: &str = r#"
 def invoke(input_data, ctx):
@@ -46,116 +36,6 @@ def invoke(input_data, ctx):
         raise RuntimeError("401 for Bearer aaaaaaaaaaaaaaaaaaaaaa6")
     return {}
 "#;
-
-/// The program of `scripts/collector.sh`.
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("SPANGLASS_TEST_OTELCOL").map(PathBuf::from);
-    if named.is_none() {
-        crate::support::skipped("SPANGLASS_TEST_OTELCOL names no collector");
-    }
-    named
-}
-
-/// One collector, and where it listens.
-struct Collector {
-    binary: PathBuf,
-    layers: &'static [&'static str],
-    folder: tempfile::TempDir,
-    variables: BTreeMap<&'static str, String>,
-    program: Option<Program>,
-}
-
-impl Collector {
-    /// Sends traces to `traces` and logs to `logs`. `changes`: variables that the test wants otherwise.
-    async fn start(
-        binary: &Path,
-        layers: &'static [&'static str],
-        traces: &Sink,
-        logs: &Sink,
-        changes: &[(&'static str, &str)],
-    ) -> Collector {
-        let mut variables = BTreeMap::from([
-            ("COLLECTOR_HOST", "127.0.0.1".to_owned()),
-            ("COLLECTOR_COMPRESSION", "none".into()),
-            ("COLLECTOR_SPAN_METRICS_INTERVAL", "100ms".into()),
-            ("COLLECTOR_DECISION_WAIT", "500ms".into()),
-            ("COLLECTOR_TEMPO_ENDPOINT", traces.url().replace("http://", "")),
-            ("COLLECTOR_LOKI_ENDPOINT", logs.url()),
-        ]);
-        for port in PORTS {
-            variables.insert(port, free_port().to_string());
-        }
-        let folder = tempfile::tempdir().unwrap();
-        variables.insert("COLLECTOR_STORAGE", folder.path().join("queue").display().to_string());
-        variables.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let mut collector = Collector { binary: binary.to_owned(), layers, folder, variables, program: None };
-        collector.run().await;
-        collector
-    }
-
-    /// Starts it, at the same addresses and on the same queue as before.
-    async fn run(&mut self) {
-        let mut command = Command::new(&self.binary);
-        configured(&mut command, self.layers);
-        command.envs(&self.variables);
-        self.program = Some(Program::start(command, self.folder.path()));
-        let health = Client::new(&self.url("HEALTH", ""));
-        let start = Instant::now();
-        while !health.try_send(Method::GET, "/", &[], "").await.is_ok_and(|reply| reply.status == 200) {
-            assert!(start.elapsed() < PATIENCE, "the collector is not ready: {}", self.output());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// kill -9.
-    fn kill(&mut self) {
-        self.program = None;
-    }
-
-    fn url(&self, port: &str, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.variables[format!("COLLECTOR_{port}_PORT").as_str()])
-    }
-
-    /// A runner that exports to it.
-    fn behind(&self, home: Home) -> Home {
-        home.env("OTEL_EXPORTER_OTLP_ENDPOINT", self.url("HTTP", ""))
-            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
-    }
-
-    async fn scrape(&self, port: &str) -> Scrape {
-        let client = Client::new(&self.url(port, ""));
-        let accept = [("accept", "application/openmetrics-text")];
-        let reply = client.send(Method::GET, "/metrics", &accept, "").await;
-        let text = reply.text();
-        // The collector's own metrics come in the classic text, whatever one asks for.
-        let end = if text.ends_with("# EOF\n") { "" } else { "# EOF\n" };
-        Scrape::parse(&format!("{text}{end}"))
-    }
-
-    /// What `value` makes of a scrape, once it is `wanted`.
-    async fn until(&self, port: &str, what: &str, wanted: f64, value: impl Fn(&Scrape) -> f64) -> Scrape {
-        let start = Instant::now();
-        loop {
-            let scrape = self.scrape(port).await;
-            let is = value(&scrape);
-            if is == wanted {
-                return scrape;
-            }
-            assert!(start.elapsed() < PATIENCE, "{what}: {is}, not {wanted}: {}", self.output());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn output(&self) -> String {
-        self.program.as_ref().map(Program::output).unwrap_or_default()
-    }
-}
-
-fn configured(command: &mut Command, layers: &[&str]) {
-    for layer in layers {
-        command.arg("--config").arg(root().join("otel-collector").join(layer));
-    }
-}
 
 /// How many calls span metrics know of, whatever became of them.
 fn counted(scrape: &Scrape) -> f64 {
@@ -183,7 +63,7 @@ async fn calls(server: &Server, count: usize, what: &str) -> Vec<String> {
 
 #[test]
 fn every_layering_is_valid() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     for layers in [BASE, SAMPLED] {
         let mut command = Command::new(&binary);
         command.arg("validate");
@@ -195,7 +75,7 @@ fn every_layering_is_valid() {
 
 #[tokio::test]
 async fn sampling_keeps_errors_and_exemplars_and_span_metrics_count_every_call() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     // Nothing of the ordinary ones, so that what is kept was kept for a reason.
     let changes = [("COLLECTOR_BASELINE_PERCENT", "0"), ("COLLECTOR_SLOW_MS", "60000")];
@@ -257,7 +137,7 @@ async fn sampling_keeps_errors_and_exemplars_and_span_metrics_count_every_call()
 
 #[tokio::test]
 async fn slow_calls_and_a_share_of_the_rest_are_kept() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     // Every call is slow by this measure.
     let changes = [("COLLECTOR_BASELINE_PERCENT", "0"), ("COLLECTOR_SLOW_MS", "0")];
@@ -277,7 +157,7 @@ async fn slow_calls_and_a_share_of_the_rest_are_kept() {
 
 #[tokio::test]
 async fn credentials_do_not_leave_the_collector() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     let collector = Collector::start(&binary, BASE, &traces, &logs, &[]).await;
     let server = collector.behind(home()).serve().await;
@@ -315,7 +195,7 @@ async fn credentials_do_not_leave_the_collector() {
 
 #[tokio::test]
 async fn kill_9_of_the_collector_while_the_backends_are_down_loses_nothing() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     traces.set(Mood::Unavailable);
     logs.set(Mood::Unavailable);
@@ -355,7 +235,7 @@ async fn kill_9_of_the_collector_while_the_backends_are_down_loses_nothing() {
 
 #[tokio::test]
 async fn what_the_memory_limiter_refuses_comes_again() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     // Less than the program itself needs: it refuses everything.
     let full = [("COLLECTOR_MEMORY_MIB", "2"), ("COLLECTOR_MEMORY_SPIKE_MIB", "1")];
@@ -390,7 +270,7 @@ async fn what_the_memory_limiter_refuses_comes_again() {
 /// are made to.
 #[tokio::test]
 async fn what_rules_and_dashboards_ask_of_the_collector_exists() {
-    let Some(binary) = program() else { return };
+    let Some(binary) = collector_program() else { return };
     let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
     // Full after ten calls that say much.
     let small = [("COLLECTOR_QUEUE_RECORDS", "2048")];

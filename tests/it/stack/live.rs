@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::parts::{Alertmanager, Collector, Prometheus};
+use super::parts::{Alertmanager, Collector, Prometheus, collector_program};
 use super::{expressions, queries};
 use crate::support::server::{Client, Home, Server};
 use crate::support::sink::{Sink, Transport};
@@ -36,49 +36,44 @@ struct Stack {
 
 impl Stack {
     /// A server with the plugins of `home`. `speed`: by how much time passes faster for Prometheus and Alertmanager.
-    async fn start(home: Home, layers: &[&str], speed: u64) -> Option<Stack> {
+    async fn start(home: Home, layers: &'static [&'static str], speed: u64) -> Option<Stack> {
         Stack::around(home, layers, speed, async |home| home.serve_with(&["--token-file", "token"]).await)
             .await
     }
 
     /// The demo with its own plugins and traffic.
-    async fn demo(layers: &[&str], speed: u64) -> Option<Stack> {
+    async fn demo(layers: &'static [&'static str], speed: u64) -> Option<Stack> {
         let demo = async |home: Home| home.demo_with(&["--token-file", "token"]).await;
         Stack::around(Home::new(), layers, speed, demo).await
     }
 
     async fn around(
-        mut home: Home,
-        layers: &[&str],
+        home: Home,
+        layers: &'static [&'static str],
         speed: u64,
         serve: impl AsyncFnOnce(Home) -> Server,
     ) -> Option<Stack> {
         if !(require("python3") && require("prometheus") && require("prometheus-alertmanager")) {
             return None;
         }
-        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-        let tempo = Sink::start(Transport::Grpc);
-        let loki = Sink::start(Transport::Http);
-        // The receivers here read nothing that is compressed.
-        let variables = [
-            ("COLLECTOR_COMPRESSION", "none"),
-            ("COLLECTOR_DECISION_WAIT", "1s"),
-            ("COLLECTOR_SPAN_METRICS_INTERVAL", "1s"),
-        ];
-        let collector =
-            Collector::start(folders[0].path(), layers, &tempo.url(), &loki.url(), &variables).await?;
-        home.env.push(("OTEL_EXPORTER_OTLP_ENDPOINT".into(), collector.otlp_http.clone()));
+        let binary = collector_program()?;
+        let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+        let (tempo, loki) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
+        let collector = Collector::start(&binary, layers, &tempo, &loki, &[]).await;
+        let home = collector.behind(home);
         let token_file = home.write("token", TOKEN);
         let server = serve(home).await;
-        let alertmanager = Alertmanager::start(folders[1].path(), server.url(), &token_file, speed).await;
+        let alertmanager = Alertmanager::start(folders[0].path(), server.url(), &token_file, speed).await;
+        let [metrics, span_metrics] =
+            ["METRICS", "SPAN_METRICS"].map(|port| collector.url(port, "").replace("http://", ""));
         let targets = [
             ("spanglass:7717", server.url().trim_start_matches("http://")),
-            ("otel-collector:8888", &collector.metrics),
-            ("otel-collector:8889", &collector.span_metrics),
+            ("otel-collector:8888", &*metrics),
+            ("otel-collector:8889", &*span_metrics),
             ("alertmanager:9093", &alertmanager.address),
             ("http://localhost:7717", server.url()),
         ];
-        let prometheus = Prometheus::start(folders[2].path(), &targets, speed).await;
+        let prometheus = Prometheus::start(folders[1].path(), &targets, speed).await;
         Some(Stack {
             server,
             prometheus,

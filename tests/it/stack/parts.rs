@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::Value;
 
-use crate::support::server::Client;
+use crate::support::metrics::Scrape;
+use crate::support::server::{Client, Home};
+use crate::support::sink::Sink;
 use crate::support::{PATIENCE, skipped};
 
 /// The repository.
@@ -205,53 +207,118 @@ impl Alertmanager {
 
 // === The collector ===
 
-/// Its backends are wherever `tempo` and `loki` say, as `http://host:port`.
+const PORTS: [&str; 5] = [
+    "COLLECTOR_GRPC_PORT",
+    "COLLECTOR_HTTP_PORT",
+    "COLLECTOR_METRICS_PORT",
+    "COLLECTOR_SPAN_METRICS_PORT",
+    "COLLECTOR_HEALTH_PORT",
+];
+
+/// The program of `scripts/collector.sh`.
+pub fn collector_program() -> Option<PathBuf> {
+    let named = std::env::var_os("SPANGLASS_TEST_OTELCOL").map(PathBuf::from);
+    if named.is_none() {
+        skipped("SPANGLASS_TEST_OTELCOL names no collector");
+    }
+    named
+}
+
+/// One collector, and where it listens.
 pub struct Collector {
-    pub program: Program,
-    pub otlp_http: String,
-    /// Its own metrics, and those that it makes from spans: `host:port`.
-    pub metrics: String,
-    pub span_metrics: String,
+    binary: PathBuf,
+    layers: &'static [&'static str],
+    folder: tempfile::TempDir,
+    pub variables: BTreeMap<&'static str, String>,
+    program: Option<Program>,
 }
 
 impl Collector {
-    /// The collector of `scripts/collector.sh` with layers of `otel-collector/`; `None` if there is none.
+    /// Sends traces to `traces` and logs to `logs`. `changes`: variables that the test wants otherwise.
     pub async fn start(
-        folder: &Path,
-        layers: &[&str],
-        tempo: &str,
-        loki: &str,
-        variables: &[(&str, &str)],
-    ) -> Option<Collector> {
-        let Some(binary) = std::env::var_os("SPANGLASS_TEST_OTELCOL") else {
-            skipped("there is no collector (SPANGLASS_TEST_OTELCOL)");
-            return None;
-        };
-        let [grpc, http, metrics, span_metrics, health] = [(); 5].map(|()| free_port().to_string());
-        let mut command = Command::new(binary);
-        for layer in layers {
-            command.arg("--config").arg(root().join("otel-collector").join(layer));
-        }
-        command.envs([
-            ("COLLECTOR_HOST", "127.0.0.1"),
-            ("COLLECTOR_GRPC_PORT", &grpc),
-            ("COLLECTOR_HTTP_PORT", &http),
-            ("COLLECTOR_METRICS_PORT", &metrics),
-            ("COLLECTOR_SPAN_METRICS_PORT", &span_metrics),
-            ("COLLECTOR_HEALTH_PORT", &health),
-            ("COLLECTOR_TEMPO_ENDPOINT", tempo.trim_start_matches("http://")),
-            ("COLLECTOR_LOKI_ENDPOINT", loki),
-            ("COLLECTOR_STORAGE", folder.join("queues").to_str().unwrap()),
+        binary: &Path,
+        layers: &'static [&'static str],
+        traces: &Sink,
+        logs: &Sink,
+        changes: &[(&'static str, &str)],
+    ) -> Collector {
+        let mut variables = BTreeMap::from([
+            ("COLLECTOR_HOST", "127.0.0.1".to_owned()),
+            ("COLLECTOR_COMPRESSION", "none".into()),
+            ("COLLECTOR_SPAN_METRICS_INTERVAL", "100ms".into()),
+            ("COLLECTOR_DECISION_WAIT", "500ms".into()),
+            ("COLLECTOR_TEMPO_ENDPOINT", traces.url().replace("http://", "")),
+            ("COLLECTOR_LOKI_ENDPOINT", logs.url()),
         ]);
-        command.envs(variables.iter().copied());
-        let mut program = Program::start(command, folder);
-        program.ready(&format!("http://127.0.0.1:{health}"), "/").await;
-        Some(Collector {
-            program,
-            otlp_http: format!("http://127.0.0.1:{http}"),
-            metrics: format!("127.0.0.1:{metrics}"),
-            span_metrics: format!("127.0.0.1:{span_metrics}"),
-        })
+        for port in PORTS {
+            variables.insert(port, free_port().to_string());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        variables.insert("COLLECTOR_STORAGE", folder.path().join("queue").display().to_string());
+        variables.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let mut collector = Collector { binary: binary.to_owned(), layers, folder, variables, program: None };
+        collector.run().await;
+        collector
+    }
+
+    /// Starts it, at the same addresses and on the same queue as before.
+    pub async fn run(&mut self) {
+        let mut command = Command::new(&self.binary);
+        configured(&mut command, self.layers);
+        command.envs(&self.variables);
+        let mut program = Program::start(command, self.folder.path());
+        program.ready(&self.url("HEALTH", ""), "/").await;
+        self.program = Some(program);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.program = None;
+    }
+
+    /// `port`: the middle of its variable, such as `HTTP`.
+    pub fn url(&self, port: &str, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.variables[format!("COLLECTOR_{port}_PORT").as_str()])
+    }
+
+    /// A runner that exports to it.
+    pub fn behind(&self, home: Home) -> Home {
+        home.env("OTEL_EXPORTER_OTLP_ENDPOINT", self.url("HTTP", ""))
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
+    }
+
+    pub async fn scrape(&self, port: &str) -> Scrape {
+        let client = Client::new(&self.url(port, ""));
+        let accept = [("accept", "application/openmetrics-text")];
+        let reply = client.send(Method::GET, "/metrics", &accept, "").await;
+        let text = reply.text();
+        // The collector's own metrics come in the classic text, whatever one asks for.
+        let end = if text.ends_with("# EOF\n") { "" } else { "# EOF\n" };
+        Scrape::parse(&format!("{text}{end}"))
+    }
+
+    /// What `value` makes of a scrape, once it is `wanted`.
+    pub async fn until(&self, port: &str, what: &str, wanted: f64, value: impl Fn(&Scrape) -> f64) -> Scrape {
+        let start = Instant::now();
+        loop {
+            let scrape = self.scrape(port).await;
+            let is = value(&scrape);
+            if is == wanted {
+                return scrape;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what}: {is}, not {wanted}: {}", self.output());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn output(&self) -> String {
+        self.program.as_ref().map(Program::output).unwrap_or_default()
+    }
+}
+
+pub fn configured(command: &mut Command, layers: &[&str]) {
+    for layer in layers {
+        command.arg("--config").arg(root().join("otel-collector").join(layer));
     }
 }
 
