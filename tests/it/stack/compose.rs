@@ -190,6 +190,45 @@ fn addresses_in_the_configurations_are_services_and_their_ports() {
     }
 }
 
+#[test]
+fn volumes_belong_to_the_users_that_write_to_them() {
+    let Some(compose) = compose("elk") else { return };
+    let init = &compose["services"]["init"];
+    let script = strings(&init["command"]).last().unwrap();
+    let given: Vec<&str> = script.split("chown 10001:10001 ").nth(1).unwrap().split_whitespace().collect();
+    let mut users = 0;
+    for (name, service) in services(&compose).filter(|(_, service)| service["user"].is_string()) {
+        assert_eq!(service["user"], "10001:10001", "{name}");
+        let before = &service["depends_on"]["init"]["condition"];
+        assert_eq!(before, "service_completed_successfully", "{name} may start before its volume is its own");
+        for mount in list(&service["volumes"]).filter(|mount| mount["type"] == "volume") {
+            let same =
+                |other: &&Value| other["source"] == mount["source"] && other["target"] == mount["target"];
+            assert!(list(&init["volumes"]).any(|other| same(&other)), "{name}: {mount} is not the init's");
+            assert!(given.contains(&mount["target"].as_str().unwrap()), "{name}: nobody gives it {mount}");
+            users += 1;
+        }
+    }
+    assert!(users >= 3, "only {users} volumes seen");
+}
+
+/// The exporter of this layer is not in the tests' collector; that it only adds to the layer below can be seen.
+#[test]
+fn the_layer_for_elasticsearch_adds_one_exporter_to_the_logs() {
+    let exporters = |layer: &Value| -> BTreeSet<String> {
+        strings(&layer["service"]["pipelines"]["logs"]["exporters"]).map(str::to_owned).collect()
+    };
+    let (base, layer) = (yaml("otel-collector/base.yaml"), yaml("otel-collector/elastic.yaml"));
+    let added: BTreeSet<String> = exporters(&layer).difference(&exporters(&base)).cloned().collect();
+    assert_eq!(added, ["elasticsearch".to_owned()].into());
+    assert!(exporters(&base).is_subset(&exporters(&layer)), "the layer takes a backend away");
+    let queue = &layer["exporters"]["elasticsearch"]["sending_queue"];
+    assert_eq!(queue["storage"], "file_storage");
+    assert_eq!(queue, &base["exporters"]["otlp_http/loki"]["sending_queue"]);
+    let pipelines: Vec<&String> = layer["service"]["pipelines"].as_object().unwrap().keys().collect();
+    assert_eq!(pipelines, ["logs"]);
+}
+
 #[tokio::test]
 async fn the_runner_accepts_the_configuration_that_is_mounted() {
     let home = crate::support::server::Home::new();
