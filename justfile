@@ -13,7 +13,7 @@ test *args:
 
 # All tests against the real collector and Prometheus; nothing may be skipped.
 test-all:
-    SPANGLASS_TEST_REQUIRE=all SPANGLASS_TEST_OTELCOL="$(scripts/collector.sh)" SPANGLASS_TEST_GRAMMARS="$(scripts/grammars.sh)" scripts/test.sh
+    SPANGLASS_TEST_REQUIRE=all SPANGLASS_TEST_OTELCOL="$(scripts/collector.sh)" SPANGLASS_TEST_GRAMMARS="$(scripts/grammars.sh)" SPANGLASS_TEST_COMPOSE="$(scripts/compose.sh)" scripts/test.sh
 
 # The page, with example plugins and traffic.
 demo *args:
