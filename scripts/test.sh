@@ -6,8 +6,9 @@
 #   SPANGLASS_TEST_OTELCOL   a collector (scripts/collector.sh prints the path of one)
 #   SPANGLASS_TEST_PYTHON    a Python with prometheus_client and pytest, uv beside it (scripts/python.sh prints the path of one)
 #   SPANGLASS_TEST_GRAMMARS  a folder with the grammars of PromQL, LogQL and TraceQL (scripts/grammars.sh prints its path)
+#   SPANGLASS_TEST_COMPOSE   a reader of compose files (scripts/compose.sh prints its path)
 #   SPANGLASS_TEST_UV        another uv
-#   PATH                     prometheus, promtool, node, python3, curl
+#   PATH                     prometheus, promtool, prometheus-alertmanager, amtool, node, python3, curl
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::parts::root;
 
@@ -94,21 +94,29 @@ fn the_profile_brings_the_layer_and_nobody_waits_for_what_is_not_started() {
     // That everybody one waits for is there, the reader has checked for both.
     let names = |compose: &Value| services(compose).map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
     let added: Vec<String> = names(&with).difference(&names(&without)).cloned().collect();
-    assert_eq!(added, ["elasticsearch", "elk-check", "kibana"]);
-    // Whoever says `--profile elk` instead is told, by the one that Elasticsearch waits for.
-    let gate = &with["services"]["elasticsearch"]["depends_on"]["elk-check"]["condition"];
-    assert_eq!(gate, "service_completed_successfully");
-    assert_eq!(with["services"]["elk-check"]["environment"]["PROFILES"], "elk");
-
-    let mounted_last = |compose: &Value| {
-        let collector = &compose["services"]["otel-collector"];
-        let last =
-            strings(&collector["command"]).last().unwrap().strip_prefix("--config=").unwrap().to_owned();
-        let mount = list(&collector["volumes"]).find(|mount| mount["target"] == last.as_str());
-        mount.unwrap_or_else(|| panic!("{last} is not mounted"))["source"].as_str().unwrap().to_owned()
-    };
-    assert!(mounted_last(&without).ends_with("otel-collector/tail-sampling.yaml"));
-    assert!(mounted_last(&with).ends_with("otel-collector/elastic.yaml"));
+    assert_eq!(added, ["elasticsearch", "elk-layer", "kibana"]);
+    // The collector's last layer lies in a volume, into which `init` puts one and the profile another, in this order.
+    let layer = |service: &Value| list(&service["volumes"]).find(|mount| mount["source"] == "layer").cloned();
+    let collector = &with["services"]["otel-collector"];
+    let last = strings(&collector["command"]).last().unwrap().to_owned();
+    let place = layer(collector).unwrap()["target"].as_str().unwrap().to_owned();
+    assert_eq!(last, format!("--config={place}/layer.yaml"));
+    for (service, file) in [("init", "tail-sampling.yaml"), ("elk-layer", "elastic.yaml")] {
+        let service = &with["services"][service];
+        let mounted =
+            |mount: &&Value| mount["source"].as_str().unwrap().ends_with(&format!("otel-collector/{file}"));
+        let source = list(&service["volumes"]).find(mounted).unwrap()["target"].as_str().unwrap();
+        let copy = format!("cp {source} {}/layer.yaml", layer(service).unwrap()["target"].as_str().unwrap());
+        let command: Vec<&str> = strings(&service["command"]).collect();
+        assert!(command.join(" ").contains(&copy), "{copy}");
+    }
+    let done = json!("service_completed_successfully");
+    assert_eq!(collector["depends_on"]["elk-layer"]["condition"], done);
+    assert_eq!(with["services"]["elk-layer"]["depends_on"]["init"]["condition"], done);
+    assert!(
+        without["services"]["otel-collector"]["depends_on"].get("elk-layer").is_none(),
+        "nobody to wait for"
+    );
 }
 
 #[test]
