@@ -239,6 +239,8 @@ async fn a_full_disk_under_the_spool_loses_nothing_while_memory_lasts() {
     let settled = book.until(&server, "nothing waits", |scrape| waiting(scrape) == 0.0).await;
     assert_eq!(settled.sum("spanglass_telemetry_dropped_total", &[]), 0.0);
     assert_eq!(sink.spans().iter().filter(|span| span.name == "invoke chatty").count(), calls);
+    // The next batch finds room.
+    book.calls(&server, 1).await;
     let told = || server.log_lines().iter().any(|line| line["event_name"] == "telemetry.spool_recovered");
     crate::support::eventually("the end of it, too", PATIENCE, told).await;
 }
