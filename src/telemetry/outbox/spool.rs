@@ -244,7 +244,7 @@ impl Spool {
         // Two protobuf messages in a row are one, with the repeated fields of both.
         while let Some((frame, Some(body))) = self.read(end)? {
             bytes += body.len();
-            if frame.at != end || bytes > JOINED_BYTES_MAX {
+            if bytes > JOINED_BYTES_MAX {
                 break;
             }
             (end, records) = (frame.end(), records + frame.records);

@@ -200,13 +200,17 @@ fn at_the_bound_the_oldest_give_way_and_are_counted() {
 fn what_is_being_sent_does_not_give_way() {
     let mut scene = Scene::new(1 << 20);
     scene.push(1, 10_000);
-    let first = scene.next().unwrap();
+    scene.sent = scene.next().unwrap();
     (0..500).for_each(|_| scene.push(1, 10_000));
+    assert!(scene.account().dropped_sum() > 0, "others gave way meanwhile");
     scene.outbox.accepted(0);
-    let account = scene.account();
-    assert_eq!((first, account.exported), (vec![0], 1));
     scene.drain();
-    assert_eq!(scene.account().exported + scene.account().dropped_sum(), 501);
+    // Its whole segment is there, and then the newest.
+    assert_eq!((scene.sent[..3].to_vec(), scene.sent.last()), (vec![0, 1, 2], Some(&500)));
+    assert!(scene.sent.is_sorted_by(|one, other| one < other));
+    let account = scene.account();
+    assert_eq!(account.exported, scene.sent.len() as u64);
+    assert_eq!(account.dropped[DropReason::SpoolFull as usize], 501 - account.exported);
 }
 
 #[test]
