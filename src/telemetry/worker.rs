@@ -97,7 +97,7 @@ pub(super) fn start(settings: &Settings, parts: Parts, sinks: Vec<Box<dyn Sink>>
         scratch: Vec::new(),
         started_unix_ns: clock::unix_ns(),
         losses: Losses::new(),
-        disks: Default::default(),
+        disks: [(); Signal::ALL.len()].map(|()| DiskTold { failed: false, next: Instant::now() }),
     };
     let thread = std::thread::Builder::new()
         .name("telemetry".into())
@@ -183,8 +183,14 @@ struct Worker {
     scratch: Vec<u8>,
     started_unix_ns: u64,
     losses: Losses,
-    /// What was last told of the disk.
-    disks: [Disk; Signal::ALL.len()],
+    disks: [DiskTold; Signal::ALL.len()],
+}
+
+/// What was last told of the disk.
+struct DiskTold {
+    failed: bool,
+    /// A disk that fails and recovers in turns is not told each time.
+    next: Instant,
 }
 
 /// By signal. Shared with the lanes, which run on this thread, too.
@@ -448,16 +454,20 @@ impl Worker {
         for (signal, outbox) in Signal::ALL.into_iter().zip(&self.outboxes) {
             let mut outbox = lock(outbox);
             outbox.tick();
-            let disk = outbox.disk().clone();
-            drop(outbox);
-            let signal_name = signal.as_str();
+            if outbox.is_to_be_read_again() {
+                self.lanes.ready[signal as usize].notify_one();
+            }
             let Parts { queue, metrics, .. } = &self.parts;
-            match (std::mem::replace(&mut self.disks[signal as usize], disk), &self.disks[signal as usize]) {
-                (Disk::Well | Disk::Full, Disk::Failed(message)) => {
-                    tell(queue, metrics, &TelemetrySpoolFailed { signal: signal_name, message });
+            let told = &mut self.disks[signal as usize];
+            let signal = signal.as_str();
+            match outbox.disk() {
+                Disk::Failed { message, .. } if !told.failed && Instant::now() >= told.next => {
+                    *told = DiskTold { failed: true, next: Instant::now() + LOSS_REPORT_INTERVAL };
+                    tell(queue, metrics, &TelemetrySpoolFailed { signal, message });
                 }
-                (Disk::Failed(_), Disk::Well | Disk::Full) => {
-                    tell(queue, metrics, &TelemetrySpoolRecovered { signal: signal_name });
+                Disk::Well | Disk::Full if told.failed => {
+                    told.failed = false;
+                    tell(queue, metrics, &TelemetrySpoolRecovered { signal });
                 }
                 _ => {}
             }

@@ -6,6 +6,7 @@
 //! thread; each step is told to the book before the next one begins.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,9 +41,12 @@ pub enum Disk {
     Well,
     /// The bound leaves no room, and what takes it up is being sent.
     Full,
-    /// What the system said.
-    Failed(String),
+    /// What the system said, and whether more room would help.
+    Failed { message: String, no_room: bool },
 }
+
+/// So often in a row reading may fail, about 10 s long, before what cannot be read is given up.
+const READS_MAX: u32 = 50;
 
 pub struct Outbox {
     signal: Signal,
@@ -53,6 +57,10 @@ pub struct Outbox {
     memory_bytes: usize,
     memory_bytes_max: usize,
     in_flight: Option<Place>,
+    /// The last segment was given up for nothing: the next write failed all the same.
+    evicted_in_vain: bool,
+    /// Reads that failed since the last that did not.
+    failed_reads: u32,
 }
 
 // === impl Outbox ===
@@ -76,6 +84,8 @@ impl Outbox {
             memory_bytes: 0,
             memory_bytes_max,
             in_flight: None,
+            evicted_in_vain: false,
+            failed_reads: 0,
         };
         let bytes = outbox.spool_bytes();
         outbox.book.write(signal, |page| {
@@ -96,14 +106,16 @@ impl Outbox {
         self.keep(batch);
         self.write_ahead();
         while self.memory_bytes > self.memory_bytes_max {
-            let reason = match (&self.spool, &self.disk) {
-                (None, _) => DropReason::BufferFull,
-                (Some(_), Disk::Well | Disk::Full) => DropReason::SpoolFull,
-                (Some(_), Disk::Failed(_)) => DropReason::SpoolIo,
+            let (reason, room_helps) = match (&self.spool, &self.disk) {
+                (None, _) => (DropReason::BufferFull, false),
+                (Some(_), Disk::Well | Disk::Full) => (DropReason::SpoolFull, true),
+                (Some(_), Disk::Failed { no_room, .. }) => (DropReason::SpoolIo, *no_room),
             };
-            // The oldest goes first, and that makes room for the others.
-            if self.evict(reason) {
+            // The oldest goes first, if that makes room for the others.
+            if room_helps && !self.evicted_in_vain && self.evict(reason) {
+                let before = self.memory_bytes;
                 self.write_ahead();
+                self.evicted_in_vain = self.memory_bytes == before;
             } else if !self.drop_from_memory(reason) {
                 break;
             }
@@ -127,12 +139,21 @@ impl Outbox {
             let (lost, reason) = match spool.next() {
                 Ok(Next::Nothing) => break,
                 Ok(Next::Batch(batch)) => {
+                    self.failed_reads = 0;
                     self.in_flight = Some(Place::Spool);
                     return Some(batch);
                 }
                 Ok(Next::Damaged(records)) => (records, DropReason::Corrupt),
-                Err(_) => (spool.abandon(), DropReason::SpoolIo),
+                Err(error) if is_damage(&error) => (spool.abandon(), DropReason::Corrupt),
+                Err(_) if self.failed_reads >= READS_MAX => (spool.abandon(), DropReason::SpoolIo),
+                // It may pass, such as a lack of descriptors. What is in memory is younger, and has to wait, too.
+                Err(error) => {
+                    self.failed_reads += 1;
+                    self.disk = failed(&error);
+                    return None;
+                }
             };
+            self.failed_reads = 0;
             let bytes = spool.bytes();
             self.book.write(self.signal, |page| {
                 page.dropped(lost, Place::Spool, reason);
@@ -196,6 +217,11 @@ impl Outbox {
         &self.disk
     }
 
+    /// Whether there is something that could not be read when it was asked for.
+    pub fn is_to_be_read_again(&self) -> bool {
+        self.failed_reads > 0
+    }
+
     // === Memory ===
 
     fn keep(&mut self, batch: Batch) {
@@ -240,6 +266,7 @@ impl Outbox {
                     return;
                 }
             }
+            self.evicted_in_vain = false;
             self.memory.pop_front();
             self.memory_bytes -= batch.body.len();
             let bytes = self.spool_bytes();
@@ -254,7 +281,7 @@ impl Outbox {
         loop {
             let Some(spool) = &mut self.spool else { return Err(Disk::Full) };
             if spool.has_room_for(&batch.body) {
-                return spool.append(batch, now_unix_ms).map_err(|error| Disk::Failed(error.to_string()));
+                return spool.append(batch, now_unix_ms).map_err(|error| failed(&error));
             }
             if !spool.can_hold(&batch.body) || !self.evict(DropReason::SpoolFull) {
                 return Err(Disk::Full);
@@ -286,4 +313,15 @@ impl Outbox {
     fn spool_bytes(&self) -> u64 {
         self.spool.as_ref().map_or(0, Spool::bytes)
     }
+}
+
+fn failed(error: &io::Error) -> Disk {
+    let no_room = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    Disk::Failed { message: error.to_string(), no_room }
+}
+
+/// Whether asking again would be in vain.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | NotFound | UnexpectedEof)
 }

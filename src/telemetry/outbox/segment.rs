@@ -116,18 +116,40 @@ pub fn settle(file: &File, at: u64) -> io::Result<()> {
 
 // === Reading ===
 
-/// Opens a segment: the file, how long it is, and where what is not settled begins.
-pub fn open(path: &Path) -> io::Result<(File, u64, u64)> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
+/// A segment that is there.
+pub struct Opened {
+    pub file: File,
+    pub length: u64,
+    /// Where what is not settled begins: within the file, behind its header.
+    pub settled: u64,
+}
+
+/// `InvalidData` or `UnexpectedEof`: it is no segment. `Unsupported`: it is one of another version.
+pub fn open(path: &Path) -> io::Result<Opened> {
+    // Never through a link, never a device or a pipe that would block.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "not a file"));
+    }
     let mut header = [0; HEADER_BYTES as usize];
     file.read_exact_at(&mut header, 0)?;
-    if header[..8] != *MAGIC || header[8..12] != VERSION.to_le_bytes() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a segment of this version"));
+    if header[..8] != *MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a segment"));
+    }
+    if header[8..12] != VERSION.to_le_bytes() {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "a segment of another version of spanglass"));
     }
     let mut settled = [0; 8];
     settled.copy_from_slice(&header[16..]);
-    let length = file.metadata()?.len();
-    Ok((file, length, u64::from_le_bytes(settled).max(HEADER_BYTES)))
+    let settled = u64::from_le_bytes(settled);
+    let length = metadata.len();
+    let settled = if settled <= length { settled.max(HEADER_BYTES) } else { HEADER_BYTES };
+    Ok(Opened { file, length, settled })
 }
 
 /// The first frame at or after `from`, within `length`. Damage is skipped.

@@ -124,20 +124,29 @@ impl Spool {
 
     fn recover(&mut self, number: u64, recovery: &mut Recovery) {
         let path = self.path(number);
-        match scan(&path, number) {
-            Ok(segment) if segment.records > 0 => {
-                recovery.records += segment.records;
-                self.bytes += segment.length;
-                self.segments.push_back(segment);
-            }
-            found => {
-                // Nothing in it can be sent: all of it was settled, or none of it can be read.
-                if let Err(error) = found {
-                    recovery.problems.push(format!("{}: {error}", path.display()));
+        let mut problem = |what: String| recovery.problems.push(format!("{}: {what}", path.display()));
+        let nothing = match scan(&path, number) {
+            Ok((segment, damaged)) => {
+                if damaged > 0 {
+                    problem(format!("{damaged} bytes cannot be read"));
                 }
-                // Whatever stays behind is looked at again at the next start.
-                let _ = fs::remove_file(&path);
+                let nothing = segment.records == 0;
+                if !nothing {
+                    recovery.records += segment.records;
+                    self.bytes += segment.length;
+                    self.segments.push_back(segment);
+                }
+                nothing
             }
+            Err(error) => {
+                problem(error.to_string());
+                // No segment at all. One of another version, or one that cannot be read now, is left for later.
+                matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+            }
+        };
+        if nothing {
+            // Whatever stays behind is looked at again at the next start.
+            let _ = fs::remove_file(&path);
         }
     }
 
@@ -196,16 +205,7 @@ impl Spool {
     }
 
     fn begin_segment(&mut self, now_unix_ms: u64) -> io::Result<()> {
-        let number = self.next_number;
-        let path = self.path(number);
-        let file = match segment::create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(&self.share.folder)?;
-                segment::create(&path)
-            }
-            made => made,
-        }?;
-        self.next_number += 1;
+        let (number, file) = self.create()?;
         // The one before is only read from now on, and not before its turn.
         if self.segments.len() > 1
             && let Some(before) = self.segments.back_mut()
@@ -226,6 +226,25 @@ impl Spool {
         Ok(())
     }
 
+    /// A file under the next number that is free.
+    fn create(&mut self) -> io::Result<(u64, File)> {
+        loop {
+            let number = self.next_number;
+            match segment::create(&self.path(number)) {
+                Ok(file) => {
+                    self.next_number += 1;
+                    return Ok((number, file));
+                }
+                // Somebody's, or one that could not be looked at: it is left alone.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.next_number += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    DirBuilder::new().recursive(true).mode(0o700).create(&self.share.folder)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// What is sent next. It stays until it is settled or postponed.
     pub fn next(&mut self) -> io::Result<Next> {
         let Some(first) = self.segments.front() else { return Ok(Next::Nothing) };
@@ -242,7 +261,8 @@ impl Spool {
         let mut joined = vec![body];
         let mut bytes = joined[0].len();
         // Two protobuf messages in a row are one, with the repeated fields of both.
-        while let Some((frame, Some(body))) = self.read(end)? {
+        // What cannot be read now is a question of the next time.
+        while let Ok(Some((frame, Some(body)))) = self.read(end) {
             bytes += body.len();
             if bytes > JOINED_BYTES_MAX {
                 break;
@@ -268,15 +288,22 @@ impl Spool {
         if let Some(cached) = cached.filter(|cached| (cached.segment, cached.frame.at) == at) {
             return Ok(Some((cached.frame, Some(cached.body.clone()))));
         }
-        let (path, length) = (self.path(at.0), first.length);
-        let Some(first) = self.segments.front_mut() else { return Ok(None) };
-        let file = match &mut first.file {
-            Some(file) => file,
-            closed => closed.insert(segment::open(&path)?.0),
-        };
+        let length = first.length;
+        let file = self.first_file()?;
         let Some(frame) = segment::find(file, from, length)? else { return Ok(None) };
         let body = segment::read(file, &frame, length)?;
         Ok(Some((frame, body.map(Bytes::from))))
+    }
+
+    /// The first segment's file. Those between the first and the last are closed.
+    fn first_file(&mut self) -> io::Result<&File> {
+        let number = self.segments.front().map_or(0, |first| first.number);
+        let path = self.path(number);
+        let Some(first) = self.segments.front_mut() else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok(match &mut first.file {
+            Some(file) => file,
+            closed => closed.insert(segment::open(&path)?.file),
+        })
     }
 
     /// What was handed out has come to its end.
@@ -299,9 +326,9 @@ impl Spool {
         first.settled = end;
         if first.records == 0 {
             self.remove(0);
-        } else if let Some(file) = &first.file {
+        } else {
             // If it cannot be noted down, the next process sends some of it once more.
-            let _ = segment::settle(file, end);
+            let _ = self.first_file().and_then(|file| segment::settle(file, end));
         }
         records
     }
@@ -356,8 +383,12 @@ impl Spool {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.share.folder.join(format!("{number:020}{SUFFIX}"))
+        self.share.folder.join(file_name(number))
     }
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:020}{SUFFIX}")
 }
 
 fn first_records(segments: &VecDeque<Segment>) -> u64 {
@@ -373,16 +404,22 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse::<u64>().ok());
+        // Names as this process writes them; others are somebody's.
+        numbers.extend(number.filter(|number| *number < u64::MAX && name == *file_name(*number)));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// What is not settled in a segment of an earlier process. Bodies are checked when they are sent.
-fn scan(path: &Path, number: u64) -> io::Result<Segment> {
-    let (file, length, settled) = segment::open(path)?;
+/// What is not settled in a segment of an earlier process, and how many bytes of it are no frames. Bodies are checked
+/// when they are sent.
+fn scan(path: &Path, number: u64) -> io::Result<(Segment, u64)> {
+    let segment::Opened { file, length, settled } = segment::open(path)?;
+    // Nothing guards the settled place. Where it does not stand before a frame, all of it is sent again.
+    let sound =
+        settled == length || segment::find(&file, settled, length)?.is_some_and(|frame| frame.at == settled);
+    let settled = if sound { settled } else { HEADER_BYTES };
     let mut segment = Segment {
         number,
         file: None,
@@ -393,12 +430,15 @@ fn scan(path: &Path, number: u64) -> io::Result<Segment> {
         newest_unix_ms: 0,
         open: false,
     };
-    let mut from = settled;
+    let (mut from, mut damaged) = (settled, 0);
     while let Some(frame) = segment::find(&file, from, length)? {
+        damaged += frame.at - from;
         segment.records += frame.records;
         segment.oldest_unix_ms = segment.oldest_unix_ms.min(frame.unix_ms);
         segment.newest_unix_ms = segment.newest_unix_ms.max(frame.unix_ms);
         from = frame.end();
     }
-    Ok(segment)
+    // What is left behind the last frame, or what a frame that was cut off lacks.
+    damaged += length.abs_diff(from);
+    Ok((segment, damaged))
 }

@@ -180,6 +180,18 @@ fn a_killed_process_loses_nothing_that_was_spooled_and_repeats_one_request_at_mo
 }
 
 #[test]
+fn a_kill_far_into_a_backlog_repeats_one_request_at_most() {
+    // Segments of 2 MiB; those between the first and the last are closed until it is their turn.
+    let mut scene = Scene::new(16 << 20);
+    (0..400).for_each(|_| scene.push(1, 20_000));
+    assert!(files(&scene.spool()).len() >= 3);
+    (0..12).for_each(|_| assert!(scene.send_one()));
+    let unsettled = scene.next().unwrap();
+    scene.reopen();
+    assert_eq!(scene.next().unwrap(), unsettled);
+}
+
+#[test]
 fn at_the_bound_the_oldest_give_way_and_are_counted() {
     let mut scene = Scene::new(1 << 20);
     for _ in 0..500 {
@@ -255,7 +267,7 @@ fn a_disk_that_takes_nothing_leaves_the_batches_in_memory_and_in_order() {
         scene.outbox.push(Batch { records: 1, body: body.into() });
     };
     (0..6).for_each(|_| push(&mut scene));
-    assert!(matches!(scene.outbox.disk(), Disk::Failed(_)));
+    assert!(matches!(scene.outbox.disk(), Disk::Failed { no_room: false, .. }));
     let waiting = account(&scene.book);
     assert_eq!((waiting.queued, waiting.spooled, waiting.dropped_sum()), (6, 0, 0));
     let sent = scene.next().unwrap();
@@ -292,10 +304,96 @@ fn memory_is_bounded_while_the_disk_fails_and_the_oldest_go_first() {
     }
     let full = account(&scene.book);
     assert!(full.dropped[DropReason::SpoolIo as usize] > 0, "{full:?}");
-    assert!(full.queued <= 10, "{full:?}");
-    scene.outbox.close();
-    let closed = account(&scene.book);
-    assert!(closed.balances() && closed.queued == 0, "{closed:?}");
+    assert!(full.queued <= 10 && full.spooled >= 5, "{full:?}");
+    // More room would not have helped: what was on disk is still there.
+    fs::remove_file(scene.spool()).unwrap();
+    fs::rename(&aside, scene.spool()).unwrap();
+    scene.outbox.tick();
+    scene.drain();
+    assert_eq!((scene.sent[..5].to_vec(), scene.sent.last()), (vec![0, 1, 2, 3, 4], Some(&44)));
+    assert!(scene.sent.is_sorted_by(|one, other| one < other));
+    assert_eq!(scene.sent.len() as u64 + scene.account().dropped_sum(), 45);
+}
+
+#[test]
+fn a_number_that_is_taken_is_passed_over() {
+    let mut scene = Scene::new(1 << 20);
+    fs::create_dir_all(scene.spool().join("00000000000000000001.segment")).unwrap();
+    let mut body = 0_u64.to_le_bytes().to_vec();
+    body.resize(100, u8::MAX);
+    scene.book.write(Signal::Traces, |page| page.produced(1));
+    scene.outbox.push(Batch { records: 1, body: body.into() });
+    assert_eq!((scene.outbox.disk(), account(&scene.book).spooled), (&Disk::Well, 1));
+}
+
+#[test]
+fn what_cannot_be_read_now_is_asked_for_again_and_given_up_in_the_end() {
+    let mut scene = Scene::new(1 << 20);
+    scene.push(3, 100);
+    scene.reopen();
+    // Something that cannot be opened takes the file's place.
+    let file = files(&scene.spool()).remove(0);
+    let aside = scene.folder.path().join("aside");
+    let hide = || {
+        fs::rename(&file, &aside).unwrap();
+        fs::create_dir(&file).unwrap();
+    };
+    hide();
+    assert_eq!(scene.next(), None);
+    assert!(scene.outbox.is_to_be_read_again() && matches!(scene.outbox.disk(), Disk::Failed { .. }));
+    assert_eq!(account(&scene.book).spooled, 3);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    assert_eq!(scene.next(), Some(vec![0, 1, 2]));
+    scene.outbox.postponed();
+
+    scene.reopen();
+    hide();
+    let asked =
+        (0..1_000).take_while(|_| scene.next().is_none() && scene.outbox.is_to_be_read_again()).count();
+    assert_eq!(asked, READS_MAX as usize);
+    let account = account(&scene.book);
+    assert!(account.balances());
+    assert_eq!((account.dropped[DropReason::SpoolIo as usize], account.spooled), (3, 0));
+}
+
+#[test]
+fn files_of_others_are_left_alone() {
+    let mut scene = Scene::new(1 << 20);
+    scene.push(1, 10);
+    let names = ["5.segment", "+7.segment", "18446744073709551615.segment", "notes.txt"];
+    let other_version = scene.spool().join("00000000000000000009.segment");
+    let mut content = fs::read(&files(&scene.spool())[0]).unwrap();
+    content[8] = 2;
+    fs::write(&other_version, content).unwrap();
+    for name in names {
+        fs::write(scene.spool().join(name), "nonsense").unwrap();
+    }
+    let recovery = scene.reopen();
+    assert_eq!((recovery.records, recovery.problems.len()), (1, 1), "{recovery:?}");
+    assert!(recovery.problems[0].contains("another version"), "{recovery:?}");
+    assert!(other_version.exists() && names.iter().all(|name| scene.spool().join(name).exists()));
+    let mut body = 1_u64.to_le_bytes().to_vec();
+    body.resize(100, u8::MAX);
+    scene.book.write(Signal::Traces, |page| page.produced(1));
+    scene.outbox.push(Batch { records: 1, body: body.into() });
+    assert_eq!(account(&scene.book).spooled, 2);
+}
+
+#[test]
+fn a_settled_place_that_is_not_before_a_frame_costs_repetition_and_no_loss() {
+    let mut scene = Scene::new(1 << 30);
+    (0..20).for_each(|_| scene.push(1, 100_000));
+    scene.send_one();
+    let file = files(&scene.spool()).remove(0);
+    for settled in [3, 30, 1_000_000, u64::MAX] {
+        let mut content = fs::read(&file).unwrap();
+        content[16..24].copy_from_slice(&u64::to_le_bytes(settled));
+        fs::write(&file, content).unwrap();
+        assert_eq!(scene.reopen().records, 20, "{settled}");
+    }
+    scene.drain();
+    assert_eq!(scene.sent[scene.sent.len() - 20..], (0..20).collect::<Vec<_>>());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::support::{eventually, require};
 
 const TOKEN: &str = "a-token-of-this-test";
 /// How long something may take that goes through scrapes, rules and groups of alerts.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(180);
 
 /// Fails as long as there is a file.
 const FRAGILE: &str = "import os\n\ndef invoke(input_data):\n    if os.path.exists(input_data['broken']):\n        raise ValueError('broken')\n    return {}\n";
@@ -142,20 +142,22 @@ async fn a_failing_plugin_is_told_and_its_recovery_too() {
         .plugin("promises", OBJECTIVE, FRAGILE)
         .plugin("plain", "circuit_breaker: {min_calls: 1000000}", FRAGILE)
         .plugin("sound", OBJECTIVE, SOUND);
-    let Some(stack) = Stack::start(home, &["base.yaml", "tail-sampling.yaml"], 20).await else { return };
+    let Some(stack) = Stack::start(home, &["base.yaml", "tail-sampling.yaml"], 10).await else { return };
     let broken = stack.server.home.path().join("broken");
     let input = json!({ "broken": broken });
     let _traffic = Traffic::start(&stack.server.client, &["promises", "plain", "sound"], &input, 20.0);
     let scraped = "sum by (plugin) (rate(spanglass_invocations_total{outcome=\"replied\"}[1m])) > 0";
     until(LONG, "all three are seen to work", async || stack.prometheus.query(scraped).await.len() == 3)
         .await;
-    assert_eq!(stack.told(), []);
+    let accused =
+        || stack.told().into_iter().filter(|(_, alert, _)| alert.starts_with("Plugin")).collect::<Vec<_>>();
+    assert_eq!(accused(), []);
 
     std::fs::write(&broken, "").unwrap();
     let begun = Instant::now();
     stack.until_told("alert.fired", "PluginErrorBudgetBurnFast", "promises").await;
     stack.until_told("alert.fired", "PluginErrorRateHigh", "plain").await;
-    println!("fault to webhook: {:?}, with time passing 20 times faster", begun.elapsed());
+    println!("fault to webhook: {:?}, with time passing 10 times faster", begun.elapsed());
     let lines = stack.server.log_lines();
     let page = lines.iter().find(|line| line["alert.name"] == "PluginErrorBudgetBurnFast").unwrap();
     assert_eq!((&page["alert.severity"], &page["severity_text"]), (&json!("page"), &json!("ERROR")));
@@ -217,24 +219,16 @@ async fn exemplars_lead_to_traces_that_the_collector_kept() {
     let broken = stack.server.home.write("broken", "");
     let quick = Traffic::start(&stack.server.client, &["sound"], &json!({}), 100.0);
     let rare = Traffic::start(&stack.server.client, &["slow", "fragile"], &json!({ "broken": broken }), 2.0);
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    // One a bucket and 10 s: several rounds of them.
+    let mut exemplars = BTreeSet::new();
+    until(LONG, "Prometheus has many exemplars", async || {
+        exemplars = stack.prometheus.exemplars("spanglass_invocation_duration_seconds_bucket").await;
+        exemplars.len() >= 24
+    })
+    .await;
     drop((quick, rare));
+    exemplars.extend(stack.prometheus.exemplars("spanglass_invocation_duration_seconds_bucket").await);
     let calls = stack.server.client.scrape().await.sum("spanglass_invocations_total", &[]);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let parameters = [
-        ("query", "spanglass_invocation_duration_seconds_bucket"),
-        ("start", &(now - 600).to_string()),
-        ("end", &(now + 60).to_string()),
-    ];
-    let answer = stack.prometheus.get("/api/v1/query_exemplars", &parameters).await;
-    let exemplars: BTreeSet<String> = answer["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|series| series["exemplars"].as_array().unwrap())
-        .map(|exemplar| exemplar["labels"]["trace_id"].as_str().unwrap().to_owned())
-        .collect();
-    assert!(exemplars.len() >= 8, "{exemplars:?}");
     let kept = || -> BTreeSet<String> {
         stack
             .tempo

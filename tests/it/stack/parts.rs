@@ -1,7 +1,7 @@
 //! The parts of the stack as the repository configures them, each a real process on loopback: what compose.yaml
 //! reaches by name, these reach by a port of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -170,6 +170,17 @@ impl Prometheus {
 
     pub async fn sum(&self, expression: &str) -> f64 {
         self.query(expression).await.iter().map(|series| series.value).sum()
+    }
+
+    /// The trace ids of all exemplars of a family.
+    pub async fn exemplars(&self, family: &str) -> BTreeSet<String> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let (start, end) = ((now - 3_600).to_string(), (now + 60).to_string());
+        let parameters = [("query", family), ("start", &start), ("end", &end)];
+        let answer = self.get("/api/v1/query_exemplars", &parameters).await;
+        let series = answer["data"].as_array().unwrap().iter();
+        let exemplars = series.flat_map(|series| series["exemplars"].as_array().unwrap());
+        exemplars.map(|exemplar| exemplar["labels"]["trace_id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// What the API answers; anything but success fails the test.
