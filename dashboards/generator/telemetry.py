@@ -169,7 +169,7 @@ def _collector():
         timeseries(
             "Tail sampling: decisions",
             "Traces per second that were kept and left out, and those given up before a decision because too many waited.",
-            "*given up*: raise `num_traces` of the collector's tail sampling, or shorten `decision_wait`.",
+            "*given up* (only without `block_on_overflow`): raise `COLLECTOR_SAMPLING_TRACES`, or shorten `COLLECTOR_DECISION_WAIT`.",
             [
                 query(sampled("global_count_traces_sampled", "decision"), "{{decision}}"),
                 query(sampled("sampling_trace_dropped_too_early", ""), "given up"),
