@@ -221,21 +221,31 @@ fn volumes_belong_to_the_users_that_write_to_them() {
     assert!(users >= 3, "only {users} volumes seen");
 }
 
-/// The exporter of this layer is not in the tests' collector; that it only adds to the layer below can be seen.
+/// The exporter of this layer is not in the tests' collector; that it only adds to the layer below, and that an error of
+/// its queue does not come back to the intake, can be seen.
 #[test]
-fn the_layer_for_elasticsearch_adds_one_exporter_to_the_logs() {
+fn the_layer_for_elasticsearch_adds_a_pipeline_that_does_not_hold_up_the_logs() {
     let exporters = |layer: &Value| -> BTreeSet<String> {
         strings(&layer["service"]["pipelines"]["logs"]["exporters"]).map(str::to_owned).collect()
     };
     let (base, layer) = (yaml("otel-collector/base.yaml"), yaml("otel-collector/elastic.yaml"));
     let added: BTreeSet<String> = exporters(&layer).difference(&exporters(&base)).cloned().collect();
-    assert_eq!(added, ["elasticsearch".to_owned()].into());
+    assert_eq!(added, ["forward/elastic".to_owned()].into());
     assert!(exporters(&base).is_subset(&exporters(&layer)), "the layer takes a backend away");
     let queue = &layer["exporters"]["elasticsearch"]["sending_queue"];
     assert_eq!(queue["storage"], "file_storage");
     assert_eq!(queue, &base["exporters"]["otlp_http/loki"]["sending_queue"]);
     let pipelines: Vec<&String> = layer["service"]["pipelines"].as_object().unwrap().keys().collect();
-    assert_eq!(pipelines, ["logs"]);
+    assert_eq!(pipelines, ["logs", "logs/elastic"]);
+    let own = &layer["service"]["pipelines"]["logs/elastic"];
+    assert_eq!(strings(&own["receivers"]).collect::<Vec<_>>(), ["forward/elastic"]);
+    // Hands on from a goroutine of its own: what follows it cannot fail a request.
+    assert_eq!(strings(&own["processors"]).collect::<Vec<_>>(), ["batch/elastic"]);
+    assert_eq!(strings(&own["exporters"]).collect::<Vec<_>>(), ["elasticsearch"]);
+    assert!(
+        layer["processors"]["batch/elastic"].is_object()
+            && layer["connectors"].get("forward/elastic").is_some()
+    );
 }
 
 #[tokio::test]
