@@ -87,6 +87,22 @@ fn images_are_pinned_ports_are_local_and_files_exist() {
     }
 }
 
+/// What the runner's image is built on: a version in full, or the day of a snapshot.
+#[test]
+fn the_bases_of_the_image_are_pinned() {
+    let number = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    let text = text("Dockerfile");
+    let bases: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("FROM ")?.split_whitespace().next()).collect();
+    assert_eq!(bases.len(), 2, "{bases:?}");
+    for base in bases {
+        let tag = base.rsplit_once(':').map_or("", |(_, tag)| tag);
+        let version = |part: &str| part.split('.').count() == 3 && part.split('.').all(|one| number(&one));
+        let day = |part: &str| part.len() == 8 && number(&part);
+        assert!(tag.split('-').any(|part| version(part) || day(part)), "{base} moves");
+    }
+}
+
 #[test]
 fn the_profile_brings_the_layer_and_nobody_waits_for_what_is_not_started() {
     let Some(without) = compose("") else { return };
