@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1.7
 # The runner, with what its plugins need: Python and Node. See docs/stack.md.
 
-FROM rust:1.95-bookworm AS build
+# Both bases by a tag that does not move: what is built tomorrow is built on the same.
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /build
 COPY . .
 # The caches outlive the layer: the crates are built once.
@@ -10,7 +11,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bin spanglass \
     && install -D target/release/spanglass /out/spanglass
 
-FROM debian:bookworm-slim
+FROM debian:bookworm-20260824-slim
 # python3-venv: environments of plugins that have a requirements.txt.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates nodejs python3 python3-venv \

@@ -117,7 +117,7 @@ def _wrong():
         table(
             "Runners",
             "Each runner: its version, whether it takes writes, whether its configuration could be loaded, the room on its disk.",
-            "*writes* no: the data folder; *configuration* no: `spanglass config check`.",
+            "*writes* no: the data folder; *configuration* no: `spanglass config validate`.",
             {
                 "instance": {},
                 "version": {},

@@ -139,7 +139,7 @@ def _starts():
         timeseries(
             "Time of a start",
             "How long it takes until a new instance can be called: process, imports, the plugin's `on_start`.",
-            "move work out of the import and `on_start`; a copy of a loaded process (`start: fork`) takes milliseconds.",
+            "move work out of the import and `on_start`; a copy of a loaded process (`start: auto`, where that can be) takes milliseconds.",
             [query(f"{quantile(0.95, '', prepare)} >= 0", "95 %", empty="no instance was started in the last minute"),
              query(f"{total('', rate(sum_of(prepare)))} / ({total('', rate(count_of(prepare)))} > 0)", "mean",
                    empty="no instance was started in the last minute")],
@@ -169,7 +169,7 @@ def _starts():
         timeseries(
             "Attempts a call",
             "1 is no retries at all; more is load that retries add.",
-            "near the `retry.attempts` of the manifest everything fails every time: lower it, or let the circuit open.",
+            "near the `retry.max_attempts` of the manifest everything fails every time: lower it, or let the circuit open.",
             [query(f"{calls} / ({ended} > 0)", "attempts")],
             "short", lowest=1, runbook="plugin-error-rate-high",
         ),

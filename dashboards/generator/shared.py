@@ -25,7 +25,7 @@ def error_ratio(by="", select=plugin, window=None):
 
 
 def budget_left(matchers):
-    """What is left of 30 days. That rule has a value only every 5 minutes; before its first, what the last hour, which is
+    """What is left of 30 days. That rule has a value only every 2 minutes; before its first, what the last hour, which is
     then all there is, makes of it."""
     return f"(plugin_slo:spanglass_slo_budget_left:ratio30d{{{matchers}}} or 1 - plugin_slo:spanglass_slo_burn:rate1h{{{matchers}}})"
 

@@ -89,7 +89,7 @@ def _delivery():
         timeseries(
             "Spool",
             "Size of the spool on disk, by signal.",
-            "at `telemetry.spool.max` the oldest records are dropped, and counted.",
+            "a signal may have half of `telemetry.spool.max` (512 MiB by default); beyond it its oldest records are dropped, and counted.",
             [query(_term("spool_bytes"), "{{signal}}")],
             "bytes", runbook="telemetry-spool-growing",
         ),
@@ -169,7 +169,7 @@ def _collector():
         timeseries(
             "Tail sampling: decisions",
             "Traces per second that were kept and left out, and those given up before a decision because too many waited.",
-            "*given up*: raise `num_traces` of the collector's tail sampling, or shorten `decision_wait`.",
+            "*given up* (only without `block_on_overflow`): raise `COLLECTOR_SAMPLING_TRACES`, or shorten `COLLECTOR_DECISION_WAIT`.",
             [
                 query(sampled("global_count_traces_sampled", "decision"), "{{decision}}"),
                 query(sampled("sampling_trace_dropped_too_early", ""), "given up"),
@@ -234,7 +234,7 @@ def _files():
         timeline(
             "Store and configuration",
             "Whether the store took the last write, and whether the configuration was good when it was last loaded.",
-            "store: is the disk full or read-only? Configuration: `spanglass config check`; the old one stays in force.",
+            "store: is the disk full or read-only? Configuration: `spanglass config validate`; the old one stays in force.",
             [
                 query(f"min by (instance) ({runner('store_writable')})", "{{instance}} takes writes"),
                 query(f"min by (instance) ({runner('config_last_reload_successful')})", "{{instance}} configuration is good"),

@@ -155,6 +155,31 @@ async fn slow_calls_and_a_share_of_the_rest_are_kept() {
     }
 }
 
+/// More traces than may wait for a decision: the intake waits, and none is dropped.
+#[tokio::test]
+async fn more_traces_than_tail_sampling_has_room_for_are_decided_about_one_after_the_other() {
+    let Some(binary) = collector_program() else { return };
+    let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
+    let changes = [
+        ("COLLECTOR_BASELINE_PERCENT", "0"),
+        ("COLLECTOR_SLOW_MS", "60000"),
+        ("COLLECTOR_SAMPLING_TRACES", "40"),
+    ];
+    let collector = Collector::start(&binary, SAMPLED, &traces, &logs, &changes).await;
+    // A request waits for several decisions, as it never would with the room of a deployment.
+    let server = collector.behind(home()).env("OTEL_EXPORTER_OTLP_TIMEOUT", "30000").serve().await;
+    let failed: BTreeSet<String> = calls(&server, 150, "fail").await.into_iter().collect();
+
+    let start = Instant::now();
+    while !failed.is_subset(&roots(&traces.spans())) {
+        let missing = failed.len() - roots(&traces.spans()).len();
+        assert!(start.elapsed() < PATIENCE, "{missing} traces with an error were not kept");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let early = "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total";
+    assert_eq!(collector.scrape("METRICS").await.sum(early, &[]), 0.0);
+}
+
 #[tokio::test]
 async fn credentials_do_not_leave_the_collector() {
     let Some(binary) = collector_program() else { return };

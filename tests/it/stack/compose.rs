@@ -87,6 +87,22 @@ fn images_are_pinned_ports_are_local_and_files_exist() {
     }
 }
 
+/// What the runner's image is built on: a version in full, or the day of a snapshot.
+#[test]
+fn the_bases_of_the_image_are_pinned() {
+    let number = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    let text = text("Dockerfile");
+    let bases: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("FROM ")?.split_whitespace().next()).collect();
+    assert_eq!(bases.len(), 2, "{bases:?}");
+    for base in bases {
+        let tag = base.rsplit_once(':').map_or("", |(_, tag)| tag);
+        let version = |part: &str| part.split('.').count() == 3 && part.split('.').all(|one| number(&one));
+        let day = |part: &str| part.len() == 8 && number(&part);
+        assert!(tag.split('-').any(|part| version(part) || day(part)), "{base} moves");
+    }
+}
+
 #[test]
 fn the_profile_brings_the_layer_and_nobody_waits_for_what_is_not_started() {
     let Some(without) = compose("") else { return };
@@ -221,21 +237,31 @@ fn volumes_belong_to_the_users_that_write_to_them() {
     assert!(users >= 3, "only {users} volumes seen");
 }
 
-/// The exporter of this layer is not in the tests' collector; that it only adds to the layer below can be seen.
+/// The exporter of this layer is not in the tests' collector; that it only adds to the layer below, and that an error of
+/// its queue does not come back to the intake, can be seen.
 #[test]
-fn the_layer_for_elasticsearch_adds_one_exporter_to_the_logs() {
+fn the_layer_for_elasticsearch_adds_a_pipeline_that_does_not_hold_up_the_logs() {
     let exporters = |layer: &Value| -> BTreeSet<String> {
         strings(&layer["service"]["pipelines"]["logs"]["exporters"]).map(str::to_owned).collect()
     };
     let (base, layer) = (yaml("otel-collector/base.yaml"), yaml("otel-collector/elastic.yaml"));
     let added: BTreeSet<String> = exporters(&layer).difference(&exporters(&base)).cloned().collect();
-    assert_eq!(added, ["elasticsearch".to_owned()].into());
+    assert_eq!(added, ["forward/elastic".to_owned()].into());
     assert!(exporters(&base).is_subset(&exporters(&layer)), "the layer takes a backend away");
     let queue = &layer["exporters"]["elasticsearch"]["sending_queue"];
     assert_eq!(queue["storage"], "file_storage");
     assert_eq!(queue, &base["exporters"]["otlp_http/loki"]["sending_queue"]);
     let pipelines: Vec<&String> = layer["service"]["pipelines"].as_object().unwrap().keys().collect();
-    assert_eq!(pipelines, ["logs"]);
+    assert_eq!(pipelines, ["logs", "logs/elastic"]);
+    let own = &layer["service"]["pipelines"]["logs/elastic"];
+    assert_eq!(strings(&own["receivers"]).collect::<Vec<_>>(), ["forward/elastic"]);
+    // Hands on from a goroutine of its own: what follows it cannot fail a request.
+    assert_eq!(strings(&own["processors"]).collect::<Vec<_>>(), ["batch/elastic"]);
+    assert_eq!(strings(&own["exporters"]).collect::<Vec<_>>(), ["elasticsearch"]);
+    assert!(
+        layer["processors"]["batch/elastic"].is_object()
+            && layer["connectors"].get("forward/elastic").is_some()
+    );
 }
 
 #[tokio::test]
@@ -312,7 +338,11 @@ fn the_dockerfile_gets_what_it_copies_and_ends_as_nobody() {
     let cargo = text("Cargo.toml");
     let toolchain = dockerfile.split("FROM rust:").nth(1).unwrap().split('-').next().unwrap();
     let wanted = cargo.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
-    assert_eq!(toolchain, wanted.trim_matches('"'));
+    let patch = toolchain.strip_prefix(wanted.trim_matches('"'));
+    assert!(
+        patch.is_some_and(|rest| rest.starts_with('.')),
+        "the image is built with {toolchain}, not {wanted}"
+    );
     let user = dockerfile.lines().rfind(|line| line.starts_with("USER ")).unwrap();
     let id: u32 = user["USER ".len()..].split(':').next().unwrap().parse().unwrap();
     assert!(id >= 1000, "{user}");
