@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use semver::VersionReq;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::error::document_of;
 use super::path::Named;
 use super::query::Query;
 use super::{Api, Problem, asynchronous, body, stream, trace_headers};
+use crate::host::Comparison;
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::invocation::{Completed, DEFAULT_ACTION, Invocation, Meta};
 use crate::model::kind::ErrorKind;
@@ -29,7 +30,7 @@ use crate::telemetry::names::OTHER;
 /// No plugin can answer faster; a caller who asks for less only kills its workers.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 /// Says that a repeat under this key shall not run again (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(super) const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
 /// What a request may hold beside its input.
@@ -84,11 +85,13 @@ pub struct Success<'a> {
     status: &'static str,
     data: Option<&'a RawValue>,
     meta: MetaDocument<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<&'a Comparison>,
 }
 
 impl<'a> Success<'a> {
     pub fn new(output: Option<&'a RawValue>, meta: &'a Meta) -> Success<'a> {
-        Success { status: "success", data: output, meta: MetaDocument::new(meta) }
+        Success { status: "success", data: output, meta: MetaDocument::new(meta), replay: None }
     }
 }
 
@@ -202,14 +205,28 @@ async fn answer(
 }
 
 pub(super) fn encode(completed: &Completed) -> Response {
+    encode_with(completed, None)
+}
+
+/// The answer to a replay: that of any call, and how it compares with the first one.
+pub(super) fn encode_replay(completed: &Completed, comparison: &Comparison) -> Response {
+    encode_with(completed, Some(comparison))
+}
+
+fn encode_with(completed: &Completed, replay: Option<&Comparison>) -> Response {
     let mut response = match document_of(completed) {
         Ok(success) => {
+            let success = Success { replay, ..success };
             let body = serde_json::to_vec(&success).expect("the document is JSON all through");
             let mut response = Response::new(Body::from(body));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             response
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => match replay {
+            // Nothing came out, so no number of an output can be rounded here.
+            Some(replay) => problem.with("replay", json!(replay)).into_response(),
+            None => problem.into_response(),
+        },
     };
     let meta = &completed.meta;
     trace_headers::set(
@@ -308,7 +325,7 @@ async fn read_up_to(bytes_max: u64, body: Body) -> Result<Bytes, InvokeError> {
     body::read(body, bytes_max, "send less, or raise limits.max_input of the plugin").await
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
     let malformed = |why: &str| {
         let message = format!("the request is not as it should be: {why}");
         let mut invalid = InvokeError::new(ErrorKind::InvalidInput, message)
@@ -324,7 +341,7 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, InvokeError> {
     }
 }
 
-fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
+pub(super) fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
     crate::registry::split::parse_range(text).map_err(|error| {
         let mut invalid =
             InvokeError::new(ErrorKind::InvalidInput, format!("{text:?} is no version range: {error}"));
@@ -333,7 +350,7 @@ fn parse_version(text: &str) -> Result<VersionReq, InvokeError> {
     })
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, InvokeError> {
     let parsed = units::parse_duration(text).map_err(|error| error.to_string());
     let long_enough = parsed.and_then(|timeout| {
         if timeout < TIMEOUT_MIN { Err("it is at least 1ms".to_owned()) } else { Ok(timeout) }

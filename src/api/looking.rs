@@ -151,6 +151,27 @@ impl Looking {
         host.is_some_and(|host| if running { host.is_cut_off() } else { !host.not_ready().is_empty() })
     }
 
+    /// One invocation that has ended, with all that was kept of it.
+    pub(super) async fn ended(&self, id: InvocationId) -> Result<InvocationDetail, Problem> {
+        // Looked at first: a call that ends meanwhile is then found in the ledger.
+        let active = self.active(id);
+        let call = self.call(id).await?;
+        if call.as_ref().map_or(active.is_some(), |call| call.state != DONE) {
+            let message = format!("the invocation {id} has not ended; its input is kept when it has");
+            return Err(Problem::new(ErrorKind::Conflict, message));
+        }
+        let Json(found) = self.read(move |reader| reader.invocation(id)).await?;
+        match (found, call) {
+            (Some(found), Some(call)) => Ok(with_result(found, call)),
+            (Some(found), None) => Ok(found),
+            (None, Some(_)) => Err(Problem::new(
+                ErrorKind::Conflict,
+                format!("the input of the invocation {id} was not kept"),
+            )),
+            (None, None) => Err(Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}"))),
+        }
+    }
+
     /// The document of one invocation, wherever it stands.
     pub(super) async fn document(&self, id: InvocationId) -> Result<Response, Problem> {
         // Looked at first: a call that ends meanwhile is then found in the ledger.

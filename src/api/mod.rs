@@ -26,6 +26,7 @@ mod page;
 mod path;
 mod plugins;
 mod query;
+mod replay;
 mod stream;
 mod trace_headers;
 
@@ -70,6 +71,7 @@ pub fn router(api: Api) -> Router {
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
         .route("/alerts", post(alerts::receive))
+        .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
         .fallback(error::no_such_route)

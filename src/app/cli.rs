@@ -50,6 +50,8 @@ pub enum Command {
     Run(Run),
     /// Call a registered plugin
     Invoke(Invoke),
+    /// Run the input of an earlier call again, and compare
+    Replay(Replay),
     /// Write, check and register plugins
     #[command(subcommand)]
     Plugin(Plugin),
@@ -159,6 +161,18 @@ pub struct Invoke {
     /// A repeat under the same key gets the first reply, and runs nothing
     #[arg(long, value_name = "KEY", conflicts_with = "stream")]
     pub idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    #[arg(value_name = "INVOCATION_ID")]
+    pub id: String,
+    /// Another version or range than the one that was called
+    #[arg(long, value_name = "REQ")]
+    pub on: Option<String>,
+    /// Give up earlier than the plugin's own limit
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]

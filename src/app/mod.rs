@@ -26,6 +26,7 @@ mod look;
 mod output;
 mod plugin;
 mod reload;
+mod replay;
 mod run;
 mod runner;
 mod serve;
@@ -99,6 +100,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Serve(_) => serve::command(&global, settings, flags).await,
             Command::Run(run) => run::command(&global, run, &settings).await,
             Command::Invoke(invoke) => invoke::command(&global, invoke, &settings).await,
+            Command::Replay(arguments) => replay::command(&global, arguments, &settings).await,
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,

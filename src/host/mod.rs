@@ -30,6 +30,7 @@ use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
 use crate::store::{Ledger, Store};
+use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
 use queue::Queue;
@@ -41,6 +42,7 @@ mod backup;
 mod delivery;
 mod dependencies;
 mod deploy;
+mod difference;
 mod folders;
 mod inputs;
 mod lifecycle;
@@ -49,6 +51,7 @@ mod queue;
 mod register;
 mod reload;
 mod remove;
+mod replay;
 mod restore;
 pub mod services;
 pub mod settings;
@@ -63,6 +66,7 @@ pub use folders::{FolderWatch, Folders, Refusal};
 pub use inputs::read_secret;
 pub use lifecycle::RolledBack;
 pub use register::{Arrival, RegisterError, Registered};
+pub use replay::{Comparison, compare, replay_of};
 pub use settings::{CaptureMode, Settings};
 
 /// Longest part of an unknown name that is kept.
@@ -154,13 +158,16 @@ impl Host {
 
     /// Gives a call its ids and begins to record it.
     pub fn begin(self: &Arc<Self>, invocation: Invocation) -> Begun {
-        let recording = self.record(
+        let mut recording = self.record(
             &invocation.plugin,
             &invocation.action,
             invocation.parent.as_ref(),
             invocation.origin,
             invocation.delivery.as_ref(),
         );
+        if let Some(original) = invocation.replay_of {
+            recording.set(recording.root(), attribute::REPLAY_OF, original);
+        }
         Begun { host: self.clone(), invocation, recording }
     }
 

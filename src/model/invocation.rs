@@ -31,6 +31,8 @@ pub struct Invocation {
     pub idempotency_key: Option<Arc<str>>,
     /// The call was accepted earlier and has its ids already.
     pub delivery: Option<Delivery>,
+    /// The invocation whose kept input this one runs again.
+    pub replay_of: Option<InvocationId>,
 }
 
 /// What a call that waited in the durable queue brings along, the same at each of its deliveries.
@@ -58,6 +60,7 @@ impl Invocation {
             lineage: Lineage::default(),
             idempotency_key: None,
             delivery: None,
+            replay_of: None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod pool;
 mod process;
 mod registry;
 mod reload;
+mod replay;
 mod rewrite;
 mod services;
 mod slo;
