@@ -1,5 +1,6 @@
 //! OTLP over gRPC: the body is bytes already, so the codec passes them through.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -13,12 +14,14 @@ use tonic::{Code, Request, Status};
 use crate::telemetry::accounting::Signal;
 use crate::telemetry::settings::Endpoint;
 
+use super::heard::{Heard, Listening};
 use super::{
     REPLY_BYTES_MAX, TransportError, Verdict, install_crypto_provider, read_certificate, read_reply,
 };
 
 pub(in crate::telemetry) struct GrpcTransport {
-    client: Grpc<Channel>,
+    channel: Channel,
+    gzip: bool,
     path: http::uri::PathAndQuery,
     metadata: MetadataMap,
     timeout: Duration,
@@ -35,17 +38,14 @@ impl GrpcTransport {
             };
             channel = channel.tls_config(tls)?;
         }
-        let mut client = Grpc::new(channel.connect_lazy()).max_decoding_message_size(REPLY_BYTES_MAX);
-        if endpoint.gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
-        }
         let path = match signal {
             Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
             Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
         };
         Ok(GrpcTransport {
-            client,
+            channel: channel.connect_lazy(),
+            gzip: endpoint.gzip,
             path: http::uri::PathAndQuery::from_static(path),
             metadata: MetadataMap::from_headers(endpoint.headers.iter().cloned().collect()),
             timeout: endpoint.timeout,
@@ -53,16 +53,21 @@ impl GrpcTransport {
     }
 
     pub async fn send(&self, body: Bytes) -> Verdict {
-        match tokio::time::timeout(self.timeout, self.call(body)).await {
+        let heard = Arc::new(Heard::default());
+        match tokio::time::timeout(self.timeout, self.call(body, heard.clone())).await {
             Ok(Ok(reply)) => read_reply(&reply),
-            Ok(Err(status)) => judge(&status),
+            Ok(Err(status)) => judge(&status, &heard),
             Err(_) => Verdict::Retry { after: None, message: format!("no reply within {:?}", self.timeout) },
         }
     }
 
-    async fn call(&self, body: Bytes) -> Result<Bytes, Status> {
+    async fn call(&self, body: Bytes, heard: Arc<Heard>) -> Result<Bytes, Status> {
         // A clone shares the connection.
-        let mut client = self.client.clone();
+        let channel = Listening { channel: self.channel.clone(), heard };
+        let mut client = Grpc::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+        if self.gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = Request::new(body);
         *request.metadata_mut() = self.metadata.clone();
@@ -70,14 +75,13 @@ impl GrpcTransport {
     }
 }
 
-/// A status with a source was made up here for a fault of the transport, whatever its code: tonic says
-/// Unknown or Internal where OTLP means Unavailable. Without one it is the server's word.
-fn judge(status: &Status) -> Verdict {
-    use std::error::Error;
+/// A status that the server did not send was made up here, whatever its code: tonic says Unknown or Internal where
+/// OTLP means Unavailable. Then HTTP's status counts, as over HTTP; what broke off after a 200 is tried again.
+fn judge(status: &Status, heard: &Heard) -> Verdict {
     let message = format!("{:?}: {}", status.code(), status.message());
     let after = retry_delay(status.details());
     let again = match status.code() {
-        _ if status.source().is_some() => true,
+        _ if !heard.has_grpc_status() => matches!(heard.http_status(), 0 | 200..=299 | 429 | 502..=504),
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -185,9 +189,30 @@ mod tests {
         let again = [Unavailable, DeadlineExceeded, Aborted, Cancelled, OutOfRange, DataLoss];
         for number in 1..=16 {
             let code = Code::from_i32(number);
-            let verdict = judge(&Status::new(code, "no"));
+            let verdict = judge(&Status::new(code, "no"), &Heard::said(200, true));
             let retried = matches!(verdict, Verdict::Retry { .. });
             assert_eq!(retried, again.contains(&code), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_did_not_say_is_judged_by_the_status_of_http() {
+        // As tonic makes it of a proxy's page, of an answer that breaks off, of a connection that does.
+        for made_up in [Code::Unknown, Code::Internal, Code::Unimplemented] {
+            for (http_status, retried) in [
+                (0, true),
+                (200, true),
+                (429, true),
+                (502, true),
+                (503, true),
+                (504, true),
+                (400, false),
+                (404, false),
+                (500, false),
+            ] {
+                let verdict = judge(&Status::new(made_up, "no"), &Heard::said(http_status, false));
+                assert_eq!(matches!(verdict, Verdict::Retry { .. }), retried, "{made_up:?} {http_status}");
+            }
         }
     }
 
@@ -195,7 +220,7 @@ mod tests {
     fn resource_exhausted_is_retried_only_when_told_when() {
         let delay = RpcDuration { seconds: 2, nanos: 500_000_000 };
         let status = Status::with_details(Code::ResourceExhausted, "slow down", details(delay));
-        let Verdict::Retry { after, .. } = judge(&status) else { panic!("refused") };
+        let Verdict::Retry { after, .. } = judge(&status, &Heard::said(200, true)) else { panic!("refused") };
         assert_eq!(after, Some(Duration::from_millis(2500)));
     }
 }

@@ -14,6 +14,7 @@ use crate::telemetry::settings::{Endpoint, Protocol};
 pub(super) mod delivery;
 pub(super) mod encode;
 mod grpc;
+mod heard;
 mod http;
 pub(super) mod metrics;
 pub(super) mod sdk;
