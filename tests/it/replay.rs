@@ -32,6 +32,20 @@ fn home() -> Home {
     home
 }
 
+/// A server that has both versions: folders are looked at one after the other.
+async fn served(home: Home, arguments: &[&str]) -> Server {
+    let server = home.serve_with(arguments).await;
+    let start = Instant::now();
+    for version in ["1.0.0", "1.1.0"] {
+        let path = format!("/v1/plugins/score/versions/{version}");
+        while server.client.get(&path).await.json()["state"] != "running" {
+            assert!(start.elapsed() < PATIENCE, "{version} never takes calls");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    server
+}
+
 async fn called(server: &Server, version: &str, input: Value) -> (String, Reply) {
     let reply = server.client.call("score", json!({"input": input, "version": version}), &[]).await;
     let document = reply.json();
@@ -48,7 +62,7 @@ async fn a_replay_is_a_call_of_its_own_on_the_same_version_and_says_what_differs
     if !require("python3") {
         return;
     }
-    let server = home().serve().await;
+    let server = served(home(), &[]).await;
     let (id, first) = called(&server, "=1.0.0", json!({"n": 7})).await;
 
     let same = replay(&server.client, &id, "").await;
@@ -89,7 +103,7 @@ async fn a_failed_call_and_its_replay_stand_beside_each_other_on_the_command_lin
     if !require("python3") {
         return;
     }
-    let mut server = home().serve().await;
+    let mut server = served(home(), &[]).await;
     let (id, reply) = called(&server, "=1.1.0", json!({"n": 13})).await;
     assert_eq!(reply.status, 502);
 
@@ -124,7 +138,7 @@ async fn what_was_not_kept_as_it_was_given_is_not_replayed() {
     }
     let home = home();
     home.write("spanglass.yaml", "telemetry: {capture: {max: 1Ki}}\n");
-    let server = home.serve_with(&["--config", "spanglass.yaml"]).await;
+    let server = served(home, &["--config", "spanglass.yaml"]).await;
     let (redacted, _) = called(&server, "=1.0.0", json!({"n": 1, "pin": "1234"})).await;
     let (truncated, _) = called(&server, "=1.0.0", json!({"n": 1, "text": "x".repeat(3000)})).await;
     let (kept, _) = called(&server, "=1.0.0", json!({"n": 1})).await;
@@ -156,7 +170,7 @@ async fn a_call_that_has_not_ended_is_not_replayed() {
     if !require("python3") {
         return;
     }
-    let server = home().serve().await;
+    let server = served(home(), &[]).await;
     let gate = server.home.path().join("gate");
     let body = json!({"input": {"n": 1, "gate": gate}, "version": "=1.0.0"}).to_string();
     let reply = server.client.post("/v1/plugins/score/invoke?mode=async", body).await;
