@@ -81,7 +81,7 @@ fn judge(status: &Status, heard: &Heard) -> Verdict {
     let message = format!("{:?}: {}", status.code(), status.message());
     let after = retry_delay(status.details());
     let again = match status.code() {
-        _ if !heard.has_grpc_status() => matches!(heard.http_status(), 0 | 200..=299 | 429 | 502..=504),
+        _ if !heard.has_refused() => matches!(heard.http_status(), 0 | 200..=299 | 429 | 502..=504),
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Aborted

@@ -17,7 +17,7 @@ use tower::Service;
 #[derive(Default)]
 pub(super) struct Heard {
     http_status: AtomicU16,
-    grpc_status: AtomicBool,
+    refused: AtomicBool,
 }
 
 /// A channel whose answers are listened to.
@@ -40,20 +40,21 @@ impl Heard {
         self.http_status.load(Ordering::Relaxed)
     }
 
-    /// Whether the server named a status of gRPC.
-    pub fn has_grpc_status(&self) -> bool {
-        self.grpc_status.load(Ordering::Relaxed)
+    /// Whether the server named a status of gRPC other than OK.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
-    pub fn said(http_status: u16, grpc_status: bool) -> Heard {
-        Heard { http_status: http_status.into(), grpc_status: grpc_status.into() }
+    pub fn said(http_status: u16, refused: bool) -> Heard {
+        Heard { http_status: http_status.into(), refused: refused.into() }
     }
 
     fn note(&self, headers: &HeaderMap) {
         let status = headers.get("grpc-status").and_then(|value| value.to_str().ok());
-        if status.is_some_and(|status| status.parse::<u8>().is_ok()) {
-            self.grpc_status.store(true, Ordering::Relaxed);
+        // 0 is no refusal: whatever is wrong with the answer then is tonic's finding.
+        if status.is_some_and(|status| status.parse::<u8>().is_ok_and(|status| status > 0)) {
+            self.refused.store(true, Ordering::Relaxed);
         }
     }
 }
