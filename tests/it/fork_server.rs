@@ -259,9 +259,12 @@ def invoke(data):
     read, write = os.pipe()
     if os.fork() == 0:
         os.setsid()
-        if os.fork() == 0:
-            os.write(write, str(os.getpid()).encode())
+        daemon = os.fork()
+        if daemon == 0:
             time.sleep(60)
+            os._exit(0)
+        # Not by the daemon: once it has no parent, it may be killed before it has written anything.
+        os.write(write, str(daemon).encode())
         os._exit(0)
     daemon = int(os.read(read, 20))
     print(daemon)
