@@ -29,7 +29,7 @@ use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
-use crate::store::{Ledger, Store};
+use crate::store::{Ledger, LedgerStats, Store};
 use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
@@ -218,9 +218,19 @@ impl Host {
         self.ledger.as_ref().is_none_or(|ledger| ledger.flush(timeout)) && telemetry
     }
 
+    /// What the ledger counts; `None`: nothing is kept.
+    pub fn ledger_stats(&self) -> Option<LedgerStats> {
+        self.ledger.as_ref().map(|ledger| ledger.stats())
+    }
+
+    /// Free space beside the data folder.
+    pub fn available_bytes(&self) -> Option<u64> {
+        self.store.as_ref()?.folder().available_bytes().ok()
+    }
+
     /// Brings the gauges up to date that nothing else sets. Before a scrape.
     pub fn measure(&self) {
-        if let Some(available) = self.store.as_ref().and_then(|store| store.folder().available_bytes().ok()) {
+        if let Some(available) = self.available_bytes() {
             self.telemetry.metrics().set_data_dir_available(available);
         }
         self.measure_queue();

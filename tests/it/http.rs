@@ -134,6 +134,10 @@ async fn every_route_answers_as_described() {
         ),
         (&get, "/v1/plugins", "/v1/plugins".into(), vec![], 200),
         (&get, "/v1/plugins", "/v1/plugins?limit=0".into(), vec![], 422),
+        (&get, "/v1/traces/{trace_id}/otlp", format!("/v1/traces/{trace_id}/otlp"), vec![], 200),
+        (&get, "/v1/traces/{trace_id}/otlp", format!("/v1/traces/{zeros}1/otlp"), vec![], 422),
+        (&get, "/v1/health", "/v1/health".into(), vec![], 200),
+        (&get, "/v1/doctor", "/v1/doctor".into(), vec![], 200),
         // What it answers else has no end: `feed.rs` reads it.
         (&get, "/v1/stream", "/v1/stream?topics=everything".into(), vec![], 422),
         (&get, "/v1/plugins/{name}", "/v1/plugins/typed".into(), vec![], 200),
