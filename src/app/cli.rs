@@ -99,6 +99,9 @@ pub struct Demo {
     /// Seed of the calls that are made
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
+    /// When the release comes that goes wrong; for tests
+    #[arg(long, hide = true, value_parser = duration, value_name = "TIME", default_value = "30s")]
+    pub release_after: Duration,
 }
 
 #[derive(Debug, Args)]
