@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use super::top::Sort;
 use crate::model::units;
 
 /// Run other people's plugins and see every invocation as one trace.
@@ -63,6 +64,8 @@ pub enum Command {
     Trace(Trace),
     /// Read and follow logs
     Logs(Logs),
+    /// Watch the plugins of a server: rates, failures, latencies
+    Top(Top),
     /// Write everything that the data folder keeps into one file
     Backup(Backup),
     /// Bring back what a backup holds
@@ -407,6 +410,27 @@ pub struct Logs {
     /// So many of the newest lines, at most 1000; with --follow 0 shows only new ones
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub tail: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Print one table and end, as without a terminal
+    #[arg(long)]
+    pub once: bool,
+    /// How far back to look, from 10s to 7d
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = window)]
+    pub window: String,
+    /// What stands first
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: Sort,
+    /// How often to look
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
+    pub every: Duration,
+}
+
+/// The server decides on its bounds; here it is only known to be a time.
+fn window(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

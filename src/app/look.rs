@@ -158,6 +158,15 @@ fn invocations_table(items: &[Value], style: &Style) -> Table {
     table
 }
 
+/// A call on one line, for a list that is no table.
+pub fn summary(item: &Value, style: &Style, now: SystemTime) -> String {
+    let what = standing(item, item["error"]["kind"].as_str(), style).text;
+    let ago = output::ago(text(item, "created_at"), now);
+    let took = duration(&item["duration_ms"], style);
+    let message = printable(item["error"]["message"].as_str().unwrap_or_default());
+    format!("{what}  {}  {took}  {ago}  {}  {message}", plugin(item), input(item, style))
+}
+
 fn traces_table(items: &[Value], style: &Style) -> Table {
     let columns = vec![
         Column::left("OUTCOME"),

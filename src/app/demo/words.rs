@@ -73,7 +73,7 @@ impl Words {
         text += "\n";
         text += &self.heading("next, in another terminal");
         for next in [
-            "plugin list",
+            "top",
             "invoke fraud-score -f amount=950 -f country=FR -f channel=web -f hour=3 -f account_age_days=2 --watch",
             "trace list",
             "logs -f",
