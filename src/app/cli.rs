@@ -171,6 +171,7 @@ pub struct Invoke {
 
 #[derive(Debug, Args)]
 pub struct Replay {
+    /// The id of the call or the beginning of it, the id of its trace, or `last`
     #[arg(value_name = "INVOCATION_ID")]
     pub id: String,
     /// Another version or range than the one that was called
@@ -347,7 +348,10 @@ pub enum Invocation {
     /// List calls, newest first
     List(ListFilter),
     /// Show one call with its input and output
-    Show { id: String },
+    Show {
+        /// Its id or the beginning of it, the id of its trace, or `last`
+        id: String,
+    },
     /// Wait until a call has ended, and print its output
     Wait {
         id: String,
@@ -365,7 +369,8 @@ pub enum Trace {
     List(ListFilter),
     /// Show the spans and log lines of one trace
     Show {
-        #[arg(value_name = "TRACE_ID")]
+        /// Its id or the beginning of it, the id of a call, or `last`
+        #[arg(value_name = "ID")]
         id: String,
     },
 }

@@ -118,7 +118,7 @@ async fn the_banner_announces_the_release_and_then_says_what_to_do() {
         "fraud-score 1.1.0 fails on some payments",
         "/plugins/fraud-score\n",
         "invocation list --plugin fraud-score --version 1.1.0 --outcome failed",
-        "invocation show 0",
+        "trace show 0",
         "--on 1.0.0",
         "plugin rollback fraud-score",
     ] {

@@ -133,7 +133,7 @@ impl Words {
                         "{program} invocation list --plugin {PLUGIN} --version {VERSION} --outcome failed"
                     ),
                 ),
-                ("why", format!("{program} invocation show {failed}")),
+                ("why", format!("{program} trace show {failed}")),
                 ("compare", format!("{program} replay {failed} --on {GOOD}")),
                 ("mend", format!("{program} plugin rollback {PLUGIN}")),
             ],
