@@ -15,6 +15,7 @@ mod demo;
 mod dev;
 mod environments;
 mod faults;
+mod feed;
 mod fork_server;
 mod function;
 mod hostile;
