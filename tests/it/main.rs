@@ -11,6 +11,7 @@ mod backup;
 mod cli;
 mod configuration;
 mod contract;
+mod demo;
 mod dev;
 mod environments;
 mod faults;
