@@ -27,6 +27,7 @@ mod path;
 mod plugins;
 mod query;
 mod replay;
+mod series;
 mod stream;
 mod trace_headers;
 
@@ -70,6 +71,8 @@ pub fn router(api: Api) -> Router {
         .route("/invoke", post(invoke::envelope))
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
+        .route("/overview", get(series::overview))
+        .route("/series", get(series::series))
         .route("/alerts", post(alerts::receive))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))

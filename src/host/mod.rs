@@ -29,6 +29,7 @@ use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
+use crate::store::series::Series;
 use crate::store::{Ledger, Store};
 use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
@@ -78,6 +79,7 @@ pub struct Host {
     /// `None`: nothing is registered for good.
     store: Option<Arc<Store>>,
     ledger: Option<Arc<Ledger>>,
+    series: Option<Arc<Series>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: ArcSwap<Settings>,
@@ -119,6 +121,8 @@ pub struct Parts {
     pub telemetry: Telemetry,
     pub store: Option<Arc<Store>>,
     pub ledger: Option<Arc<Ledger>>,
+    /// `None`: the data folder is not this host's.
+    pub series: Option<Arc<Series>>,
     pub runtimes: Vec<Arc<dyn Runtime>>,
     pub services: Arc<dyn GuestServices>,
     pub settings: Settings,
@@ -126,7 +130,7 @@ pub struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Host {
-        let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
+        let Parts { telemetry, store, ledger, series, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
         Host {
@@ -134,6 +138,7 @@ impl Host {
             registry,
             store,
             ledger,
+            series,
             runtimes,
             services,
             settings: ArcSwap::from_pointee(settings),
@@ -189,6 +194,11 @@ impl Host {
 
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// What versions did lately; of a host that owns its data folder.
+    pub fn series(&self) -> Option<&Arc<Series>> {
+        self.series.as_ref()
     }
 
     pub fn registry(&self) -> &Registry {

@@ -29,6 +29,7 @@ mod registry;
 mod reload;
 mod replay;
 mod rewrite;
+mod series;
 mod services;
 mod slo;
 mod stack;
