@@ -31,6 +31,7 @@ mod path;
 mod plugins;
 mod query;
 mod replay;
+mod series;
 mod stream;
 mod trace_headers;
 
@@ -80,6 +81,8 @@ pub fn router(api: Api) -> Router {
         .route("/stream", get(feed::follow))
         .route("/health", get(health::health))
         .route("/doctor", get(health::doctor))
+        .route("/overview", get(series::overview))
+        .route("/series", get(series::series))
         .route("/alerts", post(alerts::receive))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))

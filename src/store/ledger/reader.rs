@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
 use crate::store::folder::DataFolder;
 use crate::store::time::rfc3339;
 
 use super::schema::SCHEMA;
 use super::views::LedgerCounts;
-use super::writer::{Status, identity};
+use super::writer::Status;
 
 /// Queries that run at once; further ones wait, which counts against their time.
 const CONNECTIONS_MAX: usize = 4;
