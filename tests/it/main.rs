@@ -31,6 +31,7 @@ mod registry;
 mod reload;
 mod replay;
 mod rewrite;
+mod series;
 mod services;
 mod slo;
 mod stack;
