@@ -53,10 +53,9 @@ pub fn keys() -> mpsc::Receiver<Done> {
                 Event::Resize(..) => Some(Done::Resized),
                 _ => None,
             };
-            match done.map(|done| sender.try_send(done)) {
-                Some(Err(mpsc::error::TrySendError::Closed(_))) => return,
-                // A full queue drops the key.
-                _ => {}
+            // A full queue drops the key.
+            if let Some(Err(mpsc::error::TrySendError::Closed(_))) = done.map(|done| sender.try_send(done)) {
+                return;
             }
         }
     });
