@@ -16,6 +16,7 @@ use crate::store::time::rfc3339;
 use super::schema::SCHEMA;
 use super::views::LedgerCounts;
 use super::writer::{Status, identity};
+use super::{blocks, cells};
 
 /// Queries that run at once; further ones wait, which counts against their time.
 const CONNECTIONS_MAX: usize = 4;
@@ -68,7 +69,9 @@ impl Reader {
     /// What the engine finds wrong with the file, and how much is in it. Reads the whole file.
     pub(in crate::store) fn check(&self) -> Result<(Vec<String>, LedgerCounts), Error> {
         self.query(|transaction| {
-            let problems = database::quick_check(transaction)?;
+            let mut problems = database::quick_check(transaction)?;
+            problems.extend(blocks::check(transaction)?);
+            problems.extend(cells::check(transaction)?);
             let count = |table: &str| -> rusqlite::Result<u64> {
                 let count =
                     transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
