@@ -36,7 +36,8 @@ pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
 pub use ledger::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
     LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
-    REASON_IO, REASON_QUEUE_FULL, REASON_REFUSALS, Reader, SpanView, TraceSummary, TraceView, UsageView,
+    REASON_IO, REASON_QUEUE_FULL, REASON_REFUSALS, REASON_SAMPLED, Reader, SpanView, TraceSummary, TraceView,
+    UsageView,
 };
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registering, Registration, Transition};

@@ -29,11 +29,8 @@ pub(super) const COLUMNS: &str =
      i.prepare_ns, i.cpu_ns, i.memory_peak_bytes, i.input_bytes, i.output_bytes, i.span_count";
 /// How many [`COLUMNS`] there are.
 pub(super) const COLUMN_COUNT: usize = 22;
-/// So much of what went in tells the calls of a list apart.
-pub(super) const PREVIEW_CHARS: usize = 200;
-/// The first [`PREVIEW_CHARS`].
-const INPUT_PREVIEW: &str =
-    "(SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns)";
+/// The beginning of what went in, which tells the calls of a list apart.
+const INPUT_PREVIEW: &str = "coalesce(i.preview, (SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns))";
 
 /// A row of `invocations` as it lies there.
 pub(super) struct StoredInvocation {
@@ -143,8 +140,8 @@ fn search(conditions: &mut Conditions, q: &str) {
         let pattern = containing(q);
         conditions.add(
             r"(i.plugin LIKE ? ESCAPE '\' OR i.action LIKE ? ESCAPE '\' OR i.error_kind LIKE ? ESCAPE '\'
-               OR i.error_message LIKE ? ESCAPE '\')",
-            [pattern.clone(), pattern.clone(), pattern.clone(), pattern],
+               OR i.error_message LIKE ? ESCAPE '\' OR i.preview LIKE ? ESCAPE '\')",
+            [pattern.clone(), pattern.clone(), pattern.clone(), pattern.clone(), pattern],
         );
     }
 }

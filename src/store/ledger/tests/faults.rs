@@ -131,7 +131,7 @@ fn what_does_not_fit_is_counted_exactly() {
 
 fn dropped_in(notice: &Notice) -> u64 {
     match notice {
-        Notice::Dropped { queue_full, io, refusals } => queue_full + io + refusals,
+        Notice::Dropped { queue_full, io, refusals, sampled } => queue_full + io + refusals + sampled,
         _ => 0,
     }
 }

@@ -37,7 +37,12 @@ impl Scene {
         Scene::with(LedgerSettings::default())
     }
 
+    /// Keeps every call, as many as there are.
     fn with(settings: LedgerSettings) -> Scene {
+        Scene::thinned(LedgerSettings { rows_per_s_max: u32::MAX, ..settings })
+    }
+
+    fn thinned(settings: LedgerSettings) -> Scene {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(temp.path(), PATIENCE).unwrap();
         let ledger = Ledger::open(&store, &settings).unwrap();
@@ -92,7 +97,22 @@ impl Scene {
     }
 }
 
-fn line(text: &str) -> GuestLog {
+/// What telemetry hands to its sinks.
+pub(super) fn recorded(work: impl FnOnce(&Telemetry)) -> Vec<Record> {
+    struct Keep(Arc<Mutex<Vec<Record>>>);
+    impl Sink for Keep {
+        fn accept(&mut self, batch: &[Record]) {
+            self.0.lock().unwrap().extend(batch.iter().cloned());
+        }
+    }
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let telemetry = Telemetry::start(Settings::default(), vec![Box::new(Keep(records.clone()))]).unwrap();
+    work(&telemetry);
+    assert!(telemetry.flush(PATIENCE));
+    std::mem::take(&mut *records.lock().unwrap())
+}
+
+pub(super) fn line(text: &str) -> GuestLog {
     GuestLog {
         unix_ns: None,
         severity: Severity::Warn,
