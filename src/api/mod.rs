@@ -17,6 +17,7 @@ mod backup;
 mod body;
 mod changes;
 mod error;
+mod errors;
 mod guard;
 mod invoke;
 mod looking;
@@ -25,6 +26,7 @@ pub mod openapi;
 mod page;
 mod path;
 mod plugins;
+mod purge;
 mod query;
 mod replay;
 mod stream;
@@ -71,6 +73,7 @@ pub fn router(api: Api) -> Router {
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
         .route("/alerts", post(alerts::receive))
+        .route("/purge", post(purge::purge))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
@@ -108,6 +111,7 @@ fn ledger_routes() -> Router<Looking> {
         .route("/traces", get(looking::traces))
         .route("/traces/{trace_id}", get(looking::trace))
         .route("/logs", get(looking::logs))
+        .route("/errors", get(errors::list))
 }
 
 /// The value of a header if it is there once and readable.

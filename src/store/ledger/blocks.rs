@@ -24,6 +24,12 @@ pub(super) fn seal(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite
     Ok(())
 }
 
+/// Seals all that there is.
+pub(super) fn seal_all(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite::Result<()> {
+    while seal_one(transaction, grams)? {}
+    Ok(())
+}
+
 /// How many lines no block holds.
 #[cfg(test)]
 pub(super) fn unsealed(connection: &Connection) -> rusqlite::Result<i64> {

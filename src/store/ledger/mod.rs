@@ -19,12 +19,14 @@ use super::database::{self, Access};
 use super::error::Error;
 use super::folder::{DataFolder, Lock};
 
+mod account;
 mod blocks;
 mod cells;
 mod class;
 mod conditions;
 mod cursor;
 mod encode;
+mod errors;
 mod flood;
 mod grams;
 mod insert;
@@ -34,6 +36,7 @@ mod logs;
 mod merge;
 mod oldest;
 mod pass;
+mod purge;
 mod queue;
 mod reader;
 mod retention;
@@ -47,6 +50,9 @@ mod traces;
 mod views;
 mod writer;
 
+pub use account::{LedgerAccount, PluginAccount};
+pub use errors::{ErrorExample, ErrorFilter, ErrorGroup, ErrorGroups};
+pub use purge::{PurgeFilter, Purged};
 pub use reader::Reader;
 pub use views::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, LedgerCounts,
@@ -54,6 +60,7 @@ pub use views::{
 };
 
 pub(super) use merge::merge;
+pub(super) use purge::empty_journal;
 pub(super) use schema::SCHEMA;
 
 use flood::Flood;
