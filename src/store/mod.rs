@@ -34,8 +34,9 @@ pub use error::Error;
 pub use folder::{DataFolder, Lock};
 pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
 pub use ledger::{
-    ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
-    LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
+    ErrorExample, ErrorFilter, ErrorGroup, ErrorGroups, ErrorView, EventView, ExceptionView,
+    InvocationDetail, InvocationFilter, InvocationView, Ledger, LedgerAccount, LedgerCounts, LedgerSettings,
+    LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page, PluginAccount, PurgeFilter, Purged,
     REASON_IO, REASON_QUEUE_FULL, REASON_REFUSALS, REASON_SAMPLED, Reader, SpanView, TraceSummary, TraceView,
     UsageView,
 };
@@ -171,6 +172,13 @@ impl Store {
         if_revision: Option<u64>,
     ) -> Result<Registration, Error> {
         self.registry.remove(name, version, if_revision)
+    }
+
+    /// Deletes what fits from the ledger and from what is kept of asynchronous calls, out of the files' bytes too.
+    pub fn purge(&self, ledger: &Ledger, filter: &PurgeFilter) -> Result<Purged, Error> {
+        let purged = ledger.purge(filter)?;
+        self.calls.purge(filter, &purged)?;
+        Ok(purged)
     }
 
     /// The first part of a backup; `backup/snapshot.rs` says what the caller must hold meanwhile.

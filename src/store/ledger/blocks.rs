@@ -24,6 +24,12 @@ pub(super) fn seal(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite
     Ok(())
 }
 
+/// Seals all that there is.
+pub(super) fn seal_all(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite::Result<()> {
+    while seal_one(transaction, grams)? {}
+    Ok(())
+}
+
 /// How many lines no block holds.
 #[cfg(test)]
 pub(super) fn unsealed(connection: &Connection) -> rusqlite::Result<i64> {
@@ -42,7 +48,7 @@ fn seal_one(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite::Resul
     }
     grams.clear();
     let mut statement = transaction.prepare_cached(
-        "SELECT seq, unix_ns, severity, body, fields FROM logs WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, unix_ns, severity, body, fields, plugin FROM logs WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
     let mut rows = statement.query([sealed, LINES])?;
     let (mut last_seq, mut bytes, mut severity_max) = (sealed, 0, 0);
@@ -57,6 +63,9 @@ fn seal_one(transaction: &Transaction<'_>, grams: &mut Grams) -> rusqlite::Resul
                 grams.add(text);
                 bytes += text.len();
             }
+        }
+        if let Some(plugin) = row.get_ref(5)?.as_str_or_null()? {
+            grams.add_name(plugin);
         }
         if bytes >= BYTES_MAX {
             break;
@@ -146,7 +155,7 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         "SELECT first_seq, last_seq, oldest_ns, newest_ns, severity_max, grams FROM blocks ORDER BY last_seq",
     )?;
     let mut lines =
-        connection.prepare("SELECT unix_ns, severity, body, fields FROM logs WHERE seq BETWEEN ?1 AND ?2")?;
+        connection.prepare("SELECT unix_ns, severity, body, fields, plugin FROM logs WHERE seq BETWEEN ?1 AND ?2")?;
     let mut blocks = blocks.query([])?;
     let mut grams = Grams::default();
     while let Some(block) = blocks.next()? {
@@ -164,6 +173,9 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
                 if let Some(text) = row.get_ref(column)?.as_str_or_null()? {
                     grams.add(text);
                 }
+            }
+            if let Some(plugin) = row.get_ref(4)?.as_str_or_null()? {
+                grams.add_name(plugin);
             }
         }
         if outside || !grams.is_part_of(filter) {

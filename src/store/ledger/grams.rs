@@ -9,7 +9,7 @@
 /// The largest filter, 2 to this power bits.
 const BITS_LOG2: u32 = 17;
 /// A filter is made smaller as long as at most one bit in so many is set.
-const SPARSE: usize = 8;
+const SPARSE: usize = 6;
 const BYTES_MIN: usize = 64;
 /// Lengths of parts. A text is looked for by the longest of them that fits.
 const LENGTHS: [usize; 4] = [1, 2, 3, 5];
@@ -31,10 +31,17 @@ impl Grams {
     }
 
     pub fn add(&mut self, text: &str) {
-        parts(text.as_bytes(), &LENGTHS, |hash| {
-            let bit = (hash & ((1 << BITS_LOG2) - 1)) as usize;
-            self.words[bit / 64] |= 1 << (bit % 64);
-        });
+        parts(text.as_bytes(), &LENGTHS, |hash| self.set(hash));
+    }
+
+    /// The plugin of a line: it is looked for as a whole.
+    pub fn add_name(&mut self, name: &str) {
+        self.set(name_hash(name));
+    }
+
+    fn set(&mut self, hash: u64) {
+        let bit = (hash & ((1 << BITS_LOG2) - 1)) as usize;
+        self.words[bit / 64] |= 1 << (bit % 64);
     }
 
     /// As it is kept: halves are laid over each other while that leaves it sparse.
@@ -67,10 +74,11 @@ pub(super) struct Needle {
 }
 
 impl Needle {
-    /// Of a text that is not empty.
-    pub fn of(text: &str) -> Needle {
+    /// Of a text and the name of a plugin; of nothing, which is everywhere.
+    pub fn of(text: Option<&str>, plugin: Option<&str>) -> Needle {
+        let mut hashes: Vec<u64> = plugin.map(name_hash).into_iter().collect();
+        let text = text.unwrap_or_default();
         let length = LENGTHS.iter().rev().copied().find(|length| *length <= text.len()).unwrap_or(1);
-        let mut hashes = Vec::new();
         parts(text.as_bytes(), &[length], |hash| hashes.push(hash));
         Needle { hashes }
     }
@@ -96,11 +104,24 @@ fn parts(text: &[u8], lengths: &[usize], mut each: impl FnMut(u64)) {
         for length in lengths {
             if at + 1 >= *length {
                 let part = window & ((1 << (8 * length)) - 1) | (*length as u64) << 56;
-                let mixed = part.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                each((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40);
+                let mixed = mix(part);
+                each(mixed);
+                // The longest parts tell the most: a second bit makes a false one rare.
+                if *length == LENGTHS[LENGTHS.len() - 1] {
+                    each(mixed >> 20);
+                }
             }
         }
     }
+}
+
+fn mix(part: u64) -> u64 {
+    let mixed = part.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 24
+}
+
+fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(7 << 56, |hash, byte| mix(hash << 8 ^ hash ^ u64::from(byte)) | 7 << 56) & 0xff_ffff
 }
 
 #[cfg(test)]
@@ -122,16 +143,22 @@ mod tests {
             let text = line(n).to_ascii_uppercase();
             for (from, _) in text.char_indices() {
                 for (to, _) in text.char_indices().filter(|(to, _)| *to > from).step_by(3) {
-                    assert!(Needle::of(&text[from..to]).may_be_in(&filter), "{}", &text[from..to]);
+                    assert!(Needle::of(Some(&text[from..to]), None).may_be_in(&filter), "{}", &text[from..to]);
                 }
             }
         }
         let absent = (0..1_000).filter(|n| {
             let id = format!("{:08x}", (n + 77_777_u32).wrapping_mul(2_246_822_519));
-            Needle::of(&id).may_be_in(&filter)
+            Needle::of(Some(&id), None).may_be_in(&filter)
         });
         let found = absent.count();
         assert!(found < 50, "{found} of 1000");
+        grams.add_name("echo");
+        let filter = grams.folded();
+        let named = |text: &str, plugin: &str| Needle::of(Some(text), Some(plugin)).may_be_in(&filter);
+        assert!(named("order", "echo") && Needle::of(None, Some("echo")).may_be_in(&filter));
+        let others = (0..1_000).filter(|n| named("order", &format!("plugin-{n}"))).count();
+        assert!(others < 300, "{others} of 1000");
     }
 
     #[test]
@@ -140,6 +167,6 @@ mod tests {
         grams.add("hello");
         assert_eq!(grams.folded().len(), BYTES_MIN);
         grams.clear();
-        assert!(!Needle::of("hello").may_be_in(&grams.folded()));
+        assert!(!Needle::of(Some("hello"), None).may_be_in(&grams.folded()));
     }
 }

@@ -99,6 +99,9 @@ pub(super) fn narrow(filter: &InvocationFilter) -> Result<(Conditions, usize), E
             conditions.add("i.error_kind IS NOT NULL", []);
         }
     }
+    if filter.kind.is_some() {
+        conditions.add("i.error_kind IS NOT NULL", []);
+    }
     conditions.add_if("i.error_kind = ?", filter.kind.map(|kind| kind.as_str().to_owned()));
     conditions.add_if("i.created_at_ns >= ?", filter.since.map(unix_ns));
     conditions.add_if("i.created_at_ns < ?", filter.until.map(unix_ns));
@@ -116,10 +119,12 @@ pub(super) fn narrow(filter: &InvocationFilter) -> Result<(Conditions, usize), E
 /// guesses, and a wrong guess reads the whole table.
 pub(super) fn index(filter: &InvocationFilter) -> &'static str {
     let id = filter.q.as_deref().map(str::trim);
-    if id.is_some_and(|q| InvocationId::parse(q).is_some()) {
-        "INDEXED BY invocations_id"
-    } else if id.is_some_and(|q| TraceId::parse(q).is_some()) {
+    if id.is_some_and(|q| TraceId::parse(q).is_some()) {
         "INDEXED BY invocations_trace"
+    } else if id.is_some_and(|q| InvocationId::parse(q).is_some()) {
+        "INDEXED BY invocations_id"
+    } else if filter.kind.is_some() && filter.plugin.is_some() {
+        "INDEXED BY invocations_failed"
     } else if filter.kind.is_some() {
         "INDEXED BY invocations_kind"
     } else if filter.outcome.is_some_and(|outcome| outcome != Outcome::Replied) {
@@ -132,10 +137,11 @@ pub(super) fn index(filter: &InvocationFilter) -> &'static str {
 }
 
 fn search(conditions: &mut Conditions, q: &str) {
-    if let Some(id) = InvocationId::parse(q) {
-        conditions.add("i.invocation_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
-    } else if let Some(id) = TraceId::parse(q) {
+    // A trace's id would pass for a UUID without hyphens.
+    if let Some(id) = TraceId::parse(q) {
         conditions.add("i.trace_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
+    } else if let Some(id) = InvocationId::parse(q) {
+        conditions.add("i.invocation_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
     } else {
         let pattern = containing(q);
         conditions.add(

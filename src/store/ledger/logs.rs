@@ -42,8 +42,8 @@ impl Reader {
             let last_seq = last_seq(transaction)?;
             let filter = &by_id(transaction, filter)?;
             let (conditions, index) = narrow(transaction, filter, place)?;
-            if let Some(q) = searched(filter).filter(|_| !matches!(place, Place::After(_))) {
-                let search = search::Search::new(filter, q, &conditions, limit + 1);
+            if by_blocks(filter, place) {
+                let search = search::Search::new(filter, searched(filter), &conditions, limit + 1);
                 let page = page(search.run(transaction)?, limit, StoredLog::cursor, |row| row.view.clone());
                 let follow = Cursor::Arrival { seq: last_seq }.text();
                 return Ok(LogPage { items: page.items, next: page.next, follow });
@@ -98,6 +98,13 @@ impl Place {
     }
 }
 
+/// Whether the blocks of lines say best where to look: for a text, or for what is seldom so bad.
+fn by_blocks(filter: &LogFilter, place: Place) -> bool {
+    let few = filter.trace_id.is_some() || filter.invocation_id.is_some();
+    let severe = filter.plugin.is_none() && filter.level.is_some_and(|level| level >= Severity::Warn);
+    !matches!(place, Place::After(_)) && !few && (searched(filter).is_some() || severe)
+}
+
 /// What is looked for in texts of all lines: not if a trace or a call is named, which has few.
 fn searched(filter: &LogFilter) -> Option<&str> {
     let few = filter.trace_id.is_some() || filter.invocation_id.is_some();
@@ -108,17 +115,18 @@ fn searched(filter: &LogFilter) -> Option<&str> {
 fn by_id(transaction: &Transaction<'_>, filter: &LogFilter) -> rusqlite::Result<LogFilter> {
     let mut filter = filter.clone();
     let Some(q) = searched(&filter).map(str::trim) else { return Ok(filter) };
-    if let Some(id) = InvocationId::parse(q) {
-        if trace_of(transaction, id)?.is_some() {
-            (filter.invocation_id, filter.q) = (Some(id), None);
-        }
-    } else if let Some(id) = TraceId::parse(q) {
+    // A trace's id would pass for a UUID without hyphens.
+    if let Some(id) = TraceId::parse(q) {
         let known = transaction
             .prepare_cached("SELECT 1 FROM logs WHERE trace_id = ?1 LIMIT 1")?
             .exists([id.as_bytes()])?;
         if known {
             (filter.trace_id, filter.q) = (Some(id), None);
         }
+    } else if let Some(id) = InvocationId::parse(q)
+        && trace_of(transaction, id)?.is_some()
+    {
+        (filter.invocation_id, filter.q) = (Some(id), None);
     }
     Ok(filter)
 }

@@ -19,12 +19,14 @@ use super::database::{self, Access};
 use super::error::Error;
 use super::folder::{DataFolder, Lock};
 
+mod account;
 mod blocks;
 mod cells;
 mod class;
 mod conditions;
 mod cursor;
 mod encode;
+mod errors;
 mod flood;
 mod fresh;
 mod grams;
@@ -35,6 +37,7 @@ mod logs;
 mod merge;
 mod oldest;
 mod pass;
+mod purge;
 mod queue;
 mod reader;
 mod retention;
@@ -48,6 +51,9 @@ mod traces;
 mod views;
 mod writer;
 
+pub use account::{LedgerAccount, PluginAccount};
+pub use errors::{ErrorExample, ErrorFilter, ErrorGroup, ErrorGroups};
+pub use purge::{PurgeFilter, Purged};
 pub use reader::Reader;
 pub use views::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, LedgerCounts,
@@ -55,6 +61,7 @@ pub use views::{
 };
 
 pub(super) use merge::merge;
+pub(super) use purge::empty_journal;
 pub(super) use schema::SCHEMA;
 
 use flood::Flood;

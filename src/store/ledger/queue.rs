@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
+use crate::store::error::Error;
+
 use super::rows::Row;
 use super::tally::Tally;
 
@@ -21,6 +25,9 @@ pub(super) struct Bounds {
 
 /// Log records take no more than this part of the queue: lines push out lines, never the ending of a call.
 const LOGS_PART: (usize, usize) = (3, 4);
+
+/// Work for the writer with the open file, or with why there is none.
+pub(super) type Errand = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
 
 pub(super) struct Queue {
     bounds: Bounds,
@@ -53,12 +60,14 @@ struct State {
     flush_to: u64,
     flush_tally: u64,
     oldest_at: Option<Instant>,
+    errands: VecDeque<Errand>,
     closed: bool,
 }
 
 /// What the writer is to do next.
 pub(super) enum Next {
     Write(Vec<Row>, Tally),
+    Run(Errand),
     /// Nothing came in time.
     Idle,
     /// The queue is closed and empty.
@@ -112,6 +121,11 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
+            if state.rows.is_empty()
+                && let Some(errand) = state.errands.pop_front()
+            {
+                return Next::Run(errand);
+            }
             let wake_at = match state.oldest_at {
                 None if state.closed => return Next::Closed,
                 // Counts that could not be written before.
@@ -125,7 +139,8 @@ impl Queue {
                     let full = self.fills_a_batch(&state);
                     let hurry = state.closed
                         || state.flush_to > state.settled
-                        || state.flush_tally > state.tally_settled;
+                        || state.flush_tally > state.tally_settled
+                        || !state.errands.is_empty();
                     if full || hurry || now >= due_at {
                         let rows = self.batch(&mut state);
                         state.tally_taken = state.tallied;
@@ -184,6 +199,15 @@ impl Queue {
             state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Has it done by the writer once all rows before it are settled. Once the queue is closed it is dropped.
+    pub fn send(&self, errand: Errand) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.errands.push_back(errand);
+            self.arrived.notify_one();
+        }
     }
 
     pub fn close(&self) {

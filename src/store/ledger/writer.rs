@@ -13,7 +13,7 @@ use crate::store::error::Error;
 
 use super::grams::Grams;
 use super::insert::insert;
-use super::queue::{Next, Queue};
+use super::queue::{Errand, Next, Queue};
 use super::retention::Retention;
 use super::rows::Row;
 use super::schema::SCHEMA;
@@ -103,6 +103,7 @@ impl Writer {
                     self.write(&rows, tally);
                     self.queue.settle(rows.len());
                 }
+                Next::Run(errand) => self.run_errand(errand),
                 Next::Idle => self.look_after(),
                 Next::Closed => break,
             }
@@ -110,6 +111,16 @@ impl Writer {
             self.tell_losses(false);
         }
         self.tell_losses(true);
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        let connected = self.connect();
+        let connection = match (connected, &mut self.open) {
+            (Ok(()), Some(open)) => Ok(&mut open.connection),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(Error::NotFound { what: format!("file `{}`", self.path.display()) }),
+        };
+        errand(connection);
     }
 
     fn write(&mut self, rows: &[Row], tally: Tally) {

@@ -1,7 +1,10 @@
 //! The ledger with real telemetry before it. Here: the scene; `queries.rs` and `faults.rs` play in it.
 
 mod faults;
+mod purge;
 mod queries;
+mod retention;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
