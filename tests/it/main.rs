@@ -37,6 +37,7 @@ mod slo;
 mod stack;
 mod supervision;
 mod support;
+mod top;
 mod worker;
 mod worker_faults;
 mod workers;
