@@ -306,15 +306,10 @@ pub async fn logs(
         version: query.text("version"),
         outcome: outcome(&mut query),
         kind: kind(&mut query),
-        trace_id: query.parsed("trace", |text| {
-            TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())
-        }),
+        trace_id: trace_id(&mut query, "trace"),
         invocation_id: query
             .parsed("invocation", |text| InvocationId::parse(text).ok_or_else(|| "not a UUID".into())),
-        level: query.parsed("level", |text| {
-            Severity::parse(text)
-                .ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
-        }),
+        level: level(&mut query),
         since: query.time("since"),
         until: query.time("until"),
         q: query.text("q"),
@@ -343,15 +338,31 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     Ok(filter)
 }
 
-fn outcome(query: &mut Query) -> Option<Outcome> {
+pub(super) fn trace_id(query: &mut Query, name: &str) -> Option<TraceId> {
+    query.parsed(name, |text| TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into()))
+}
+
+pub(super) fn level(query: &mut Query) -> Option<Severity> {
+    query.parsed("level", |text| {
+        Severity::parse(text)
+            .ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
+    })
+}
+
+pub(super) fn outcome(query: &mut Query) -> Option<Outcome> {
     query.parsed("outcome", |text| {
         let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
         known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
     })
 }
 
-fn kind(query: &mut Query) -> Option<ErrorKind> {
+pub(super) fn kind(query: &mut Query) -> Option<ErrorKind> {
     query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
+}
+
+/// A call that has begun and not ended, as lists show it.
+pub(super) fn under_way(active: &ActiveInvocation) -> Value {
+    Pending::of_active(active).document
 }
 
 /// A call without an ending, in the shape of one that has one. What only the end tells is null.

@@ -17,6 +17,7 @@ mod backup;
 mod body;
 mod changes;
 mod error;
+mod feed;
 mod guard;
 mod invoke;
 mod looking;
@@ -70,6 +71,7 @@ pub fn router(api: Api) -> Router {
         .route("/invoke", post(invoke::envelope))
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
+        .route("/stream", get(feed::follow))
         .route("/alerts", post(alerts::receive))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))

@@ -115,6 +115,8 @@ impl Server {
             stop.await;
             followers.iter().for_each(JoinHandle::abort);
             host.set_ready(false);
+            // Those who follow would keep their connections for ever.
+            host.feed().close();
             stopped.send_replace(true);
         };
         let cut_off = runner.host.clone();

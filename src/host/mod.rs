@@ -33,6 +33,7 @@ use crate::store::{Ledger, Store};
 use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
+use feed::Feed;
 use queue::Queue;
 use turns::Turns;
 
@@ -43,6 +44,7 @@ mod delivery;
 mod dependencies;
 mod deploy;
 mod difference;
+pub mod feed;
 mod folders;
 mod inputs;
 mod lifecycle;
@@ -99,6 +101,7 @@ pub struct Host {
     alerts: alerts::Alerts,
     /// What starts of instances pass through.
     starts: Arc<StartGate>,
+    feed: Feed,
 }
 
 /// Calls that are to end before their time.
@@ -126,6 +129,8 @@ pub struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Host {
+        let feed = Feed::default();
+        parts.telemetry.add_sink(feed.sink());
         let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
@@ -148,6 +153,7 @@ impl Host {
             queue: Queue::default(),
             alerts: alerts::Alerts::default(),
             starts: Arc::default(),
+            feed,
         }
     }
 
@@ -189,6 +195,11 @@ impl Host {
 
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// What happens, for those who follow.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     pub fn registry(&self) -> &Registry {

@@ -134,6 +134,8 @@ async fn every_route_answers_as_described() {
         ),
         (&get, "/v1/plugins", "/v1/plugins".into(), vec![], 200),
         (&get, "/v1/plugins", "/v1/plugins?limit=0".into(), vec![], 422),
+        // What it answers else has no end: `feed.rs` reads it.
+        (&get, "/v1/stream", "/v1/stream?topics=everything".into(), vec![], 422),
         (&get, "/v1/plugins/{name}", "/v1/plugins/typed".into(), vec![], 200),
         (&get, "/v1/plugins/{name}", "/v1/plugins/nobody".into(), vec![], 404),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions".into(), vec![], 200),
@@ -722,8 +724,9 @@ async fn with_a_token_file_all_but_a_few_routes_want_a_token() {
             without.traceparent();
         }
         if method == Method::GET {
-            let with = server.client.send(method.clone(), &path, &[("authorization", &bearer)], "").await;
-            assert_ne!(with.status, 401, "{method} {path}");
+            // Not read: one of them has no end.
+            let with = server.client.open(method.clone(), &path, &[("authorization", &bearer)]).await;
+            assert_ne!(with.status(), 401, "{method} {path}");
         }
     }
     let wrong = [

@@ -14,6 +14,7 @@ mod contract;
 mod dev;
 mod environments;
 mod faults;
+mod feed;
 mod fork_server;
 mod function;
 mod hostile;

@@ -2,8 +2,6 @@
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, ffi, params};
 
-use crate::model::invocation::Origin;
-
 use super::rows::{CapturedRow, InvocationRow, LogRow, OperationRow, Row};
 
 /// So many starts may share one nanosecond before a row is given up as a duplicate.
@@ -50,10 +48,7 @@ impl<'a> Statements<'a> {
 
     /// A second row of the same invocation is left out: whoever retries a batch may send it twice.
     fn invocation(&mut self, row: &InvocationRow) -> rusqlite::Result<()> {
-        let origin = match row.origin {
-            Origin::Network => "network",
-            Origin::Local => "local",
-        };
+        let origin = row.origin.as_str();
         let (kind, message) = row.error.as_ref().map(|(kind, message)| (kind.as_str(), message)).unzip();
         let insert = |at_ns: i64| {
             self.invocation.execute(params![

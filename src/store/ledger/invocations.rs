@@ -29,7 +29,9 @@ pub(super) const COLUMNS: &str =
      i.prepare_ns, i.cpu_ns, i.memory_peak_bytes, i.input_bytes, i.output_bytes, i.span_count";
 /// How many [`COLUMNS`] there are.
 pub(super) const COLUMN_COUNT: usize = 22;
-/// The beginning of what went in, which tells the calls of a list apart.
+/// So much of what went in tells the calls of a list apart.
+pub(super) const PREVIEW_CHARS: usize = 200;
+/// The first [`PREVIEW_CHARS`].
 const INPUT_PREVIEW: &str =
     "(SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns)";
 

@@ -23,6 +23,7 @@ mod conditions;
 mod cursor;
 mod encode;
 mod flood;
+mod fresh;
 mod insert;
 mod invocations;
 mod logs;
