@@ -38,3 +38,12 @@ export function shiftInstant(text: string, delta: number): string {
   nanos -= carry * 1e9;
   return new Date((at.seconds + carry) * 1000).toISOString().slice(0, 19) + '.' + String(nanos).padStart(9, '0') + 'Z';
 }
+
+const two = (value: number) => String(value).padStart(2, '0');
+
+/** `06:38:00.555` in local time: lines and calls of one second are told apart. */
+export function clockMillis(text: string): string {
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return '\u2013';
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+}

@@ -1,15 +1,10 @@
 // The rows of the waterfall: what is left of the tree after collapsing, hiding and searching.
 
+import type { Log } from '../../api/model';
 import type { Node, Tree } from './tree';
 
-export interface LogLine {
-  timestamp: string;
-  severity_text: string;
-  body: string;
-  span_id?: string;
-  stream?: string;
-  [field: string]: unknown;
-}
+/** A log record; besides what is described, it has the fields that the plugin gave it. */
+export type LogLine = Log & { [field: string]: unknown };
 
 export type Row =
   | { type: 'span'; node: Node; collapsed: boolean; parent: boolean; match: boolean }
