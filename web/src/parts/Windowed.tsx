@@ -9,7 +9,7 @@ import './lists.css';
 export interface WindowedHandle {
   /** Scrolls as little as possible to show the row. */
   reveal: (row: number) => void;
-  top: () => void;
+  to: (scrollTop: number) => void;
   element: HTMLElement | null;
 }
 
@@ -69,8 +69,8 @@ export function Windowed({ count, rowHeight, row, label, role = 'table', header,
       element.scrollTop = reveal(index, { scrollTop: element.scrollTop, height: element.clientHeight - above, rowHeight, count });
       measure();
     },
-    top: () => {
-      if (scroller.current) scroller.current.scrollTop = 0;
+    to: (scrollTop) => {
+      if (scroller.current) scroller.current.scrollTop = scrollTop;
       measure();
     },
     element: scroller.current,

@@ -83,7 +83,7 @@ export function Failure({ call, tree, onSpan }: { call: Invocation; tree: Tree |
           <KindHelp kind={error.kind} />
         </>
       )}
-      {attempts.length > 0 && (
+      {(attempts.length > 1 || (attempts.length > 0 && !error)) && (
         <ol class="attempts-list" aria-label="Attempts that failed">
           {attempts.map((node) => (
             <li key={node.index}>

@@ -1,131 +1,73 @@
-// The list of calls as it is held: pages of the ledger, what came live on top, what runs, and what waits
-// until somebody wants to see it.
+// The list of calls as it is held: what ended, and what runs.
 
 import { signal } from '@preact/signals';
-import { effect } from '@preact/signals';
 import { get } from '../../api/client';
-import { listen, streamState, want } from '../../api/stream';
-import { Pages } from '../../lib/pages';
-import { canBeLive } from '../../lib/filters';
 import type { Invocation } from '../../api/model';
+import { listen, want } from '../../api/stream';
+import { canBeLive } from '../../lib/filters';
+import { LiveList } from '../../lib/livelist';
 import { loadPage, stillRunning, within, type InvocationFilters } from './model';
 
-/** Calls that have come while the list was not to move; beyond, only their number is known. */
-const WAITING_MAX = 500;
-/** Calls that came live and stay in the list; older ones are at the server. */
-const LIVE_MAX = 2000;
+const ENDED_MAX = 5000;
 
 export class Feed {
-  /** Changes whenever something is to be drawn anew. */
-  readonly version = signal(0);
+  readonly list: LiveList<Invocation>;
   readonly running = signal<{ items: Invocation[]; total: number }>({ items: [], total: 0 });
-  readonly waiting = signal(0);
+  /** Calls that the stream left out. */
   readonly left = signal(0);
   readonly scanned = signal(0);
-  readonly pages: Pages<Invocation>;
-  /** Ids that came in just now, to be shown as new. */
-  readonly arrived = new Set<string>();
-  private queue: Invocation[] = [];
   private readonly ended = new Set<string>();
-  private hold = false;
   private closers: (() => void)[] = [];
-  private frame = 0;
-  private incoming: Invocation[] = [];
 
   constructor(private readonly filters: InvocationFilters) {
     const { min_ms: _min, max_ms: _max, ...asked } = filters;
-    this.pages = new Pages<Invocation>({
+    this.list = new LiveList<Invocation>({
       load: async (cursor, abort) => {
         const page = await loadPage((at, limit) => get('/v1/invocations', { query: { ...asked, cursor: at, limit }, signal: abort }), cursor, filters);
         this.scanned.value += page.scanned;
-        const items = page.items.filter((call) => call.state === 'done');
-        const running = stillRunning(page.items, this.ended);
-        if (cursor === null && running.length > 0) this.running.value = { items: running, total: Math.max(running.length, this.running.value.total) };
-        return { items, next: page.next };
+        if (cursor === null) this.setRunning(page.items);
+        return { items: page.items.filter((call) => call.state === 'done'), next: page.next };
       },
       id: (call) => call.invocation_id,
-      changed: () => this.version.value++,
     });
   }
 
   start(): void {
-    void this.pages.reload();
+    this.list.start();
     if (!canBeLive(this.filters, Date.now())) return;
     const { plugin, version, outcome, kind, q } = this.filters;
     this.closers = [
       listen({
         invocation: (call) => this.take(call),
-        active: ({ items, total }) => {
-          const running = stillRunning(items, this.ended);
-          this.running.value = { items: running, total: Math.max(running.length, total) };
-        },
+        active: ({ items, total }) => this.setRunning(items, total),
         lost: ({ reason, invocations }) => {
           this.left.value += invocations;
           // The server's ring did not reach back to where this page had been: what happened meanwhile is in the ledger.
-          if (reason === 'gone' && !this.hold) void this.pages.reload();
+          if (reason === 'gone') void this.list.pages.reload();
         },
       }),
       want({ topics: ['invocations', 'active'], plugin, version, outcome, kind, q }),
-      // Elapsed times stand still where nothing can be heard any more.
-      effect(() => {
-        if (streamState.value === 'failed') this.running.value = { items: [], total: 0 };
-      }),
     ];
   }
 
   stop(): void {
     for (const close of this.closers) close();
-    this.pages.stop();
-    cancelAnimationFrame(this.frame);
+    this.closers = [];
+    this.list.stop();
   }
 
-  /** While held, what comes waits: nothing moves under the reader's eyes. */
-  setHold(hold: boolean): void {
-    this.hold = hold;
-    if (!hold) this.release();
-  }
-
-  release(): void {
-    if (this.queue.length === 0 && this.waiting.value === 0) return;
-    const more = this.waiting.value > this.queue.length;
-    const queue = this.queue;
-    this.queue = [];
-    this.waiting.value = 0;
-    // More came than was kept: the list begins anew rather than with a hole.
-    if (more) void this.pages.reload();
-    else this.show(queue);
+  private setRunning(items: readonly Invocation[], total = 0): void {
+    // What runs has no outcome yet: a filter for one cannot be met.
+    const running = this.filters.outcome || this.filters.kind ? [] : stillRunning(items, this.ended);
+    if (running.length === 0 && this.running.peek().items.length === 0) return;
+    this.running.value = { items: running, total: Math.max(running.length, running.length > 0 ? total : 0) };
   }
 
   private take(call: Invocation): void {
-    this.incoming.push(call);
-    // Many a second: drawn once a frame.
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
-  }
-
-  private flush(): void {
-    this.frame = 0;
-    const calls = this.incoming;
-    this.incoming = [];
-    for (const call of calls) this.ended.add(call.invocation_id);
+    if (this.ended.size > ENDED_MAX) this.ended.clear();
+    this.ended.add(call.invocation_id);
     const { items, total } = this.running.value;
-    const running = stillRunning(items, this.ended);
-    if (running.length !== items.length) this.running.value = { items: running, total: Math.max(running.length, total - (items.length - running.length)) };
-    const wanted = calls.filter((call) => within(call, this.filters));
-    if (wanted.length === 0) return;
-    if (!this.hold) {
-      this.show(wanted);
-      return;
-    }
-    this.queue.push(...wanted.slice(0, WAITING_MAX - this.queue.length));
-    this.waiting.value += wanted.length;
-  }
-
-  private show(calls: Invocation[]): void {
-    const before = this.arrived.size;
-    this.arrived.clear();
-    for (const call of calls) this.arrived.add(call.invocation_id);
-    const added = this.pages.prepend(calls);
-    this.pages.trim(LIVE_MAX);
-    if (added > 0 || before > 0) this.version.value++;
+    if (items.some((one) => one.invocation_id === call.invocation_id)) this.setRunning(items, total - 1);
+    if (within(call, this.filters)) this.list.push([call]);
   }
 }

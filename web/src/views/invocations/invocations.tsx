@@ -11,6 +11,7 @@ import { useShortcuts } from '../../lib/keys';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
 import { describeFilters, readFilters } from '../../lib/filters';
 import { narrow } from '../../lib/media';
+import { keptList } from '../../lib/livelist';
 import { rememberList } from '../../lib/neighbours';
 import { FilterBar, rangeText } from '../../parts/FilterBar';
 import { Windowed, type WindowedHandle } from '../../parts/Windowed';
@@ -28,27 +29,29 @@ const paused = signal(false);
 export default function Invocations(): JSX.Element {
   const query = currentQuery.value;
   const filters = useMemo(() => readFilters(query, KEYS), [JSON.stringify(query)]);
-  const feed = useMemo(() => new Feed(filters), [filters]);
+  const feed = useMemo(() => keptList('invocations', JSON.stringify(filters), () => new Feed(filters)), [filters]);
+  const { list } = feed;
   const handle = useRef<WindowedHandle | null>(null);
   const [selected, select] = useState(-1);
   const scrolled = useRef(false);
   useEffect(() => {
     select(-1);
-    scrolled.current = false;
-    feed.setHold(paused.value);
+    scrolled.current = list.scrollTop > 0;
+    handle.current?.to(list.scrollTop);
+    list.setHold(paused.value || scrolled.current);
     feed.start();
     return () => feed.stop();
   }, [feed]);
   // Drawn anew by whatever changes.
-  feed.version.value;
-  const { pages } = feed;
+  list.version.value;
+  const { pages } = list;
   const rowHeight = narrow.value ? 58 : 32;
   const set = (changes: Partial<Record<string, string | undefined>>) => setQuery(changes);
   const live = () => {
     paused.value = false;
     scrolled.current = false;
-    handle.current?.top();
-    feed.setHold(false);
+    handle.current?.to(0);
+    list.setHold(false);
   };
   const move = (by: number) => {
     const next = Math.min(pages.count - 1, Math.max(0, selected + by));
@@ -76,7 +79,7 @@ export default function Invocations(): JSX.Element {
     if (paused.value) live();
     else {
       paused.value = true;
-      feed.setHold(true);
+      list.setHold(true);
     }
   };
 
@@ -110,9 +113,9 @@ export default function Invocations(): JSX.Element {
       </header>
       <Running feed={feed} />
       <div class="list-frame">
-        {feed.waiting.value > 0 && (
+        {list.waiting.value > 0 && (
           <button type="button" class="new-rows" onClick={live}>
-            {feed.waiting.value.toLocaleString()} new
+            {list.waiting.value > 1000 ? 'more than 1,000' : list.waiting.value} new
           </button>
         )}
         <Windowed
@@ -123,16 +126,17 @@ export default function Invocations(): JSX.Element {
           handle={handle}
           onSeen={(from, to) => pages.seen(from, to)}
           onScroll={(top) => {
+            list.scrollTop = top;
             const away = top > rowHeight / 2;
             if (away === scrolled.current) return;
             scrolled.current = away;
-            feed.setHold(away || paused.value);
+            list.setHold(away || paused.value);
           }}
           header={<Head />}
           row={(index) => {
             const call = pages.at(index);
             if (!call) return <div key={`hole${index}`} role="row" class="call-row hole" />;
-            return <InvocationRow key={call.invocation_id} call={call} index={index} selected={index === selected} arrived={feed.arrived.has(call.invocation_id)} />;
+            return <InvocationRow key={call.invocation_id} call={call} index={index} selected={index === selected} arrived={list.arrived.has(call.invocation_id)} />;
           }}
           footer={<Foot feed={feed} filters={filters} set={set} />}
         />
@@ -205,7 +209,7 @@ function Notes({ feed, filters }: { feed: Feed; filters: InvocationFilters }): J
     notes.push(
       <span key="left">
         {feed.left.value.toLocaleString()} calls came faster than they could be shown live.{' '}
-        <button type="button" class="link" onClick={() => ((feed.left.value = 0), void feed.pages.reload())}>
+        <button type="button" class="link" onClick={() => ((feed.left.value = 0), void feed.list.pages.reload())}>
           Load them
         </button>
       </span>,
@@ -217,7 +221,7 @@ function Notes({ feed, filters }: { feed: Feed; filters: InvocationFilters }): J
 
 /** What stands below the rows: that there are more, none, or why not. */
 function Foot({ feed, filters, set }: { feed: Feed; filters: InvocationFilters; set: (changes: Record<string, string | undefined>) => void }): JSX.Element {
-  const { pages } = feed;
+  const { pages } = feed.list;
   if (pages.error) {
     return (
       <div class="list-foot problem" role="alert">
