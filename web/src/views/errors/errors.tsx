@@ -65,7 +65,7 @@ export default function ErrorsView(): JSX.Element {
           </span>
         )}
       </header>
-      <FilterBar
+      <FilterBar<'plugin' | 'blame' | 'since' | 'until' | 'q'>
         filters={{ plugin, blame, since, until, q }}
         set={setQuery}
         search={{ key: 'q', label: 'Search messages' }}
