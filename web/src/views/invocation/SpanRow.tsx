@@ -2,6 +2,7 @@ import type { JSX } from 'preact';
 import { duration } from '../../lib/format';
 import { plainLine } from '../../lib/plain';
 import { StreamMark, type LogRecord } from '../../parts/LogLines';
+import { memo } from '../../parts/memo';
 import type { Section } from './critical';
 import type { Row } from './rows';
 import { place, type Range } from './scale';
@@ -22,7 +23,7 @@ interface Props {
   onToggle: (id: string) => void;
 }
 
-export function SpanRow({ row, index, range, selected, path, indent, onSelect, onToggle }: Props): JSX.Element {
+export const SpanRow = memo(function SpanRow({ row, index, range, selected, path, indent, onSelect, onToggle }: Props): JSX.Element {
   const { node } = row;
   const id = node.span.span_id;
   const left = `${4 + Math.min(node.depth, INDENT_MAX) * indent}px`;
@@ -68,7 +69,7 @@ export function SpanRow({ row, index, range, selected, path, indent, onSelect, o
       </span>
     </div>
   );
-}
+});
 
 function Name({ node }: { node: Node }): JSX.Element {
   const { name, attributes } = node.span;

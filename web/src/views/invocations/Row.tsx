@@ -3,6 +3,7 @@ import { duration, full } from '../../lib/format';
 import { firstArguments } from '../../lib/compact';
 import { clockMillis } from '../../lib/instant';
 import { plainLine } from '../../lib/plain';
+import { memo } from '../../parts/memo';
 import type { Invocation } from '../../api/model';
 import { barLength } from './model';
 
@@ -15,7 +16,7 @@ interface Props {
   elapsed?: number;
 }
 
-export function InvocationRow({ call, index, selected, arrived, elapsed }: Props): JSX.Element {
+export const InvocationRow = memo(function InvocationRow({ call, index, selected, arrived, elapsed }: Props): JSX.Element {
   const running = call.state !== 'done';
   const result = running ? call.state : (call.error?.kind ?? call.outcome ?? '');
   const tone = running ? 'running' : (call.outcome ?? 'dropped');
@@ -58,7 +59,7 @@ export function InvocationRow({ call, index, selected, arrived, elapsed }: Props
       </span>
     </div>
   );
-}
+});
 
 function Arguments({ call }: { call: Invocation }): JSX.Element {
   const found = firstArguments(call.input_preview).slice(0, 8);
