@@ -25,6 +25,8 @@ export default defineConfig({
         entryFileNames: 'app.js',
         chunkFileNames: '[name].js',
         assetFileNames: 'app[extname]',
+        // Named, so that it is not called after whichever module comes first.
+        codeSplitting: { groups: [{ name: 'vendor', test: /node_modules[\\/](@?preact)[\\/]/ }] },
       },
     },
   },

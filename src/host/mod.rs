@@ -50,6 +50,7 @@ mod folders;
 mod inputs;
 mod lifecycle;
 mod observer;
+mod purge;
 mod queue;
 mod register;
 mod reload;

@@ -1,1 +1,1 @@
-import{n as e,t}from"./app.js";function n(){return e(t,{title:`API`})}export{n as default};
+import{s as e}from"./app.js";import{t}from"./vendor.js";function n(){return t(e,{title:`API`})}export{n as default};

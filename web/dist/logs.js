@@ -1,1 +1,1 @@
-import{n as e,t}from"./app.js";function n(){return e(t,{title:`Logs`})}export{n as default};
+import{s as e}from"./app.js";import{t}from"./vendor.js";function n(){return t(e,{title:`Logs`})}export{n as default};

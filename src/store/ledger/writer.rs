@@ -11,11 +11,13 @@ use rusqlite::Connection;
 use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
 
+use super::grams::Grams;
 use super::insert::insert;
-use super::queue::{Next, Queue};
+use super::queue::{Errand, Next, Queue};
 use super::retention::Retention;
 use super::rows::Row;
 use super::schema::SCHEMA;
+use super::tally::Tally;
 use super::{Notice, Notices};
 
 /// How often the writer looks after the file when nothing comes in.
@@ -44,6 +46,7 @@ pub(super) struct Writer {
     retention: Retention,
     notices: Arc<Notices>,
     open: Option<Open>,
+    grams: Grams,
     told: Told,
 }
 
@@ -58,6 +61,7 @@ struct Told {
     refused: u64,
     lost: u64,
     left_out: u64,
+    sampled: u64,
     at: Instant,
 }
 
@@ -72,8 +76,9 @@ impl Writer {
         retention: Retention,
         notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
-        let told = Told { refused: 0, lost: 0, left_out: 0, at: Instant::now() };
-        let mut writer = Writer { path, access, queue, status, retention, notices, open: None, told };
+        let told = Told { refused: 0, lost: 0, left_out: 0, sampled: 0, at: Instant::now() };
+        let grams = Grams::default();
+        let mut writer = Writer { path, access, queue, status, retention, notices, open: None, grams, told };
         match writer.connect() {
             Err(Error::Corrupt { detail, .. }) if access == Access::Owner => {
                 writer.set_aside(&detail)?;
@@ -94,10 +99,11 @@ impl Writer {
     pub fn run(mut self) {
         loop {
             match self.queue.take(IDLE) {
-                Next::Write(rows) => {
-                    self.write(&rows);
+                Next::Write(rows, tally) => {
+                    self.write(&rows, tally);
                     self.queue.settle(rows.len());
                 }
+                Next::Run(errand) => self.run_errand(errand),
                 Next::Idle => self.look_after(),
                 Next::Closed => break,
             }
@@ -107,10 +113,20 @@ impl Writer {
         self.tell_losses(true);
     }
 
-    fn write(&mut self, rows: &[Row]) {
+    fn run_errand(&mut self, errand: Errand) {
+        let connected = self.connect();
+        let connection = match (connected, &mut self.open) {
+            (Ok(()), Some(open)) => Ok(&mut open.connection),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(Error::NotFound { what: format!("file `{}`", self.path.display()) }),
+        };
+        errand(connection);
+    }
+
+    fn write(&mut self, rows: &[Row], tally: Tally) {
         let mut tries = 1;
         let error = loop {
-            let error = match self.try_write(rows) {
+            let error = match self.try_write(rows, &tally) {
                 Ok(()) => return self.succeed(rows.len()),
                 Err(error) => error,
             };
@@ -126,14 +142,15 @@ impl Writer {
             }
             tries += 1;
         };
+        self.queue.tally_again(tally);
         self.status.lost.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.fail(&error);
     }
 
-    fn try_write(&mut self, rows: &[Row]) -> Result<(), Error> {
+    fn try_write(&mut self, rows: &[Row], tally: &Tally) -> Result<(), Error> {
         self.connect()?;
         let Some(open) = &mut self.open else { return Ok(()) };
-        insert(&mut open.connection, rows).map_err(Error::engine(&self.path))
+        insert(&mut open.connection, rows, tally, &mut self.grams).map_err(Error::engine(&self.path))
     }
 
     fn connect(&mut self) -> Result<(), Error> {
@@ -228,14 +245,16 @@ impl Writer {
             return;
         }
         let (counts, lost) = (self.queue.counts(), self.status.lost.load(Ordering::Relaxed));
-        let (refused, left_out) = (counts.refused, counts.left_out);
-        if (refused, lost, left_out) != (self.told.refused, self.told.lost, self.told.left_out) {
+        let (refused, left_out, sampled) = (counts.refused, counts.left_out, counts.sampled);
+        let told = &self.told;
+        if (refused, lost, left_out, sampled) != (told.refused, told.lost, told.left_out, told.sampled) {
             self.notices.tell(Notice::Dropped {
                 queue_full: refused - self.told.refused,
                 io: lost - self.told.lost,
                 refusals: left_out - self.told.left_out,
+                sampled: sampled - self.told.sampled,
             });
-            self.told = Told { refused, lost, left_out, at: Instant::now() };
+            self.told = Told { refused, lost, left_out, sampled, at: Instant::now() };
         }
     }
 }
