@@ -109,7 +109,8 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
   const showTip = (chart: uPlot) => {
     const index = chart.cursor.idx;
     const left = chart.cursor.left ?? -1;
-    if (!spec || index === null || index === undefined || left < 0) {
+    // The others show the same instant with their line; their words would cover them.
+    if (!spec || index === null || index === undefined || left < 0 || !chart.over.matches(':hover')) {
       tip.hidden = true;
       return;
     }
@@ -120,7 +121,6 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       row.append(element('span', `swatch swatch-${line.colour}${line.dash ? ' swatch-dash' : ''}`, ''), element('span', '', line.label), element('span', 'chart-tip-value', value === null || value === undefined ? '–' : spec.format(value)));
       rows.push(row);
     }
-    // Only the chart under the pointer says what changed: the others would repeat it.
     for (const marker of nearby(chart, spec.markers ?? [], left)) {
       const row = element('div', `chart-tip-mark${marker.bad ? ' bad' : ''}`, '');
       row.append(element('strong', '', marker.label), element('span', '', ` ${marker.detail}`));
