@@ -82,7 +82,7 @@ export function JsonView({ value, label, rowsMax = 26, name }: Props): JSX.Eleme
                 aria-level={row.depth + 1}
                 aria-expanded={row.open ?? undefined}
                 aria-selected={index === selected}
-                class={`json-row ${row.kind} ${row.open === null ? '' : 'can-open'} ${index === selected ? 'selected' : ''}`}
+                class={`json-row json-${row.kind} ${row.open === null ? '' : 'can-open'} ${index === selected ? 'selected' : ''}`}
                 style={{ paddingLeft: `${6 + Math.min(row.depth, 40) * 14}px` }}
                 onClick={() => (select(index), toggle(row))}
               >

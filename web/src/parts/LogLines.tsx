@@ -99,5 +99,5 @@ const LINKS: Record<string, (value: string) => string> = {
 export function FieldValue({ name, value }: { name: string; value: unknown }): JSX.Element {
   const text = typeof value === 'string' ? plain(value) : JSON.stringify(value);
   const link = typeof value === 'string' ? LINKS[name]?.(value) : undefined;
-  return link ? <a href={link}>{text}</a> : <span class={`value ${typeof value}`}>{text}</span>;
+  return link ? <a href={link}>{text}</a> : <span class="value">{text}</span>;
 }

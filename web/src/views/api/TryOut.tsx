@@ -1,9 +1,9 @@
 // A form for one operation: parameters, body, the same as curl, and what was answered.
 
 import type { JSX } from 'preact';
-import { useMemo, useState } from 'preact/hooks';
-import { authorization } from '../../api/client';
-import { bytes, duration } from '../../lib/format';
+import { useEffect, useId, useMemo, useState } from 'preact/hooks';
+import { authorization, get } from '../../api/client';
+import { bytes, duration, plural } from '../../lib/format';
 import { plain } from '../../lib/plain';
 import { addressOf } from '../../lib/router';
 import { curl } from '../../lib/shell';
@@ -16,6 +16,8 @@ import { address, resolve, sample, typeText, type Document, type Operation, type
 const ANSWER_MAX = 8 * 1024 * 1024;
 /** A stream is read so long at most. */
 const STREAM_MS = 10_000;
+/** Parameters that mean a plugin: the registered ones are offered. */
+const NAMES = /^(name|plugin)$/;
 
 interface Answered {
   status: number;
@@ -33,6 +35,16 @@ export function TryOut({ operation, document }: { operation: Operation; document
   const [asking, ask] = useState(false);
   const [running, setRunning] = useState(false);
   const [answered, setAnswered] = useState<Answered | string | null>(null);
+  const [plugins, setPlugins] = useState<string[]>([]);
+  const named = operation.parameters.some((parameter) => NAMES.test(parameter.name));
+  useEffect(() => {
+    if (!named) return;
+    const abort = new AbortController();
+    get('/v1/plugins', { query: { limit: 1000 }, signal: abort.signal })
+      .then(({ items }) => setPlugins(items.map((plugin) => plugin.name)))
+      .catch(() => undefined);
+    return () => abort.abort();
+  }, [named]);
   const { path, missing } = address(operation, values);
   const wrong = useMemo(() => (isJson(operation) && body.trim() !== '' ? jsonError(body) : null), [body]);
   const headers = (): [string, string][] => [
@@ -58,9 +70,14 @@ export function TryOut({ operation, document }: { operation: Operation; document
     ...(isJson(operation) && body.trim() !== '' ? { body: compact(body) } : {}),
     token: 'authorization' in authorization(),
   });
+  const inHeaders = operation.parameters.filter((parameter) => parameter.in === 'header');
+  const inAddress = operation.parameters.filter((parameter) => parameter.in !== 'header');
+  const field = (parameter: Parameter) => (
+    <Field key={`${parameter.in}:${parameter.name}`} parameter={parameter} document={document} plugins={plugins} value={values[`${parameter.in}:${parameter.name}`] ?? ''} set={(value) => set(parameter, value)} />
+  );
   const set = (parameter: Parameter, value: string) => setValues({ ...values, [`${parameter.in}:${parameter.name}`]: value });
   return (
-    <div class="try">
+    <div class="api-try">
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -68,15 +85,19 @@ export function TryOut({ operation, document }: { operation: Operation; document
           else void run();
         }}
       >
-        {operation.parameters.map((parameter) => (
-          <Field key={`${parameter.in}:${parameter.name}`} parameter={parameter} document={document} value={values[`${parameter.in}:${parameter.name}`] ?? ''} set={(value) => set(parameter, value)} />
-        ))}
+        {inAddress.map(field)}
+        {inHeaders.length > 0 && (
+          <details>
+            <summary>{plural(inHeaders.length, 'header')}</summary>
+            <div class="api-headers">{inHeaders.map(field)}</div>
+          </details>
+        )}
         {isJson(operation) && <BodyForm document={document} schema={operation.body!.schema} text={body} set={setBody} wrong={wrong} />}
         {operation.body && !isJson(operation) && (
-          <label class="field">
-            <span class="field-name">Body</span>
+          <label class="api-field">
+            <span class="api-field-name">Body</span>
             <input type="file" onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)} />
-            <span class="field-help">{operation.body.type}</span>
+            <span class="api-field-help">{operation.body.type}</span>
           </label>
         )}
         <div class="row">
@@ -135,24 +156,25 @@ function compact(text: string): string {
   }
 }
 
-function Field({ parameter, document, value, set }: { parameter: Parameter; document: Document; value: string; set: (value: string) => void }): JSX.Element {
+function Field({ parameter, document, plugins, value, set }: { parameter: Parameter; document: Document; plugins: string[]; value: string; set: (value: string) => void }): JSX.Element {
   const schema = resolve(document, parameter.schema);
   const fixed = 'default' in schema ? String(schema.default) : '';
   return (
-    <label class="field">
-      <span class="field-name">
+    <label class="api-field">
+      <span class="api-field-name">
         {parameter.name}
         {parameter.required && <span class="schema-required">required</span>} <span class="muted">{parameter.in}</span>
       </span>
-      <Control schema={schema} value={value} set={set} placeholder={fixed} />
-      <span class="field-help">
+      <Control schema={schema} value={value} set={set} placeholder={fixed} list={NAMES.test(parameter.name) ? plugins : undefined} />
+      <span class="api-field-help">
         {parameter.description} <span class="schema-type">{typeText(document, schema)}</span>
       </span>
     </label>
   );
 }
 
-function Control({ schema, value, set, placeholder }: { schema: Record<string, unknown>; value: string; set: (value: string) => void; placeholder?: string }): JSX.Element {
+function Control({ schema, value, set, placeholder, list }: { schema: Record<string, unknown>; value: string; set: (value: string) => void; placeholder?: string; list?: string[] | undefined }): JSX.Element {
+  const id = useId();
   const choices = Array.isArray(schema.enum) ? schema.enum.map(String) : schema.type === 'boolean' ? ['true', 'false'] : null;
   if (choices) {
     return (
@@ -166,7 +188,18 @@ function Control({ schema, value, set, placeholder }: { schema: Record<string, u
       </select>
     );
   }
-  return <input type="text" inputMode={schema.type === 'integer' || schema.type === 'number' ? 'decimal' : 'text'} autocomplete="off" spellcheck={false} placeholder={placeholder} value={value} onInput={(event) => set(event.currentTarget.value)} />;
+  return (
+    <>
+      <input type="text" list={list ? id : undefined} inputMode={schema.type === 'integer' || schema.type === 'number' ? 'decimal' : 'text'} autocomplete="off" spellcheck={false} placeholder={placeholder} value={value} onInput={(event) => set(event.currentTarget.value)} />
+      {list && (
+        <datalist id={id}>
+          {list.map((name) => (
+            <option key={name} value={name} />
+          ))}
+        </datalist>
+      )}
+    </>
+  );
 }
 
 /** Fields for the simple members of the body, and the whole of it as JSON. */
@@ -197,22 +230,22 @@ function BodyForm({ document, schema, text, set, wrong }: { document: Document; 
       <legend>Body</legend>
       {value &&
         simple.map((member) => (
-          <label class="field" key={member.name}>
-            <span class="field-name">
+          <label class="api-field" key={member.name}>
+            <span class="api-field-name">
               {member.name}
               {required.includes(member.name) && <span class="schema-required">required</span>}
             </span>
             <Control schema={member.schema} value={value[member.name] === undefined ? '' : String(value[member.name])} set={(typed) => change(member.name, member.schema.type, typed)} placeholder={'default' in member.schema ? String(member.schema.default) : ''} />
-            <span class="field-help">
+            <span class="api-field-help">
               {String(member.schema.description ?? '')} <span class="schema-type">{typeText(document, member.schema)}</span>
             </span>
           </label>
         ))}
-      <label class="field wide">
-        <span class="field-name">JSON</span>
+      <label class="api-field wide">
+        <span class="api-field-name">JSON</span>
         <textarea rows={Math.min(16, Math.max(4, text.split('\n').length + 1))} spellcheck={false} value={text} aria-invalid={wrong !== null} onInput={(event) => set(event.currentTarget.value)} />
         {wrong && (
-          <span class="bad field-help" role="alert">
+          <span class="bad api-field-help" role="alert">
             {wrong}
           </span>
         )}

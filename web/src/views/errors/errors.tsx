@@ -98,7 +98,7 @@ function Group({ group, index, selected, share, since, until }: { group: ErrorGr
     <li class={`group card ${selected ? 'selected' : ''}`} data-group={index}>
       <div class="group-count">
         <b>{exact(group.count)}</b>
-        <span class="bar" aria-hidden="true">
+        <span class="group-bar" aria-hidden="true">
           <i style={{ width: `${Math.max(2, share * 100)}%` }} />
         </span>
       </div>

@@ -24,7 +24,7 @@ function Fact({ name, children, title }: { name: string; children: ComponentChil
 export function Facts({ call, elapsed }: { call: Invocation; elapsed: number | null }): JSX.Element {
   const { usage } = call;
   return (
-    <dl class="facts card">
+    <dl class="call-facts card">
       <Fact name="Duration">
         <b>{duration(elapsed ?? call.duration_ms)}</b>
       </Fact>

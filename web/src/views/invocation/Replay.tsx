@@ -163,7 +163,7 @@ function Changes({ output }: { output: Replay['output'] }): JSX.Element {
           {rows.map((row, index) => (
             <tr key={index} class={row.op}>
               <td class="mono">
-                <span class="op" title={row.op}>
+                <span class="change-op" title={row.op}>
                   {row.op === 'added' ? '+' : row.op === 'removed' ? '−' : '~'}
                 </span>{' '}
                 {plainLine(row.pointer)}

@@ -40,7 +40,7 @@ export function SpanDetail({ tree, node, logs, onPath, onClose, onSelect }: Prop
       </header>
       {ROLES[node.role] && <p class="muted">{ROLES[node.role]}</p>}
       {message && <p class="span-message">{plain(message)}</p>}
-      <dl class="facts">
+      <dl class="call-facts">
         <div>
           <dt>Duration</dt>
           <dd>{duration(node.end - node.start)}</dd>

@@ -14,7 +14,7 @@ export function UsageView({ call, tree }: { call: Invocation | null; tree: Tree 
   return (
     <div class="usage">
       {call?.usage && (
-        <dl class="facts card">
+        <dl class="call-facts card">
           <div>
             <dt>CPU time</dt>
             <dd>{duration(call.usage.cpu_ms)}</dd>

@@ -85,7 +85,7 @@ export function TraceView({ params }: { params: Record<string, string> }): JSX.E
           <Export trace={id} />
         </span>
       </header>
-      <dl class="facts card">
+      <dl class="call-facts card">
         <div>
           <dt>Root</dt>
           <dd>{root ? plainLine(root.span.name) : '–'}</dd>

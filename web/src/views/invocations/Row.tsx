@@ -41,7 +41,7 @@ export const InvocationRow = memo(function InvocationRow({ call, index, selected
       </span>
       <span role="cell" class="call-duration">
         <span class="number">{duration(ms)}</span>
-        <span class="bar" aria-hidden="true">
+        <span class="call-bar" aria-hidden="true">
           <i style={{ width: `${barLength(ms)}%` }} />
         </span>
       </span>
