@@ -63,7 +63,7 @@ pub struct Looking {
 
 impl Looking {
     /// Reads once all that ended before this moment can be read.
-    async fn read<T: Serialize + Send + 'static>(
+    pub(super) async fn read<T: Serialize + Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<Json<T>, Problem> {

@@ -18,6 +18,7 @@ mod body;
 mod changes;
 mod docs;
 mod error;
+mod errors;
 mod export;
 mod feed;
 mod guard;
@@ -29,8 +30,10 @@ pub mod openapi;
 mod page;
 mod path;
 mod plugins;
+mod purge;
 mod query;
 mod replay;
+mod series;
 mod stream;
 mod trace_headers;
 
@@ -80,7 +83,10 @@ pub fn router(api: Api) -> Router {
         .route("/stream", get(feed::follow))
         .route("/health", get(health::health))
         .route("/doctor", get(health::doctor))
+        .route("/overview", get(series::overview))
+        .route("/series", get(series::series))
         .route("/alerts", post(alerts::receive))
+        .route("/purge", post(purge::purge))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
@@ -120,6 +126,7 @@ fn ledger_routes() -> Router<Looking> {
         .route("/traces/{trace_id}", get(looking::trace))
         .route("/traces/{trace_id}/otlp", get(export::otlp))
         .route("/logs", get(looking::logs))
+        .route("/errors", get(errors::list))
 }
 
 /// The value of a header if it is there once and readable.

@@ -70,6 +70,8 @@ pub enum Command {
     Backup(Backup),
     /// Bring back what a backup holds
     Restore(Backup),
+    /// Delete what is kept of calls: of a plugin, of a trace, or from before a time
+    Purge(Purge),
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -382,6 +384,24 @@ pub struct Backup {
     /// Overwrite the file; restore into a data folder that is not empty
     #[arg(long)]
     pub force: bool,
+}
+
+/// With several of them, what fits all.
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = true, args = ["plugin", "trace", "before"])]
+pub struct Purge {
+    /// Calls of this plugin, with their log lines
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Calls and log lines of this trace
+    #[arg(long, value_name = "TRACE_ID")]
+    pub trace: Option<String>,
+    /// What began before: as 2026-01-31T12:00:00Z, or so long ago as 24h
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<String>,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

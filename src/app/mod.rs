@@ -26,6 +26,7 @@ mod look;
 mod output;
 mod plugin;
 mod reload;
+mod purge;
 mod replay;
 mod run;
 mod runner;
@@ -108,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Top(arguments) => top::command(&global, arguments, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
             Command::Backup(arguments) => backup::backup(&global, arguments, &settings).await,
+            Command::Purge(arguments) => purge::purge(&global, arguments, &settings).await,
             Command::Restore(arguments) => backup::restore(&global, arguments, &settings).await,
             Command::Config(_) | Command::Doctor | Command::Completions { .. } => {
                 unreachable!("they were dispatched above")

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
 use crate::store::folder::DataFolder;
 use crate::store::time::rfc3339;
 
 use super::schema::SCHEMA;
 use super::views::LedgerCounts;
-use super::writer::{Status, identity};
+use super::writer::Status;
+use super::{blocks, cells};
 
 /// Queries that run at once; further ones wait, which counts against their time.
 const CONNECTIONS_MAX: usize = 4;
@@ -67,12 +68,12 @@ impl Reader {
 
     /// What the engine finds wrong with the file, and how much is in it. Reads the whole file.
     pub(in crate::store) fn check(&self) -> Result<(Vec<String>, LedgerCounts), Error> {
-        self.query(|transaction| Ok((database::quick_check(transaction)?, count_rows(transaction)?)))
-    }
-
-    /// How much is in it. Reads an index of each table.
-    pub fn counts(&self) -> Result<LedgerCounts, Error> {
-        self.query(|transaction| count_rows(transaction))
+        self.query(|transaction| {
+            let mut problems = database::quick_check(transaction)?;
+            problems.extend(blocks::check(transaction)?);
+            problems.extend(cells::check(transaction)?);
+            Ok((problems, count_rows(transaction)?))
+        })
     }
 
     /// Runs one query on one snapshot.
