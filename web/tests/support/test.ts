@@ -13,7 +13,7 @@ const DIST = process.env.SPANGLASS_TEST_DIST;
 
 interface Each {
   /** Which server the page is at: the shared demo unless `start` was called. */
-  at: { runner: Runner | null };
+  at: { runner: Runner | null; started: Runner[] };
   start: (options?: Options) => Promise<Runner>;
   guard: Guard;
   /** Goes to an address of the page, of the server that was started, else of the demo. */
@@ -34,19 +34,20 @@ export const test = base.extend<Each, Shared>({
     { scope: 'worker', timeout: 120_000 },
   ],
 
+  // The guard uses it too: so servers end after the page that is at them has been closed.
   at: async ({}, use) => {
-    await use({ runner: null });
+    const started: Runner[] = [];
+    await use({ runner: null, started });
+    for (const runner of started) await runner.stop();
   },
 
   start: async ({ at }, use) => {
-    const started: Runner[] = [];
     await use(async (options) => {
       const runner = await Runner.start(options);
-      started.push(runner);
+      at.started.push(runner);
       at.runner = runner;
       return runner;
     });
-    for (const runner of started) await runner.stop();
   },
 
   guard: [
