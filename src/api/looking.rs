@@ -24,7 +24,9 @@ use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::units;
 use crate::store::calls::{CallView, CallsReader};
-use crate::store::{self, InvocationDetail, InvocationFilter, InvocationView, LogFilter, Page, Reader};
+use crate::store::{
+    self, InvocationDetail, InvocationFilter, InvocationView, LogFilter, Page, Reader, TraceView,
+};
 use crate::telemetry::ActiveInvocation;
 
 /// How long a query waits for what was recorded just before it.
@@ -172,6 +174,12 @@ impl Looking {
         }
     }
 
+    /// Spans and log lines of a trace.
+    pub(super) async fn trace(&self, id: TraceId) -> Result<TraceView, Problem> {
+        let Json(found) = self.read(move |reader| reader.trace(id)).await?;
+        found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
+    }
+
     /// The document of one invocation, wherever it stands.
     pub(super) async fn document(&self, id: InvocationId) -> Result<Response, Problem> {
         // Looked at first: a call that ends meanwhile is then found in the ledger.
@@ -289,11 +297,13 @@ pub async fn trace(
     State(looking): State<Looking>,
     Named(id): Named<String>,
 ) -> Result<Json<impl Serialize>, Problem> {
-    let id = TraceId::parse(&id).ok_or_else(|| {
-        Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case")
-    })?;
-    let Json(found) = looking.read(move |reader| reader.trace(id)).await?;
-    found.map(Json).ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
+    looking.trace(trace_id_of(&id)?).await.map(Json)
+}
+
+pub(super) fn trace_id_of(text: &str) -> Result<TraceId, Problem> {
+    let problem =
+        || Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case");
+    TraceId::parse(text).ok_or_else(problem)
 }
 
 pub async fn logs(
@@ -306,15 +316,10 @@ pub async fn logs(
         version: query.text("version"),
         outcome: outcome(&mut query),
         kind: kind(&mut query),
-        trace_id: query.parsed("trace", |text| {
-            TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into())
-        }),
+        trace_id: trace_id(&mut query, "trace"),
         invocation_id: query
             .parsed("invocation", |text| InvocationId::parse(text).ok_or_else(|| "not a UUID".into())),
-        level: query.parsed("level", |text| {
-            Severity::parse(text)
-                .ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
-        }),
+        level: level(&mut query),
         since: query.time("since"),
         until: query.time("until"),
         q: query.text("q"),
@@ -343,15 +348,31 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
     Ok(filter)
 }
 
-fn outcome(query: &mut Query) -> Option<Outcome> {
+pub(super) fn trace_id(query: &mut Query, name: &str) -> Option<TraceId> {
+    query.parsed(name, |text| TraceId::parse(text).ok_or_else(|| "not 32 hex digits in lower case".into()))
+}
+
+pub(super) fn level(query: &mut Query) -> Option<Severity> {
+    query.parsed("level", |text| {
+        Severity::parse(text)
+            .ok_or_else(|| format!("{text:?} is none of trace, debug, info, warn, error, fatal"))
+    })
+}
+
+pub(super) fn outcome(query: &mut Query) -> Option<Outcome> {
     query.parsed("outcome", |text| {
         let known = Outcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
         known.ok_or_else(|| format!("{text:?} is none of replied, failed, dropped"))
     })
 }
 
-fn kind(query: &mut Query) -> Option<ErrorKind> {
+pub(super) fn kind(query: &mut Query) -> Option<ErrorKind> {
     query.parsed("kind", |text| ErrorKind::parse(text).ok_or_else(|| format!("{text:?} is no kind of error")))
+}
+
+/// A call that has begun and not ended, as lists show it.
+pub(super) fn under_way(active: &ActiveInvocation) -> Value {
+    Pending::of_active(active).document
 }
 
 /// A call without an ending, in the shape of one that has one. What only the end tells is null.

@@ -29,10 +29,12 @@ use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
-use crate::store::{Ledger, Store};
+use crate::store::series::Series;
+use crate::store::{Ledger, LedgerStats, Store};
 use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
+use feed::Feed;
 use queue::Queue;
 use turns::Turns;
 
@@ -43,6 +45,7 @@ mod delivery;
 mod dependencies;
 mod deploy;
 mod difference;
+pub mod feed;
 mod folders;
 mod inputs;
 mod lifecycle;
@@ -79,6 +82,7 @@ pub struct Host {
     /// `None`: nothing is registered for good.
     store: Option<Arc<Store>>,
     ledger: Option<Arc<Ledger>>,
+    series: Option<Arc<Series>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: ArcSwap<Settings>,
@@ -100,6 +104,7 @@ pub struct Host {
     alerts: alerts::Alerts,
     /// What starts of instances pass through.
     starts: Arc<StartGate>,
+    feed: Feed,
 }
 
 /// Calls that are to end before their time.
@@ -120,6 +125,8 @@ pub struct Parts {
     pub telemetry: Telemetry,
     pub store: Option<Arc<Store>>,
     pub ledger: Option<Arc<Ledger>>,
+    /// `None`: the data folder is not this host's.
+    pub series: Option<Arc<Series>>,
     pub runtimes: Vec<Arc<dyn Runtime>>,
     pub services: Arc<dyn GuestServices>,
     pub settings: Settings,
@@ -127,7 +134,9 @@ pub struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Host {
-        let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
+        let feed = Feed::default();
+        parts.telemetry.add_sink(feed.sink());
+        let Parts { telemetry, store, ledger, series, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
         Host {
@@ -135,6 +144,7 @@ impl Host {
             registry,
             store,
             ledger,
+            series,
             runtimes,
             services,
             settings: ArcSwap::from_pointee(settings),
@@ -149,6 +159,7 @@ impl Host {
             queue: Queue::default(),
             alerts: alerts::Alerts::default(),
             starts: Arc::default(),
+            feed,
         }
     }
 
@@ -192,6 +203,16 @@ impl Host {
         &self.telemetry
     }
 
+    /// What happens, for those who follow.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// What versions did lately; of a host that owns its data folder.
+    pub fn series(&self) -> Option<&Arc<Series>> {
+        self.series.as_ref()
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -208,9 +229,19 @@ impl Host {
         self.ledger.as_ref().is_none_or(|ledger| ledger.flush(timeout)) && telemetry
     }
 
+    /// What the ledger counts; `None`: nothing is kept.
+    pub fn ledger_stats(&self) -> Option<LedgerStats> {
+        self.ledger.as_ref().map(|ledger| ledger.stats())
+    }
+
+    /// Free space beside the data folder.
+    pub fn available_bytes(&self) -> Option<u64> {
+        self.store.as_ref()?.folder().available_bytes().ok()
+    }
+
     /// Brings the gauges up to date that nothing else sets. Before a scrape.
     pub fn measure(&self) {
-        if let Some(available) = self.store.as_ref().and_then(|store| store.folder().available_bytes().ok()) {
+        if let Some(available) = self.available_bytes() {
             self.telemetry.metrics().set_data_dir_available(available);
         }
         self.measure_queue();

@@ -106,6 +106,15 @@ pub enum Origin {
     Local,
 }
 
+impl Origin {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Origin::Network => "network",
+            Origin::Local => "local",
+        }
+    }
+}
+
 /// What a call used. Sizes are bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {

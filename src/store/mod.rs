@@ -25,6 +25,7 @@ mod ledger;
 mod lock_file;
 mod packages;
 mod registry;
+pub mod series;
 mod time;
 
 pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};

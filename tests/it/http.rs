@@ -118,8 +118,20 @@ async fn every_route_answers_as_described() {
         (&get, "/docs/runbooks", "/docs/runbooks".into(), vec![], 200),
         (&get, "/docs/runbooks/{name}", "/docs/runbooks/watchdog".into(), vec![], 200),
         (&get, "/docs/runbooks/{name}", "/docs/runbooks/boredom".into(), vec![], 404),
+        (&get, "/v1/overview", "/v1/overview".into(), vec![], 200),
+        (&get, "/v1/overview", "/v1/overview?window=7d".into(), vec![], 200),
+        (&get, "/v1/overview", "/v1/overview?window=9s".into(), vec![], 422),
+        (&get, "/v1/series", "/v1/series?sum=true&heat=true".into(), vec![], 200),
+        (&get, "/v1/series", "/v1/series?plugin=echo&version=1.0.0&since=7d&step=1h".into(), vec![], 200),
+        (&get, "/v1/series", "/v1/series?since=7d&step=1s".into(), vec![], 422),
+        (&get, "/v1/series", "/v1/series?step=2s".into(), vec![], 422),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4", "alerts": []})), 200),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4"})), 422),
+        (&get, "/v1/errors", "/v1/errors".into(), vec![], 200),
+        (&get, "/v1/errors", "/v1/errors?blame=caller&since=1h&plugin=typed".into(), vec![], 200),
+        (&get, "/v1/errors", "/v1/errors?blame=nobody".into(), vec![], 422),
+        (&post, "/v1/purge", "/v1/purge".into(), call(json!({"plugin": "nobody"})), 200),
+        (&post, "/v1/purge", "/v1/purge".into(), call(json!({})), 422),
         (&post, "/v1/plugins", "/v1/plugins".into(), package.clone(), 201),
         (&post, "/v1/plugins", "/v1/plugins".into(), package, 200),
         (&post, "/v1/plugins", "/v1/plugins".into(), other, 409),
@@ -134,6 +146,12 @@ async fn every_route_answers_as_described() {
         ),
         (&get, "/v1/plugins", "/v1/plugins".into(), vec![], 200),
         (&get, "/v1/plugins", "/v1/plugins?limit=0".into(), vec![], 422),
+        (&get, "/v1/traces/{trace_id}/otlp", format!("/v1/traces/{trace_id}/otlp"), vec![], 200),
+        (&get, "/v1/traces/{trace_id}/otlp", format!("/v1/traces/{zeros}1/otlp"), vec![], 422),
+        (&get, "/v1/health", "/v1/health".into(), vec![], 200),
+        (&get, "/v1/doctor", "/v1/doctor".into(), vec![], 200),
+        // What it answers else has no end: `feed.rs` reads it.
+        (&get, "/v1/stream", "/v1/stream?topics=everything".into(), vec![], 422),
         (&get, "/v1/plugins/{name}", "/v1/plugins/typed".into(), vec![], 200),
         (&get, "/v1/plugins/{name}", "/v1/plugins/nobody".into(), vec![], 404),
         (&get, "/v1/plugins/{name}/versions", "/v1/plugins/typed/versions".into(), vec![], 200),
@@ -722,8 +740,9 @@ async fn with_a_token_file_all_but_a_few_routes_want_a_token() {
             without.traceparent();
         }
         if method == Method::GET {
-            let with = server.client.send(method.clone(), &path, &[("authorization", &bearer)], "").await;
-            assert_ne!(with.status, 401, "{method} {path}");
+            // Not read: one of them has no end.
+            let with = server.client.open(method.clone(), &path, &[("authorization", &bearer)]).await;
+            assert_ne!(with.status(), 401, "{method} {path}");
         }
     }
     let wrong = [

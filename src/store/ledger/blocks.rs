@@ -154,8 +154,8 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut blocks = connection.prepare(
         "SELECT first_seq, last_seq, oldest_ns, newest_ns, severity_max, grams FROM blocks ORDER BY last_seq",
     )?;
-    let mut lines =
-        connection.prepare("SELECT unix_ns, severity, body, fields, plugin FROM logs WHERE seq BETWEEN ?1 AND ?2")?;
+    let mut lines = connection
+        .prepare("SELECT unix_ns, severity, body, fields, plugin FROM logs WHERE seq BETWEEN ?1 AND ?2")?;
     let mut blocks = blocks.query([])?;
     let mut grams = Grams::default();
     while let Some(block) = blocks.next()? {

@@ -111,7 +111,7 @@ fn object(fields: &[(Text, Value)]) -> String {
     String::from_utf8(text).expect("all of it was written from text")
 }
 
-fn raw(fields: &[(Text, Value)]) -> serde_json::Value {
+pub(super) fn raw(fields: &[(Text, Value)]) -> serde_json::Value {
     serde_json::from_str(&object(fields)).expect("put_object writes an object")
 }
 

@@ -143,7 +143,11 @@ mod tests {
             let text = line(n).to_ascii_uppercase();
             for (from, _) in text.char_indices() {
                 for (to, _) in text.char_indices().filter(|(to, _)| *to > from).step_by(3) {
-                    assert!(Needle::of(Some(&text[from..to]), None).may_be_in(&filter), "{}", &text[from..to]);
+                    assert!(
+                        Needle::of(Some(&text[from..to]), None).may_be_in(&filter),
+                        "{}",
+                        &text[from..to]
+                    );
                 }
             }
         }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, ffi, params};
 
-use crate::model::invocation::Origin;
-
 use super::blocks;
 use super::cells::{CALL_BYTES, Changes, LINE_BYTES};
 use super::class::Class;
@@ -72,10 +70,7 @@ impl<'a> Statements<'a> {
 
     /// A second row of the same invocation is left out: whoever retries a batch may send it twice.
     fn invocation(&mut self, row: &InvocationRow) -> rusqlite::Result<()> {
-        let origin = match row.origin {
-            Origin::Network => "network",
-            Origin::Local => "local",
-        };
+        let origin = row.origin.as_str();
         let (kind, message) = row.error.as_ref().map(|(kind, message)| (kind.as_str(), message)).unzip();
         let (input, output) = (row.input.as_ref(), row.output.as_ref());
         let length = |captured: Option<&CapturedRow>| captured.map_or(0, |captured| captured.json.len());
@@ -178,7 +173,7 @@ fn insert_at_free(
 }
 
 /// As much as lists show.
-fn beginning(text: &str) -> &str {
+pub(super) fn beginning(text: &str) -> &str {
     text.char_indices().nth(PREVIEW_CHARACTERS).map_or(text, |(end, _)| &text[..end])
 }
 

@@ -240,7 +240,7 @@ impl StoredLog {
 }
 
 /// A plugin's field that is named like a key of the record itself goes out as `field.{name}`.
-fn safe_fields(fields: Map<String, Json>, host: bool) -> Map<String, Json> {
+pub(super) fn safe_fields(fields: Map<String, Json>, host: bool) -> Map<String, Json> {
     let of_record = |key: &str| match key {
         names::OUTCOME | names::ERROR_TYPE | names::DURATION_MS => !host,
         names::LOGGER => false,

@@ -28,6 +28,7 @@ mod cursor;
 mod encode;
 mod errors;
 mod flood;
+mod fresh;
 mod grams;
 mod insert;
 mod invocations;

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
 use crate::store::folder::DataFolder;
 use crate::store::time::rfc3339;
 
 use super::schema::SCHEMA;
 use super::views::LedgerCounts;
-use super::writer::{Status, identity};
+use super::writer::Status;
 use super::{blocks, cells};
 
 /// Queries that run at once; further ones wait, which counts against their time.
@@ -72,21 +72,13 @@ impl Reader {
             let mut problems = database::quick_check(transaction)?;
             problems.extend(blocks::check(transaction)?);
             problems.extend(cells::check(transaction)?);
-            let count = |table: &str| -> rusqlite::Result<u64> {
-                let count =
-                    transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
-                count.map(i64::unsigned_abs)
-            };
-            let oldest: Option<i64> =
-                transaction.query_row("SELECT min(created_at_ns) FROM invocations", [], |row| row.get(0))?;
-            let counts = LedgerCounts {
-                invocations: count("invocations")?,
-                operations: count("operations")?,
-                logs: count("logs")?,
-                oldest_invocation: oldest.map(rfc3339),
-            };
-            Ok((problems, counts))
+            Ok((problems, count_rows(transaction)?))
         })
+    }
+
+    /// How much is in it. Reads an index of each table.
+    pub fn counts(&self) -> Result<LedgerCounts, Error> {
+        self.query(|transaction| count_rows(transaction))
     }
 
     /// Runs one query on one snapshot.
@@ -162,4 +154,19 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count_rows(transaction: &Transaction<'_>) -> rusqlite::Result<LedgerCounts> {
+    let count = |table: &str| -> rusqlite::Result<u64> {
+        let count = transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        count.map(i64::unsigned_abs)
+    };
+    let oldest: Option<i64> =
+        transaction.query_row("SELECT min(created_at_ns) FROM invocations", [], |row| row.get(0))?;
+    Ok(LedgerCounts {
+        invocations: count("invocations")?,
+        operations: count("operations")?,
+        logs: count("logs")?,
+        oldest_invocation: oldest.map(rfc3339),
+    })
 }

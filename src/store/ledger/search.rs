@@ -20,7 +20,12 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub fn new(filter: &'a LogFilter, q: Option<&str>, conditions: &'a Conditions, wanted: usize) -> Search<'a> {
+    pub fn new(
+        filter: &'a LogFilter,
+        q: Option<&str>,
+        conditions: &'a Conditions,
+        wanted: usize,
+    ) -> Search<'a> {
         Search { filter, needle: Needle::of(q, filter.plugin.as_deref()), conditions, wanted }
     }
 

@@ -1,18 +1,15 @@
 //! The thread that writes the ledger. It outlives every fault of the disk: what can't be written is counted
 //! and said, and the next batch is tried again.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
-use crate::store::time::unix_ns;
 
 use super::grams::Grams;
 use super::insert::insert;
@@ -186,11 +183,7 @@ impl Writer {
     /// Moves a damaged file out of the way, journals too, for whoever wants to look into it.
     fn set_aside(&mut self, detail: &str) -> Result<(), Error> {
         self.open = None;
-        let aside = with_suffix(&self.path, &format!(".corrupt-{}", unix_ns(SystemTime::now()) / 1_000_000));
-        fs::rename(&self.path, &aside).map_err(Error::io("rename", &self.path))?;
-        for suffix in ["-wal", "-shm"] {
-            let _ = fs::rename(with_suffix(&self.path, suffix), with_suffix(&aside, suffix));
-        }
+        let aside = database::set_aside(&self.path)?;
         self.notices.tell(Notice::SetAside { to: aside, detail: detail.to_owned() });
         Ok(())
     }
@@ -264,15 +257,4 @@ impl Writer {
             self.told = Told { refused, lost, left_out, sampled, at: Instant::now() };
         }
     }
-}
-
-/// Device and inode.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -382,6 +382,15 @@ impl Client {
         }
     }
 
+    /// An answer that is read as it comes.
+    pub async fn open(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
     pub async fn try_send(
         &self,
         method: Method,

@@ -1,0 +1,5 @@
+import { Empty } from '../../parts/Empty';
+
+export default function Plugin() {
+  return <Empty title="Plugin" />;
+}
