@@ -118,6 +118,7 @@ pub async fn health(State(api): State<Api>) -> Result<Json<Value>, Problem> {
                 ("queue_full", ledger.dropped_queue_full),
                 ("io", ledger.dropped_io),
                 ("refusals", ledger.dropped_refusals),
+                ("sampled", ledger.sampled),
             ]),
             "invocations": counts.invocations,
             "logs": counts.logs,
