@@ -13,7 +13,7 @@ use super::{Api, Problem};
 use crate::model::kind::ErrorKind;
 use crate::model::lifecycle::Lifecycle;
 use crate::runtimes::BoxFuture;
-use crate::store::LedgerCounts;
+use crate::store::LedgerAccount;
 use crate::telemetry::accounting::{DropReason, Signal, SignalAccount};
 use crate::telemetry::names::SANDBOX_TIER;
 
@@ -45,7 +45,7 @@ pub type Doctor = Arc<dyn Fn() -> BoxFuture<'static, Vec<Value>> + Send + Sync>;
 /// Answers that are good for a moment. One request at a time makes them; the others wait for it.
 #[derive(Default)]
 struct Kept {
-    counts: Mutex<Option<(Instant, LedgerCounts)>>,
+    account: Mutex<Option<(Instant, LedgerAccount)>>,
     checks: Mutex<Option<(Instant, Vec<Value>)>>,
 }
 
@@ -66,7 +66,7 @@ impl About {
 
 pub async fn health(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let about = about(&api)?;
-    let counts = counts(&api, about).await;
+    let account = account(&api, about).await;
     let host = &api.host;
     let accounting = host.telemetry().accounting();
     let accounts = Signal::ALL.map(|signal| (signal, *accounting.get(signal)));
@@ -120,9 +120,12 @@ pub async fn health(State(api): State<Api>) -> Result<Json<Value>, Problem> {
                 ("refusals", ledger.dropped_refusals),
                 ("sampled", ledger.sampled),
             ]),
-            "invocations": counts.invocations,
-            "logs": counts.logs,
-            "oldest": counts.oldest_invocation,
+            "invocations": account.invocations,
+            "logs": account.logs,
+            "oldest": account.oldest,
+            "sampled_until": account.sampled_until,
+            "seen": account.seen,
+            "plugins": account.plugins,
         },
         "disk": {"available_bytes": available.unwrap_or_default()},
         "stream": {"clients": feed.readers, "missed": feed.missed},
@@ -149,18 +152,18 @@ fn about(api: &Api) -> Result<&About, Problem> {
         .ok_or_else(|| Problem::new(ErrorKind::NotFound, "only a running server knows this of itself"))
 }
 
-async fn counts(api: &Api, about: &About) -> LedgerCounts {
-    let mut kept = about.kept.counts.lock().await;
-    if let Some((at, counts)) = &*kept
+async fn account(api: &Api, about: &About) -> LedgerAccount {
+    let mut kept = about.kept.account.lock().await;
+    if let Some((at, account)) = &*kept
         && at.elapsed() < COUNTS_AGE_MAX
     {
-        return counts.clone();
+        return account.clone();
     }
     let reader = api.looking.reader.clone();
     // A ledger that cannot be read is said elsewhere; the rest of the answer is worth having.
-    let counts = super::blocking(move || reader.counts().unwrap_or_default()).await.unwrap_or_default();
-    *kept = Some((Instant::now(), counts.clone()));
-    counts
+    let account = super::blocking(move || reader.account().unwrap_or_default()).await.unwrap_or_default();
+    *kept = Some((Instant::now(), account.clone()));
+    account
 }
 
 /// Records that wait although there is somebody to take them.

@@ -39,6 +39,7 @@ mod slo;
 mod stack;
 mod supervision;
 mod support;
+mod top;
 mod worker;
 mod worker_faults;
 mod workers;

@@ -91,7 +91,7 @@ async fn a_restart_keeps_all_and_a_kill_all_but_the_last_seconds() {
             .and_then(|file| {
                 file.query_row("SELECT sum(calls) FROM steps WHERE width_s = 60", [], |row| row.get(0))
             });
-        if kept.is_ok_and(|kept: u64| kept == 7) {
+        if kept.is_ok_and(|kept: i64| kept == 7) {
             break;
         }
         assert!(start.elapsed() < PATIENCE, "it is never written");

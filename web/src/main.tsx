@@ -1,3 +1,5 @@
+// The style of the page comes before those of its views, which may then refine it.
+import './style/main.css';
 import { render } from 'preact';
 import { takeToken } from './api/client';
 import { startStream } from './api/stream';
@@ -6,7 +8,6 @@ import { startClock } from './lib/clock';
 import { startKeys } from './lib/keys';
 import { startRouter } from './lib/router';
 import { startTheme } from './lib/theme';
-import './style/main.css';
 
 takeToken();
 startTheme();

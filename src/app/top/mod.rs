@@ -34,6 +34,8 @@ use state::{Failed, State, Wish};
 
 /// Failed calls of a plugin that are listed.
 const CALLS: usize = 50;
+/// Questions that wait for a slow server.
+const QUESTIONS_MAX: usize = 16;
 const EXIT_INTERRUPTED: u8 = 130;
 
 pub async fn command(global: &Global, top: &Top, settings: &Settings) -> Result<(), Failure> {
@@ -94,7 +96,7 @@ fn refused(status: u16, bytes: &[u8]) -> Failure {
 
 /// What comes from the server.
 enum News {
-    Numbers(Result<Reading, Failure>),
+    Numbers(Result<Box<Reading>, Failure>),
     Calls(String, Result<Vec<Failed>, Failure>),
     Trace(Result<Vec<String>, Failure>),
 }
@@ -106,8 +108,8 @@ async fn watch(target: &Target, mut state: State, every: Duration) -> Result<(),
     let cannot = |error: std::io::Error| Failure::internal(format!("the terminal cannot be used: {error}"));
     let mut screen = Screen::take().map_err(cannot)?;
     let mut keys = screen::keys();
-    let (asked, questions) = mpsc::unbounded_channel();
-    let (told, mut news) = mpsc::unbounded_channel();
+    let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
+    let (told, mut news) = mpsc::channel(1);
     let mut asking = std::pin::pin!(ask(target, every, state.window().to_owned(), style, questions, told));
     let mut stopped = std::pin::pin!(stop_signal());
     loop {
@@ -124,7 +126,9 @@ async fn watch(target: &Target, mut state: State, every: Duration) -> Result<(),
                     Wish::Interrupt => return Err(Failure::silent(EXIT_INTERRUPTED)),
                     Wish::Nothing => {}
                     wish => {
-                        let _ = asked.send((state.window().to_owned(), wish));
+                        if asked.try_send((state.window().to_owned(), wish)).is_err() {
+                            state.trouble = Some("the server is slow to answer; ask again".to_owned());
+                        }
                     }
                 },
             },
@@ -135,7 +139,7 @@ async fn watch(target: &Target, mut state: State, every: Duration) -> Result<(),
 
 fn hear(state: &mut State, news: News) {
     let trouble = match news {
-        News::Numbers(Ok(reading)) => return state.took(reading),
+        News::Numbers(Ok(reading)) => return state.took(*reading),
         News::Calls(plugin, Ok(calls)) => return state.took_calls(&plugin, calls),
         News::Trace(Ok(lines)) => return state.took_trace(lines),
         News::Numbers(Err(failure)) => failure,
@@ -158,8 +162,8 @@ async fn ask(
     every: Duration,
     mut window: String,
     style: Style,
-    mut questions: mpsc::UnboundedReceiver<(String, Wish)>,
-    told: mpsc::UnboundedSender<News>,
+    mut questions: mpsc::Receiver<(String, Wish)>,
+    told: mpsc::Sender<News>,
 ) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -181,9 +185,9 @@ async fn ask(
                 News::Calls(plugin, calls)
             }
             Wish::Trace(id) => News::Trace(trace(target, &id, style).await),
-            _ => News::Numbers(read(target, &window).await),
+            _ => News::Numbers(read(target, &window).await.map(Box::new)),
         };
-        if told.send(news).is_err() {
+        if told.send(news).await.is_err() {
             return;
         }
     }

@@ -4,6 +4,8 @@ use std::io;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{Clear, ClearType};
 use tokio::sync::mpsc;
 
 use super::state::Key;
@@ -25,9 +27,10 @@ pub struct Screen {
 impl Screen {
     /// Also a panic gives the terminal back: its message is to be read.
     pub fn take() -> io::Result<Screen> {
-        let mut screen = Screen { terminal: ratatui::try_init()? };
-        // Not every terminal has a second screen: there what stood on the first one would show through.
-        screen.terminal.clear()?;
+        let screen = Screen { terminal: ratatui::try_init()? };
+        // Not every terminal has a second screen: there what stood on the first one would show through. Not by
+        // `Terminal::clear`, which asks the terminal for its cursor, and not every one answers.
+        execute!(io::stdout(), Clear(ClearType::All))?;
         Ok(screen)
     }
 }
@@ -50,10 +53,9 @@ pub fn keys() -> mpsc::Receiver<Done> {
                 Event::Resize(..) => Some(Done::Resized),
                 _ => None,
             };
-            match done.map(|done| sender.try_send(done)) {
-                Some(Err(mpsc::error::TrySendError::Closed(_))) => return,
-                // A full queue drops the key.
-                _ => {}
+            // A full queue drops the key.
+            if let Some(Err(mpsc::error::TrySendError::Closed(_))) = done.map(|done| sender.try_send(done)) {
+                return;
             }
         }
     });

@@ -12,7 +12,7 @@ use super::tally::SAMPLED_UNTIL;
 /// Plugins that are listed.
 const PLUGINS_MAX: i64 = 100;
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LedgerAccount {
     /// Rows that are there.
     pub invocations: u64,

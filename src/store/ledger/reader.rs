@@ -76,11 +76,6 @@ impl Reader {
         })
     }
 
-    /// How much is in it. Reads an index of each table.
-    pub fn counts(&self) -> Result<LedgerCounts, Error> {
-        self.query(|transaction| count_rows(transaction))
-    }
-
     /// Runs one query on one snapshot.
     pub(super) fn query<T>(
         &self,

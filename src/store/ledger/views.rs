@@ -238,7 +238,7 @@ pub struct LogView {
 }
 
 /// How much a ledger holds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LedgerCounts {
     pub invocations: u64,
     pub operations: u64,

@@ -29,6 +29,8 @@ export interface ChartSpec {
   lines: Line[];
   markers?: Marker[];
   format: (value: number) => string;
+  /** The scale has marks at powers of two: bytes. */
+  binary?: boolean;
   /** Said to those who do not see the chart. */
   summary: string;
   /** The scale reaches at least so far. */
@@ -40,6 +42,8 @@ export interface ChartHandle {
   update(spec: ChartSpec | null): void;
   destroy(): void;
 }
+
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /** Charts with this key show the same instant under the pointer. */
 const SYNC = 'spanglass';
@@ -71,11 +75,11 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       height,
       cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: Boolean(now.onRange), y: false, setScale: false }, y: false },
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       scales: { y: { range: (_, __, max) => [0, Math.max(spec?.topMin ?? 0, (max ?? 0) * 1.08) || 1] } },
       axes: [
         { stroke: ink, font, size: 24, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 70, values: AXIS_TIMES },
-        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 32, values: (_, ticks) => ticks.map((tick) => now.format(tick)) },
+        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 32, ...(now.binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => now.format(tick)) },
       ],
       series: [
         {},
@@ -105,7 +109,8 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
   const showTip = (chart: uPlot) => {
     const index = chart.cursor.idx;
     const left = chart.cursor.left ?? -1;
-    if (!spec || index === null || index === undefined || left < 0) {
+    // The others show the same instant with their line; their words would cover them.
+    if (!spec || index === null || index === undefined || left < 0 || !chart.over.matches(':hover')) {
       tip.hidden = true;
       return;
     }
@@ -116,7 +121,6 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       row.append(element('span', `swatch swatch-${line.colour}${line.dash ? ' swatch-dash' : ''}`, ''), element('span', '', line.label), element('span', 'chart-tip-value', value === null || value === undefined ? '–' : spec.format(value)));
       rows.push(row);
     }
-    // Only the chart under the pointer says what changed: the others would repeat it.
     for (const marker of nearby(chart, spec.markers ?? [], left)) {
       const row = element('div', `chart-tip-mark${marker.bad ? ' bad' : ''}`, '');
       row.append(element('strong', '', marker.label), element('span', '', ` ${marker.detail}`));

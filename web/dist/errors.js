@@ -1,1 +1,0 @@
-import{n as e,t}from"./app.js";function n(){return e(t,{title:`Errors`})}export{n as default};

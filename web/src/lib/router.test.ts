@@ -1,0 +1,19 @@
+import { beforeAll, expect, test, vi } from 'vitest';
+
+// The router reads the address once when it is loaded.
+beforeAll(() => void vi.stubGlobal('location', { pathname: '/', search: '', origin: 'http://here' }));
+
+test('a path gives the values of its places', async () => {
+  const { match } = await import('./router');
+  expect(match('/plugins/{name}', '/plugins/a%20b')).toEqual({ name: 'a b' });
+  expect(match('/plugins/{name}', '/plugins/a/')).toEqual({ name: 'a' });
+  expect(match('/', '/')).toEqual({});
+  expect(match('/plugins/{name}', '/plugins/')).toBeNull();
+  expect(match('/plugins/{name}', '/plugins/a/b')).toBeNull();
+  expect(match('/plugins/{name}', '/plugins/%')).toBeNull();
+});
+
+test('an address leaves out what is empty', async () => {
+  const { addressOf } = await import('./router');
+  expect(addressOf.plugin('a/b', { since: '5m', until: null, version: '' })).toBe('/plugins/a%2Fb?since=5m');
+});
