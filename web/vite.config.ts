@@ -25,8 +25,15 @@ export default defineConfig({
         entryFileNames: 'app.js',
         chunkFileNames: '[name].js',
         assetFileNames: 'app[extname]',
-        // Named, so that it is not called after whichever module comes first.
-        codeSplitting: { groups: [{ name: 'vendor', test: /node_modules[\\/](@?preact)[\\/]/ }] },
+        // Named, so that they are not called after whichever module comes first, and few: what views share is one part.
+        codeSplitting: {
+          groups: [
+            { name: 'vendor', test: /node_modules[\\/](@?preact)[\\/]/, priority: 3 },
+            { name: 'base', test: /src[\\/](api|lib|parts)[\\/](?!uplot)/, priority: 2 },
+            { name: 'invocation', test: /src[\\/]views[\\/]invocation[\\/]/, priority: 1 },
+            { name: 'calls', test: /src[\\/]views[\\/](invocations|logs|errors)[\\/]/, priority: 1 },
+          ],
+        },
       },
     },
   },

@@ -25,7 +25,7 @@ export const ROUTES: Route[] = [
   { path: '/plugins/{name}', title: ({ name }) => name ?? '', section: '/', view: () => import('./views/plugin/plugin'), lazy: true },
   { path: '/invocations', title: () => 'Invocations', section: '/invocations', view: () => import('./views/invocations/invocations'), lazy: true },
   { path: '/invocations/{id}', title: ({ id }) => `Invocation ${id?.slice(-8)}`, section: '/invocations', view: () => import('./views/invocation/invocation'), lazy: true },
-  { path: '/traces/{trace_id}', title: ({ trace_id }) => `Trace ${trace_id?.slice(0, 8)}`, section: '/invocations', view: () => import('./views/invocation/trace'), lazy: true },
+  { path: '/traces/{trace_id}', title: ({ trace_id }) => `Trace ${trace_id?.slice(0, 8)}`, section: '/invocations', view: () => import('./views/invocation/invocation').then((part) => ({ default: part.TraceView })), lazy: true },
   { path: '/logs', title: () => 'Logs', section: '/logs', view: () => import('./views/logs/logs'), lazy: true },
   { path: '/errors', title: () => 'Errors', section: '/errors', view: () => import('./views/errors/errors'), lazy: true },
   { path: '/alerts', title: () => 'Alerts', section: '/alerts', view: Alerts },

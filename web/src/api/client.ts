@@ -35,6 +35,8 @@ export class ApiError extends Error {
   readonly retryAfterMs: number | null;
   readonly fields: { pointer: string; message: string }[];
   readonly exception: Problem['exception'] | null;
+  /** All that the server said; a replay that failed has more than is described for all. */
+  readonly problem: Partial<Problem>;
 
   constructor(status: number, problem: Partial<Problem>, kind?: 'unreachable') {
     super(problem.detail ?? problem.title ?? `the server answered ${status}`);
@@ -49,6 +51,7 @@ export class ApiError extends Error {
     this.retryAfterMs = problem.retry_after_ms ?? null;
     this.fields = problem.errors ?? [];
     this.exception = problem.exception ?? null;
+    this.problem = problem;
   }
 
   /** Where this kind of error is explained. */

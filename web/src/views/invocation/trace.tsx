@@ -1,5 +1,0 @@
-import { Empty } from '../../parts/Empty';
-
-export default function TraceView() {
-  return <Empty title="Trace" />;
-}
