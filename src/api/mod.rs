@@ -73,7 +73,7 @@ pub fn router(api: Api) -> Router {
         .route("/restore", post(backup::restore))
         .route("/overview", get(series::overview))
         .route("/series", get(series::series))
-        .route("/alerts", post(alerts::receive))
+        .route("/alerts", get(alerts::list).post(alerts::receive))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
