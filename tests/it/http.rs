@@ -125,6 +125,8 @@ async fn every_route_answers_as_described() {
         (&get, "/v1/series", "/v1/series?plugin=echo&version=1.0.0&since=7d&step=1h".into(), vec![], 200),
         (&get, "/v1/series", "/v1/series?since=7d&step=1s".into(), vec![], 422),
         (&get, "/v1/series", "/v1/series?step=2s".into(), vec![], 422),
+        (&get, "/v1/alerts", "/v1/alerts".into(), vec![], 200),
+        (&get, "/v1/alerts", "/v1/alerts?state=firing".into(), vec![], 422),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4", "alerts": []})), 200),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4"})), 422),
         (&get, "/v1/errors", "/v1/errors".into(), vec![], 200),

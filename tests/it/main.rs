@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "seen only where a test fails: which row of its table it was at")]
 
 mod accounting;
+mod alerting;
 mod alerts;
 mod asynchronous;
 mod author;

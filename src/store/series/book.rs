@@ -307,6 +307,11 @@ impl One {
         self.tiers[tier].range(from, until)
     }
 
+    /// The newest step of all.
+    pub fn last(&self) -> Option<u32> {
+        self.tiers.iter().filter_map(Tier::last).max()
+    }
+
     pub fn last_error(&self) -> Option<&Example> {
         self.last_error.as_ref()
     }

@@ -94,6 +94,30 @@ impl Series {
         Lines { from, step_s: filter.step_s, steps, lines, complete_from }
     }
 
+    /// All calls that ended in `from..until`, one sum for each series that had any. Of the last minutes to the
+    /// second, of longer ago to ten.
+    pub fn sums(&self, from: u32, until: u32) -> Vec<(Arc<str>, Option<Arc<str>>, Slot)> {
+        let now = unix_s(SystemTime::now());
+        let width = self.width_for(now.saturating_sub(from));
+        let tier = self.tier(width);
+        let mut sums = Vec::new();
+        let book = self.shared.book();
+        for (plugin, one) in book.ones() {
+            let mut sum = Slot::default();
+            one.range(tier, from - from % width, until).for_each(|(_, slot)| sum.add(slot));
+            if sum.calls > 0 {
+                sums.push((plugin.clone(), one.version.clone(), sum));
+            }
+        }
+        sums
+    }
+
+    /// When the last call of a plugin ended, as exactly as it is known.
+    pub fn last_call(&self, plugin: &str) -> Option<u32> {
+        let book = self.shared.book();
+        book.ones_of(plugin).iter().filter_map(|one| one.last()).max()
+    }
+
     /// The newest failed call, of all versions or of one, since the start.
     pub fn last_error(&self, plugin: &str, version: Option<&str>) -> Option<Example> {
         let book = self.shared.book();
