@@ -226,11 +226,11 @@ pub fn judge(picture: &Picture, thresholds: &Thresholds) -> Vec<Verdict> {
 
 /// The shortest window with enough calls decides, so that both the beginning and the end are seen soon.
 fn error_ratio(version: &VersionPicture, thresholds: &Thresholds) -> Option<Verdict> {
-    let windows = version.windows.iter().zip(thresholds.windows_s);
+    let mut windows = version.windows.iter().zip(thresholds.windows_s);
     let enough = windows.clone().find(|(slot, _)| slot.judged() >= thresholds.calls_min);
     let (few, (slot, seconds)) = match enough {
         Some(found) => (false, found),
-        None => (true, windows.last()?),
+        None => (true, windows.next_back()?),
     };
     let ratio = slot.error_ratio()?;
     let bound = if few { thresholds.error_ratio_few } else { thresholds.error_ratio };

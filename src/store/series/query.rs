@@ -21,6 +21,9 @@ pub struct SeriesFilter {
     pub from: u32,
     pub until: u32,
     pub step_s: u32,
+    /// Made of kept steps of this width, which divides the step, and beginning exactly at `from`. Without it, of the
+    /// widest that fit, and beginning at a whole step.
+    pub kept_s: Option<u32>,
 }
 
 /// The steps of one series; those without calls too.
@@ -48,7 +51,7 @@ impl SeriesFilter {
     /// Begin of the first step, and how many there are.
     pub fn steps(&self) -> (u32, usize) {
         let width = self.step_s.max(1);
-        let from = self.from - self.from % width;
+        let from = if self.kept_s.is_some() { self.from } else { self.from - self.from % width };
         (from, self.until.saturating_sub(from).div_ceil(width) as usize)
     }
 }
@@ -57,7 +60,7 @@ impl Series {
     /// The steps of what fits. Series without any call in that time are left out.
     pub fn lines(&self, filter: &SeriesFilter) -> Lines {
         let now = unix_s(SystemTime::now());
-        let tier = self.tier(filter.step_s);
+        let tier = self.tier(filter.kept_s.unwrap_or(filter.step_s));
         let (from, steps) = filter.steps();
         let names = match &filter.plugin {
             Some(name) => vec![name.as_str().into()],
