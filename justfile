@@ -23,6 +23,14 @@ demo *args:
 smoke:
     scripts/smoke.sh
 
+# The page's types, unit tests and build.
+web:
+    scripts/web.sh
+
+# The page in a real browser; `just browser keyboard` those that match.
+browser *args:
+    scripts/browser.sh {{ args }}
+
 bench *args:
     cargo bench {{ args }}
 

@@ -11,6 +11,8 @@ need() {
   fi
 }
 need cc build-essential
+# Without a font Chromium draws boxes.
+need chromium chromium fonts-dejavu-core
 need curl curl ca-certificates
 need git git
 need jq jq
@@ -35,7 +37,7 @@ else
   retry apt-get -qq install -y --no-install-recommends "${packages[@]}" </dev/null >&2
 fi
 
-for program in amtool cargo cc curl git go jq node npm prometheus prometheus-alertmanager promtool python3; do
+for program in amtool cargo cc chromium curl git go jq node npm prometheus prometheus-alertmanager promtool python3; do
   command -v "$program" >/dev/null || die "$program is still missing"
 done
 say "$(cargo --version), $(go version | cut -d' ' -f3), $(python3 --version)," \
