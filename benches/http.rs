@@ -135,7 +135,7 @@ fn serve(kind: &str) {
                 let folder = DataFolder::new(rig.folder.path().join("data"));
                 let (reader, calls) = (Reader::new(&folder), CallsReader::new(&folder));
                 let looking = Looking { reader, calls, host: Some(rig.host.clone()) };
-                let api = Api { host: rig.host.clone(), looking, origin: Origin::Network };
+                let api = Api { host: rig.host.clone(), looking, origin: Origin::Network, about: None };
                 (guarded(api, Guard::new(Vec::new(), [])), Some(rig))
             }
         };

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, header};
 use subtle::ConstantTimeEq;
 
-use super::{Problem, is_public, is_secret};
+use super::{Problem, is_public};
 use crate::model::error::InvokeError;
 use crate::model::kind::ErrorKind;
 
@@ -43,10 +43,12 @@ impl Guard {
             return Err(InvokeError::new(ErrorKind::Forbidden, "the request has several Host headers"));
         }
         let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if changes || is_secret(request) {
+        let tokens = self.tokens.load();
+        // Where nobody has to show a token, a stranger's page that has made its own name mean this machine (DNS
+        // rebinding) could read everything: it has to name this server, too.
+        if changes || (tokens.is_empty() && !is_public(request)) {
             self.check_names(request)?;
         }
-        let tokens = self.tokens.load();
         if tokens.is_empty() || is_public(request) {
             return Ok(());
         }
@@ -198,14 +200,26 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_not_for_pages_of_strangers() {
-        let get = |path: &str, host: &str| {
-            let request = http::Request::get(path).header("host", host).body(Body::empty()).unwrap();
-            Guard::default().check(&request).map_err(|error| error.kind)
+    fn what_is_kept_is_not_for_pages_of_strangers() {
+        let get = |guard: &Guard, path: &str, host: &str| {
+            let request = http::Request::get(path)
+                .header("host", host)
+                .header("authorization", "Bearer known")
+                .body(Body::empty())
+                .unwrap();
+            guard.check(&request).map_err(|error| error.kind)
         };
-        assert_eq!(get("/v1/backup", "localhost:7717"), Ok(()));
-        assert_eq!(get("/v1/backup", "evil.example"), Err(ErrorKind::Forbidden));
-        assert_eq!(get("/v1/plugins", "evil.example"), Ok(()));
+        let open = Guard::default();
+        for path in ["/v1/backup", "/v1/invocations", "/v1/stream?topics=logs", "/v1"] {
+            assert_eq!(get(&open, path, "localhost:7717"), Ok(()), "{path}");
+            assert_eq!(get(&open, path, "evil.example"), Err(ErrorKind::Forbidden), "{path}");
+        }
+        for path in ["/", "/app.js", "/invocations", "/metrics", "/healthz"] {
+            assert_eq!(get(&open, path, "runner.internal"), Ok(()), "{path}");
+        }
+        // A stranger's page has no token, and an operator's tools may use any name.
+        let guard = Guard::new(vec!["known".into()], []);
+        assert_eq!(get(&guard, "/v1/invocations", "runner.internal"), Ok(()));
     }
 
     #[test]

@@ -24,7 +24,9 @@ use crate::model::ids::{InvocationId, TraceId};
 use crate::model::kind::{ErrorKind, Outcome};
 use crate::model::units;
 use crate::store::calls::{CallView, CallsReader};
-use crate::store::{self, InvocationDetail, InvocationFilter, InvocationView, LogFilter, Page, Reader};
+use crate::store::{
+    self, InvocationDetail, InvocationFilter, InvocationView, LogFilter, Page, Reader, TraceView,
+};
 use crate::telemetry::ActiveInvocation;
 
 /// How long a query waits for what was recorded just before it.
@@ -61,7 +63,7 @@ pub struct Looking {
 
 impl Looking {
     /// Reads once all that ended before this moment can be read.
-    async fn read<T: Serialize + Send + 'static>(
+    pub(super) async fn read<T: Serialize + Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<Json<T>, Problem> {
@@ -170,6 +172,12 @@ impl Looking {
             )),
             (None, None) => Err(Problem::new(ErrorKind::NotFound, format!("there is no invocation {id}"))),
         }
+    }
+
+    /// Spans and log lines of a trace.
+    pub(super) async fn trace(&self, id: TraceId) -> Result<TraceView, Problem> {
+        let Json(found) = self.read(move |reader| reader.trace(id)).await?;
+        found.ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
     }
 
     /// The document of one invocation, wherever it stands.
@@ -289,11 +297,13 @@ pub async fn trace(
     State(looking): State<Looking>,
     Named(id): Named<String>,
 ) -> Result<Json<impl Serialize>, Problem> {
-    let id = TraceId::parse(&id).ok_or_else(|| {
-        Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case")
-    })?;
-    let Json(found) = looking.read(move |reader| reader.trace(id)).await?;
-    found.map(Json).ok_or_else(|| Problem::new(ErrorKind::NotFound, format!("there is no trace {id}")))
+    looking.trace(trace_id_of(&id)?).await.map(Json)
+}
+
+pub(super) fn trace_id_of(text: &str) -> Result<TraceId, Problem> {
+    let problem =
+        || Problem::new(ErrorKind::InvalidInput, "the id of a trace is 32 hex digits in lower case");
+    TraceId::parse(text).ok_or_else(problem)
 }
 
 pub async fn logs(

@@ -16,9 +16,13 @@ mod asynchronous;
 mod backup;
 mod body;
 mod changes;
+mod docs;
 mod error;
+mod errors;
+mod export;
 mod feed;
 mod guard;
+mod health;
 mod invoke;
 mod looking;
 mod operations;
@@ -26,13 +30,16 @@ pub mod openapi;
 mod page;
 mod path;
 mod plugins;
+mod purge;
 mod query;
 mod replay;
+mod series;
 mod stream;
 mod trace_headers;
 
 pub use error::{Problem, status_of};
 pub use guard::Guard;
+pub use health::{About, Doctor};
 pub use invoke::{Success, meta_json};
 pub use looking::Looking;
 pub use plugins::plugin_json;
@@ -44,6 +51,8 @@ pub struct Api {
     pub looking: Looking,
     /// Where calls are said to come from: the network, but for commands that use the routes in-process.
     pub origin: Origin,
+    /// `None`: there is no server, only its routes.
+    pub about: Option<Arc<About>>,
 }
 
 /// A list answers with so many items unless asked otherwise, and never with more than the bound.
@@ -72,7 +81,12 @@ pub fn router(api: Api) -> Router {
         .route("/backup", get(backup::backup))
         .route("/restore", post(backup::restore))
         .route("/stream", get(feed::follow))
+        .route("/health", get(health::health))
+        .route("/doctor", get(health::doctor))
+        .route("/overview", get(series::overview))
+        .route("/series", get(series::series))
         .route("/alerts", post(alerts::receive))
+        .route("/purge", post(purge::purge))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))
@@ -81,14 +95,15 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .nest("/v1", v1)
         .route("/", get(page::index))
+        .merge(page::routes())
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(openapi::document))
-        .route("/docs/errors", get(page::errors))
-        .route("/docs/errors/{kind}", get(page::error_page))
-        .route("/docs/runbooks", get(page::runbooks))
-        .route("/docs/runbooks/{name}", get(page::runbook))
+        .route("/docs/errors", get(docs::errors))
+        .route("/docs/errors/{kind}", get(docs::error_page))
+        .route("/docs/runbooks", get(docs::runbooks))
+        .route("/docs/runbooks/{name}", get(docs::runbook))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn(trace_headers::add))
@@ -109,7 +124,9 @@ fn ledger_routes() -> Router<Looking> {
         .route("/invocations/{id}", get(looking::invocation))
         .route("/traces", get(looking::traces))
         .route("/traces/{trace_id}", get(looking::trace))
+        .route("/traces/{trace_id}/otlp", get(export::otlp))
         .route("/logs", get(looking::logs))
+        .route("/errors", get(errors::list))
 }
 
 /// The value of a header if it is there once and readable.
@@ -134,13 +151,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|_| Problem::internal("the work behind the request panicked"))
 }
 
-/// What it answers is of use to a stranger's page as much as a change is: it has to name this server, too.
-fn is_secret(request: &Request) -> bool {
-    request.uri().path() == "/v1/backup"
-}
-
-/// Marks a request's path for guards without a route table of their own.
+/// What everybody may see: the page's files, the description, what operators' tools look at. All else is under `/v1`.
 fn is_public(request: &Request) -> bool {
     let path = request.uri().path();
-    matches!(path, "/" | "/healthz" | "/readyz" | "/metrics" | "/openapi.json") || path.starts_with("/docs/")
+    path != "/v1" && !path.starts_with("/v1/")
 }

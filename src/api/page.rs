@@ -1,144 +1,136 @@
-//! What a browser gets: a first page that says what is here, and the pages that errors and alerts link to.
+//! The page's files: built into the binary, sent compressed, and again only when they have changed.
 
-use axum::response::{Html, IntoResponse, Response};
-use http::header;
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
-use super::Problem;
-use super::path::Named;
-use crate::model::kind::ErrorKind;
+use super::{Api, error};
 
-const INDEX: &str = include_str!("index.html");
-const ERRORS: &str = include_str!("../../docs/errors/README.md");
-
-/// The pages that alerts link to, one an alert.
+/// What `npm run build` in `web/` has made; committed, so that building this needs no Node.
 #[derive(RustEmbed)]
-#[folder = "docs/runbooks/"]
-#[include = "*.md"]
-#[exclude = "README.md"]
-struct Runbooks;
+#[folder = "web/dist/"]
+struct Built;
 
-pub async fn index() -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(INDEX)).into_response()
+const INDEX: &str = "index.html";
+/// The addresses of views, beside `/`. A reload of any of them is a request for the page.
+const VIEWS: [&str; 10] = [
+    "/plugins",
+    "/plugins/{name}",
+    "/invocations",
+    "/invocations/{id}",
+    "/traces/{trace_id}",
+    "/logs",
+    "/errors",
+    "/alerts",
+    "/health",
+    "/api",
+];
+/// Nothing from elsewhere, nothing inline, in nobody's frame: what a plugin prints cannot become a script even if the
+/// page had a mistake.
+const POLICY: &str =
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// A file as it is sent.
+struct File {
+    kind: &'static str,
+    etag: HeaderValue,
+    plain: Vec<u8>,
+    gzip: Vec<u8>,
 }
 
-/// The page of `docs/errors/` about a kind.
-pub async fn error_page(Named(kind): Named<String>) -> Result<Response, Problem> {
-    let kind = ErrorKind::parse(kind.trim_end_matches(".md")).ok_or_else(|| {
-        let known = ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-        Problem::new(ErrorKind::NotFound, format!("there is no such kind of error; there are: {known}"))
-    })?;
-    Ok(markdown(text_of(kind)))
+pub fn routes() -> Router<Api> {
+    let views = VIEWS.into_iter().fold(Router::new(), |router, view| router.route(view, get(index)));
+    views.route("/{file}", get(file))
 }
 
-/// The table of all kinds.
-pub async fn errors() -> Response {
-    let mut page = ERRORS.to_owned();
-    for kind in ErrorKind::ALL {
-        page = page.replace(&format!("({kind}.md)"), &format!("(/docs/errors/{kind})"));
+pub async fn index(headers: HeaderMap) -> Response {
+    answer(INDEX, &headers).expect("the page was built in")
+}
+
+async fn file(Path(name): Path<String>, uri: axum::extract::OriginalUri, headers: HeaderMap) -> Response {
+    match answer(&name, &headers) {
+        Some(response) => response,
+        None => error::no_such_route(uri).await.into_response(),
     }
-    markdown(page)
 }
 
-/// The page of `docs/runbooks/` about an alert.
-pub async fn runbook(Named(name): Named<String>) -> Result<Response, Problem> {
-    let file = format!("{}.md", name.trim_end_matches(".md"));
-    match Runbooks::get(&file) {
-        Some(page) => Ok(markdown(with_links_that_lead(&String::from_utf8_lossy(&page.data)))),
-        None => {
-            let known = runbook_names().join(", ");
-            let message = format!("there is no such runbook; there are: {known}");
-            Err(Problem::new(ErrorKind::NotFound, message))
-        }
-    }
-}
-
-/// A list of all runbooks.
-pub async fn runbooks() -> Response {
-    let mut page = "# Runbooks\n\nWhat to do about each alert.\n\n".to_owned();
-    for name in runbook_names() {
-        page += &format!("- [{name}](/docs/runbooks/{name})\n");
-    }
-    markdown(page)
-}
-
-/// A runbook as it is served. It links to files, as those who read it in the repository want; here it links to the pages
-/// that the server has, and to the repository for all others.
-fn with_links_that_lead(page: &str) -> String {
-    let mut out = String::with_capacity(page.len());
-    let mut rest = page;
-    while let Some((before, after)) = rest.split_once("](") {
-        let (target, after) = after.split_once(')').unwrap_or((after, ""));
-        out += &format!("{before}]({})", leading(target));
-        rest = after;
-    }
-    out + rest
-}
-
-/// Where a link of a file in `docs/runbooks/` leads from elsewhere.
-fn leading(target: &str) -> String {
-    if target.contains("://") || target.starts_with(['#', '/']) {
-        return target.to_owned();
-    }
-    let (file, anchor) = match target.find('#') {
-        Some(at) => target.split_at(at),
-        None => (target, ""),
+fn answer(name: &str, request: &HeaderMap) -> Option<Response> {
+    let file = files().get(name)?;
+    let known = super::header(request, header::IF_NONE_MATCH.as_str());
+    let known =
+        known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == file.etag || tag.trim() == "*"));
+    let zipped = super::header(request, header::ACCEPT_ENCODING.as_str()).is_some_and(takes_gzip);
+    let mut response = match (known, zipped) {
+        (true, _) => StatusCode::NOT_MODIFIED.into_response(),
+        (false, true) => file.gzip.clone().into_response(),
+        (false, false) => file.plain.clone().into_response(),
     };
-    let name = file.strip_suffix(".md").unwrap_or(file);
-    if Runbooks::get(&format!("{name}.md")).is_some() {
-        return format!("/docs/runbooks/{name}{anchor}");
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
+    set(header::ETAG, file.etag.clone());
+    // Asked for anew each time, and answered with 304: names have no hash in them.
+    set(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    set(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if known {
+        return Some(response);
     }
-    if let Some(error) = file.strip_prefix("../errors/") {
-        let name = error.trim_end_matches(".md");
-        return if name == "README" { "/docs/errors".into() } else { format!("/docs/errors/{name}") };
+    let headers = response.headers_mut();
+    let mut set =
+        |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_TYPE, file.kind);
+    set(header::CONTENT_SECURITY_POLICY, POLICY);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    if zipped {
+        set(header::CONTENT_ENCODING, "gzip");
     }
-    let path = match (file.strip_prefix("../../"), file.strip_prefix("../")) {
-        (Some(path), _) => path.to_owned(),
-        (None, Some(path)) => format!("docs/{path}"),
-        (None, None) => format!("docs/runbooks/{file}"),
-    };
-    format!("{}/blob/main/{path}{anchor}", env!("CARGO_PKG_REPOSITORY"))
+    Some(response)
 }
 
-fn runbook_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        Runbooks::iter().filter_map(|file| file.strip_suffix(".md").map(str::to_owned)).collect();
-    names.sort_unstable();
-    names
+/// Whether `gzip` is among the encodings, and not with `q=0`.
+fn takes_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        matches!(name.trim(), "gzip" | "*") && !refused
+    })
 }
 
-fn markdown(text: impl IntoResponse) -> Response {
-    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response()
+fn files() -> &'static HashMap<String, File> {
+    static FILES: OnceLock<HashMap<String, File>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let files = Built::iter().filter_map(|name| Some((name.to_string(), Built::get(&name)?)));
+        files.map(|(name, file)| (name.clone(), File::new(&name, file.data.into_owned()))).collect()
+    })
 }
 
-fn text_of(kind: ErrorKind) -> &'static str {
-    macro_rules! page {
-        ($name:literal) => {
-            include_str!(concat!("../../docs/errors/", $name, ".md"))
+impl File {
+    fn new(name: &str, plain: Vec<u8>) -> File {
+        let kind = match name.rsplit('.').next() {
+            Some("html") => "text/html; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            Some("png") => "image/png",
+            Some("json") => "application/json",
+            _ => "application/octet-stream",
         };
-    }
-    match kind {
-        ErrorKind::InvalidInput => page!("invalid_input"),
-        ErrorKind::InputTooLarge => page!("input_too_large"),
-        ErrorKind::Unauthenticated => page!("unauthenticated"),
-        ErrorKind::Forbidden => page!("forbidden"),
-        ErrorKind::NotFound => page!("not_found"),
-        ErrorKind::Conflict => page!("conflict"),
-        ErrorKind::Throttled => page!("throttled"),
-        ErrorKind::Cancelled => page!("cancelled"),
-        ErrorKind::InvalidOutput => page!("invalid_output"),
-        ErrorKind::PluginError => page!("plugin_error"),
-        ErrorKind::Crashed => page!("crashed"),
-        ErrorKind::MemoryExceeded => page!("memory_exceeded"),
-        ErrorKind::OutputTooLarge => page!("output_too_large"),
-        ErrorKind::Timeout => page!("timeout"),
-        ErrorKind::Unavailable => page!("unavailable"),
-        ErrorKind::CircuitOpen => page!("circuit_open"),
-        ErrorKind::SandboxViolation => page!("sandbox_violation"),
-        ErrorKind::SandboxUnavailable => page!("sandbox_unavailable"),
-        ErrorKind::Overloaded => page!("overloaded"),
-        ErrorKind::Internal => page!("internal"),
+        let digest: String = Sha256::digest(&plain)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let etag = HeaderValue::from_str(&format!("\"{digest}\"")).expect("hex digits are ASCII");
+        let mut zip = GzEncoder::new(Vec::new(), Compression::best());
+        zip.write_all(&plain).expect("memory takes everything");
+        let gzip = zip.finish().expect("memory takes everything");
+        File { kind, etag, plain, gzip }
     }
 }
 
@@ -146,90 +138,58 @@ fn text_of(kind: ErrorKind) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The macro does not notice new files: if one is missing here, save this file anew.
-    #[test]
-    fn every_runbook_is_in_the_binary_as_it_is() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbooks");
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            if name != "README" {
-                let page =
-                    Runbooks::get(&format!("{name}.md")).unwrap_or_else(|| panic!("{name} is missing"));
-                assert_eq!(page.data, std::fs::read(&path).unwrap(), "{name}");
-                names.push(name);
-            }
-        }
-        names.sort();
-        assert_eq!(runbook_names(), names);
-        assert!(names.contains(&"watchdog".to_owned()));
-    }
-
-    /// Where a link of a served page leads to a page of the server, that page is there; all others lead to files of the
-    /// repository that exist.
-    #[tokio::test]
-    async fn every_link_of_a_served_runbook_leads_somewhere() {
-        use http_body_util::BodyExt;
-        let (mut served, mut in_repository) = (0, 0);
-        for name in runbook_names() {
-            let page = runbook(Named(name.clone())).await.unwrap_or_else(|_| panic!("{name} is not served"));
-            let page = page.into_body().collect().await.unwrap().to_bytes();
-            let page = std::str::from_utf8(&page).unwrap();
-            for target in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-                let path = target.split('#').next().unwrap();
-                let repository = format!("{}/blob/main/", env!("CARGO_PKG_REPOSITORY"));
-                let found = if let Some(other) = path.strip_prefix("/docs/runbooks/") {
-                    served += 1;
-                    runbook(Named(other.to_owned())).await.is_ok()
-                } else if let Some(kind) = path.strip_prefix("/docs/errors/") {
-                    error_page(Named(kind.to_owned())).await.is_ok()
-                } else if let Some(file) = path.strip_prefix(&repository) {
-                    in_repository += 1;
-                    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists()
-                } else {
-                    path.is_empty() || path == "/docs/errors" || path.starts_with("https://")
-                };
-                assert!(found, "{name} links to {target}");
-            }
-        }
-        assert!(served > 25 && in_repository >= 3, "{served} to runbooks, {in_repository} to the repository");
+    fn get(name: &str, headers: &[(HeaderName, &str)]) -> Response {
+        let headers =
+            headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
+        answer(name, &headers.collect()).unwrap()
     }
 
     #[test]
-    fn links_of_a_runbook_lead_to_the_server_or_the_repository() {
-        for (target, expected) in [
-            ("watchdog.md", "/docs/runbooks/watchdog"),
-            (
-                "plugin-error-budget-burn-fast.md#causes",
-                "/docs/runbooks/plugin-error-budget-burn-fast#causes",
-            ),
-            ("../errors/README.md", "/docs/errors"),
-            ("../errors/timeout.md", "/docs/errors/timeout"),
-            (
-                "README.md#how-soon",
-                "https://github.com/spanglass/spanglass/blob/main/docs/runbooks/README.md#how-soon",
-            ),
-            (
-                "../telemetry.md#accounting",
-                "https://github.com/spanglass/spanglass/blob/main/docs/telemetry.md#accounting",
-            ),
-            ("../../prometheus/rules", "https://github.com/spanglass/spanglass/blob/main/prometheus/rules"),
-            ("https://example.com/a", "https://example.com/a"),
-            ("#causes", "#causes"),
+    fn a_file_is_sent_once_and_then_only_when_it_has_changed() {
+        let first = get(INDEX, &[]);
+        assert_eq!(first.status(), StatusCode::OK);
+        assert_eq!(first.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(!first.headers().contains_key(header::CONTENT_ENCODING));
+        let etag = first.headers()[header::ETAG].to_str().unwrap().to_owned();
+        let again = get(INDEX, &[(header::IF_NONE_MATCH, &format!("\"other\", {etag}"))]);
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(again.headers()[header::ETAG], etag);
+        let changed = get(INDEX, &[(header::IF_NONE_MATCH, "\"other\"")]);
+        assert_eq!(changed.status(), StatusCode::OK);
+        assert!(answer("passwd", &HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn compression_is_for_those_who_take_it() {
+        for (accepted, zipped) in [
+            ("gzip", true),
+            ("gzip, deflate, br, zstd", true),
+            ("br;q=1.0, gzip;q=0.8", true),
+            ("*", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0", false),
+            ("br", false),
+            ("", false),
         ] {
-            assert_eq!(leading(target), expected);
+            let response = get(INDEX, &[(header::ACCEPT_ENCODING, accepted)]);
+            assert_eq!(response.headers().contains_key(header::CONTENT_ENCODING), zipped, "{accepted:?}");
         }
     }
 
-    #[tokio::test]
-    async fn the_table_of_errors_leads_to_their_pages() {
-        use http_body_util::BodyExt;
-        let page = errors().await.into_body().collect().await.unwrap().to_bytes();
-        let page = std::str::from_utf8(&page).unwrap();
-        for kind in ErrorKind::ALL {
-            assert!(page.contains(&format!("[{kind}](/docs/errors/{kind})")), "{kind}");
+    /// The policy forbids what is inline; the page must not need it.
+    #[test]
+    fn the_page_has_nothing_inline_and_nothing_from_elsewhere() {
+        let index = String::from_utf8(files()[INDEX].plain.clone()).unwrap();
+        assert!(index.contains("<script type=\"module\""), "{index}");
+        assert!(
+            !index.contains("<style") && !index.contains(" style=") && !index.contains("http"),
+            "{index}"
+        );
+        for script in index.split("<script").skip(1) {
+            assert!(script.contains("src=\"/"), "{script}");
         }
-        assert!(!page.contains(".md)"), "a link to a file");
+        for file in ["app.js", "app.css"] {
+            assert!(files().contains_key(file), "{file} is missing");
+        }
     }
 }

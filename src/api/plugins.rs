@@ -95,8 +95,12 @@ pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<J
 
 pub async fn show(State(api): State<Api>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
     let versions = api.host.registry().versions(&name);
+    let current = current(&api, &name);
     let mut document =
-        plugin_json(&versions, current(&api, &name).as_deref(), true).ok_or_else(|| unknown(&name, None))?;
+        plugin_json(&versions, current.as_deref(), true).ok_or_else(|| unknown(&name, None))?;
+    if let Some(shown) = current.as_ref().or(versions.first()) {
+        document["config"] = api.host.shown_config(shown).into();
+    }
     let (host, name) = (api.host.clone(), parse_name(&name)?);
     let history = blocking(move || host.history(&name)).await??;
     document["history"] = history.iter().map(transition_json).collect();

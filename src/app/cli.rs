@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
+use super::top::Sort;
 use crate::model::units;
 
 /// Run other people's plugins and see every invocation as one trace.
@@ -63,10 +64,14 @@ pub enum Command {
     Trace(Trace),
     /// Read and follow logs
     Logs(Logs),
+    /// Watch the plugins of a server: rates, failures, latencies
+    Top(Top),
     /// Write everything that the data folder keeps into one file
     Backup(Backup),
     /// Bring back what a backup holds
     Restore(Backup),
+    /// Delete what is kept of calls: of a plugin, of a trace, or from before a time
+    Purge(Purge),
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -99,6 +104,9 @@ pub struct Demo {
     /// Seed of the calls that are made
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
+    /// When the release comes that goes wrong; for tests
+    #[arg(long, hide = true, value_parser = duration, value_name = "TIME", default_value = "30s")]
+    pub release_after: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +173,7 @@ pub struct Invoke {
 
 #[derive(Debug, Args)]
 pub struct Replay {
+    /// The id of the call or the beginning of it, the id of its trace, or `last`
     #[arg(value_name = "INVOCATION_ID")]
     pub id: String,
     /// Another version or range than the one that was called
@@ -341,7 +350,10 @@ pub enum Invocation {
     /// List calls, newest first
     List(ListFilter),
     /// Show one call with its input and output
-    Show { id: String },
+    Show {
+        /// Its id or the beginning of it, the id of its trace, or `last`
+        id: String,
+    },
     /// Wait until a call has ended, and print its output
     Wait {
         id: String,
@@ -359,7 +371,8 @@ pub enum Trace {
     List(ListFilter),
     /// Show the spans and log lines of one trace
     Show {
-        #[arg(value_name = "TRACE_ID")]
+        /// Its id or the beginning of it, the id of a call, or `last`
+        #[arg(value_name = "ID")]
         id: String,
     },
 }
@@ -371,6 +384,24 @@ pub struct Backup {
     /// Overwrite the file; restore into a data folder that is not empty
     #[arg(long)]
     pub force: bool,
+}
+
+/// With several of them, what fits all.
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = true, args = ["plugin", "trace", "before"])]
+pub struct Purge {
+    /// Calls of this plugin, with their log lines
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Calls and log lines of this trace
+    #[arg(long, value_name = "TRACE_ID")]
+    pub trace: Option<String>,
+    /// What began before: as 2026-01-31T12:00:00Z, or so long ago as 24h
+    #[arg(long, value_name = "TIME")]
+    pub before: Option<String>,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -404,6 +435,27 @@ pub struct Logs {
     /// So many of the newest lines, at most 1000; with --follow 0 shows only new ones
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub tail: u16,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Print one table and end, as without a terminal
+    #[arg(long)]
+    pub once: bool,
+    /// How far back to look, from 10s to 7d
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = window)]
+    pub window: String,
+    /// What stands first
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: Sort,
+    /// How often to look
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = duration)]
+    pub every: Duration,
+}
+
+/// The server decides on its bounds; here it is only known to be a time.
+fn window(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

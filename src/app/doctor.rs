@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::cli::Global;
 use super::failure::{EXIT_FOUND, Failure};
 use super::output::{self, Line, Paint, Style, count, printable, printable_lines};
-use crate::config::{ConfigError, Report, Settings};
+use crate::config::{ConfigError, Flags, Report, Settings};
 use crate::package::diagnostic::Severity;
 
 mod data;
@@ -43,7 +43,7 @@ pub enum State {
 }
 
 pub async fn command(global: &Global, loaded: Loaded) -> Result<(), Failure> {
-    let checks = all(global, &loaded).await;
+    let checks = all(global, &loaded, Depth::Whole).await;
     let ok = checks.iter().all(|check| check.state != State::Failed);
     if global.json {
         let list: Vec<Value> = checks.iter().map(Check::to_json).collect();
@@ -54,12 +54,36 @@ pub async fn command(global: &Global, loaded: Loaded) -> Result<(), Failure> {
     if ok { Ok(()) } else { Err(Failure::silent(EXIT_FOUND)) }
 }
 
+/// For the page: without the check that reads all files of the store.
+pub async fn quick(flags: Flags) -> Vec<Value> {
+    let global = Global {
+        config: flags.config.clone(),
+        data_dir: flags.data_dir.clone(),
+        token_file: flags.token_file.clone(),
+        server: None,
+        local: false,
+        json: true,
+    };
+    match super::load(flags) {
+        Ok(loaded) => all(&global, &loaded, Depth::Quick).await.iter().map(Check::to_json).collect(),
+        Err(failure) => vec![Check::failed("configuration", failure.to_string()).to_json()],
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Quick,
+    Whole,
+}
+
 /// The checks, in the order in which they are shown. Without a configuration, only those of the machine.
-async fn all(global: &Global, loaded: &Loaded) -> Vec<Check> {
+async fn all(global: &Global, loaded: &Loaded, depth: Depth) -> Vec<Check> {
     let mut checks = vec![machine::version(), configuration(loaded)];
     if let Ok((settings, _)) = loaded {
         checks.extend(data::folder(settings).await);
-        checks.push(data::store(settings).await);
+        if depth == Depth::Whole {
+            checks.push(data::store(settings).await);
+        }
         checks.push(network::server(global, settings).await);
         checks.extend(data::plugin_folders(settings).await);
         checks.extend(data::secrets(global, settings).await);

@@ -30,7 +30,8 @@ impl Local {
     /// The routes of a host that has been filled already.
     pub fn of(runner: Runner) -> Local {
         runner.host.set_ready(true);
-        let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Local };
+        let api =
+            Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Local, about: None };
         Local::Host { router: router(api), runner }
     }
 

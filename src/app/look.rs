@@ -16,6 +16,7 @@ use super::tree;
 use crate::config::Settings;
 
 mod call;
+pub mod find;
 pub mod logs;
 mod wait;
 
@@ -30,11 +31,15 @@ pub async fn invocation(
     let target = connect(global, settings, need)?;
     let looked = match invocation {
         Invocation::Wait { id, timeout } => wait::wait(&target, id, *timeout, global.json).await,
+        // Nothing is ended that was not named in full.
         Invocation::Cancel { id } => wait::cancel(&target, id, global.json).await,
         Invocation::List(filter) => {
             list(&target, "invocations", filter, global.json, invocations_table).await
         }
-        Invocation::Show { id } => show(&target, "invocations", id, global.json, call::render).await,
+        Invocation::Show { id } => match find::invocation(&target, id).await {
+            Ok(id) => show(&target, "invocations", &id, global.json, call::render).await,
+            Err(failure) => Err(failure),
+        },
     };
     target.finish().await;
     looked
@@ -44,7 +49,10 @@ pub async fn trace(global: &Global, trace: &Trace, settings: &Settings) -> Resul
     let target = connect(global, settings, Need::Ledger)?;
     let looked = match trace {
         Trace::List(filter) => list(&target, "traces", filter, global.json, traces_table).await,
-        Trace::Show { id } => show(&target, "traces", id, global.json, tree::render_trace).await,
+        Trace::Show { id } => match find::trace(&target, id).await {
+            Ok(id) => show(&target, "traces", &id, global.json, tree::render_trace).await,
+            Err(failure) => Err(failure),
+        },
     };
     target.finish().await;
     looked
@@ -156,6 +164,15 @@ fn invocations_table(items: &[Value], style: &Style) -> Table {
         ]);
     }
     table
+}
+
+/// A call on one line, for a list that is no table.
+pub fn summary(item: &Value, style: &Style, now: SystemTime) -> String {
+    let what = standing(item, item["error"]["kind"].as_str(), style).text;
+    let ago = output::ago(text(item, "created_at"), now);
+    let took = duration(&item["duration_ms"], style);
+    let message = printable(item["error"]["message"].as_str().unwrap_or_default());
+    format!("{what}  {}  {took}  {ago}  {}  {message}", plugin(item), input(item, style))
 }
 
 fn traces_table(items: &[Value], style: &Style) -> Table {

@@ -26,11 +26,13 @@ mod look;
 mod output;
 mod plugin;
 mod reload;
+mod purge;
 mod replay;
 mod run;
 mod runner;
 mod serve;
 mod target;
+mod top;
 mod tree;
 mod trial;
 
@@ -104,8 +106,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Invocation(command) => look::invocation(&global, command, &settings).await,
             Command::Trace(command) => look::trace(&global, command, &settings).await,
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,
+            Command::Top(arguments) => top::command(&global, arguments, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
             Command::Backup(arguments) => backup::backup(&global, arguments, &settings).await,
+            Command::Purge(arguments) => purge::purge(&global, arguments, &settings).await,
             Command::Restore(arguments) => backup::restore(&global, arguments, &settings).await,
             Command::Config(_) | Command::Doctor | Command::Completions { .. } => {
                 unreachable!("they were dispatched above")

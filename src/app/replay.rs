@@ -8,7 +8,8 @@ use super::cli::{Global, Replay};
 use super::connect::{Need, connect};
 use super::failure::Failure;
 use super::invoke::escaped;
-use super::output::{self, Line, Paint, Style, printable};
+use super::look;
+use super::output::{self, Bounds, Line, Paint, Style, printable};
 use crate::config::Settings;
 use crate::model::units::format_duration;
 
@@ -26,7 +27,8 @@ pub async fn command(global: &Global, replay: &Replay, settings: &Settings) -> R
         if let Some(timeout) = replay.timeout {
             body["timeout"] = format_duration(timeout).into();
         }
-        let path = format!("/v1/invocations/{}/replay", escaped(&replay.id));
+        let id = look::find::invocation(&target, &replay.id).await?;
+        let path = format!("/v1/invocations/{}/replay", escaped(&id));
         let answer = target.send(Method::POST, &path, Some(Bytes::from(body.to_string()))).await?;
         let (status, bytes) = answer.bytes().await?;
         let document: Value = serde_json::from_slice(&bytes).map_err(|_| {
@@ -38,7 +40,7 @@ pub async fn command(global: &Global, replay: &Replay, settings: &Settings) -> R
             return output::print("\n");
         }
         if !global.json && document["replay"].is_object() {
-            output::print(&render(&document["replay"], &Style::stdout()))?;
+            output::print(&render(&document, &Style::stdout()))?;
         }
         if status.is_success() { Ok(()) } else { Err(Failure::problem(document)) }
     }
@@ -48,8 +50,9 @@ pub async fn command(global: &Global, replay: &Replay, settings: &Settings) -> R
 }
 
 /// Both calls, fact by fact, and what differs in what came out.
-fn render(replay: &Value, style: &Style) -> String {
+fn render(document: &Value, style: &Style) -> String {
     let mut out = String::new();
+    let replay = &document["replay"];
     let (original, replayed) = (&replay["original"], &replay["replayed"]);
     let mut row = |name: &str, paint: Paint, fact: &dyn Fn(&Value) -> String| {
         let mut line = Line::default();
@@ -72,6 +75,10 @@ fn render(replay: &Value, style: &Style) -> String {
     });
     row("attempts", Paint::Plain, &|side| side["attempts"].to_string());
     differences(&replay["output"], style, &mut out);
+    // Beside nothing it is shown whole: a call that failed before works here.
+    if original["outcome"] != "replied" && replayed["outcome"] == "replied" {
+        out += &output::pretty(&document["data"], style, Bounds::default());
+    }
     out
 }
 
@@ -117,7 +124,7 @@ mod tests {
             json!({"invocation_id": id, "trace_id": "t", "version": "1.0.0", "outcome": outcome, "error": error,
                 "attempts": 1, "duration_ms": ms})
         };
-        let document = json!({
+        let replay = json!({
             "original": side("a", "failed", json!({"kind": "plugin_error", "message": "m"}), 12.4),
             "replayed": side("b", "replied", Value::Null, 3.1),
             "output": {"equal": false, "more": 2, "changes": [
@@ -125,13 +132,14 @@ mod tests {
                 {"op": "added", "pointer": "/evil\u{1b}[2J", "new": "x"},
             ]},
         });
+        let document = json!({"data": {"score": 0.7}, "replay": replay});
         let shown = render(&document, &Style::plain(80));
         for part in [
             "failed plugin_error                   replied\n",
             "~ /score  0.5 -> 0.7\n",
             "+ /evil\\u{1b}[2J  \"x\"\n",
             "4 differences\n",
-            "  and 2 more\n",
+            "  and 2 more\n{\"score\": 0.7}\n",
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         }

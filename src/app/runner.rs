@@ -1,4 +1,4 @@
-//! Assembly: a host with its store, ledger, telemetry and runtimes, started in order and stopped in reverse.
+//! Assembly: a host with its store, ledger, series, telemetry and runtimes, started in order and stopped in reverse.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::runtimes::process::ProcessRuntime;
 use crate::runtimes::python::{PythonRuntime, PythonSettings};
 use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
+use crate::store::series::{Series, SeriesSettings};
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, SpoolSettings, Telemetry};
 
@@ -28,6 +29,7 @@ const LEDGER_GRACE: Duration = Duration::from_secs(5);
 pub struct Runner {
     pub host: Arc<Host>,
     ledger: Option<Arc<Ledger>>,
+    series: Option<Arc<Series>>,
     data_dir: PathBuf,
 }
 
@@ -61,24 +63,26 @@ impl Runner {
             bytes_max: settings.retention.bytes_max,
             ..LedgerSettings::default()
         };
-        let (store, ledger) = match options.keep {
+        let (store, ledger, series) = match options.keep {
             Keep::Everything => {
                 let store = Arc::new(Store::open(data_dir, OWNER_WAIT)?);
                 let ledger = Ledger::open(&store, &ledger_settings)?;
-                (Some(store), Some(Arc::new(ledger)))
+                let kept = SeriesSettings::with_age(settings.retention.age);
+                let series = Series::open(&store, &kept)?;
+                (Some(store), Some(Arc::new(ledger)), Some(Arc::new(series)))
             }
             // A call must not fail because what happened cannot be written down.
             Keep::Ledger => match Ledger::join(&DataFolder::new(data_dir), &ledger_settings) {
-                Ok(ledger) => (None, Some(Arc::new(ledger))),
+                Ok(ledger) => (None, Some(Arc::new(ledger)), None),
                 Err(error) => {
                     super::output::note(&format!("warning: nothing is kept of this call: {error}"));
-                    (None, None)
+                    (None, None, None)
                 }
             },
         };
         // Of the folder's owner alone: two processes would send the same records.
         let spool = store.is_some().then(|| spool(settings));
-        let telemetry = start_telemetry(options.logs, spool, ledger.as_deref())?;
+        let telemetry = start_telemetry(options.logs, spool, ledger.as_deref(), series.as_deref())?;
         let runtimes = runtimes(settings, &telemetry)?;
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());
@@ -86,11 +90,12 @@ impl Runner {
             telemetry,
             store,
             ledger: ledger.clone(),
+            series: series.clone(),
             runtimes,
             services,
             settings: settings.host.clone(),
         });
-        Ok(Runner { host: Arc::new(host), ledger, data_dir: data_dir.clone() })
+        Ok(Runner { host: Arc::new(host), ledger, series, data_dir: data_dir.clone() })
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -107,11 +112,14 @@ impl Runner {
     /// In reverse: workers, telemetry, ledger.
     pub async fn stop(self) {
         self.host.stop().await;
-        let Runner { host, ledger, .. } = self;
+        let Runner { host, ledger, series, .. } = self;
         let end = move || {
             host.telemetry().shutdown(TELEMETRY_GRACE);
             if let Some(ledger) = ledger {
                 ledger.close(LEDGER_GRACE);
+            }
+            if let Some(series) = series {
+                series.close();
             }
         };
         // Both block, each within its bound.
@@ -131,6 +139,7 @@ fn start_telemetry(
     logs: LogTarget,
     spool: Option<SpoolSettings>,
     ledger: Option<&Ledger>,
+    series: Option<&Series>,
 ) -> Result<Telemetry, Failure> {
     let environment = telemetry::Settings::from_env(|name| std::env::var(name).ok());
     let mut settings = environment.map_err(|problems| {
@@ -139,11 +148,15 @@ fn start_telemetry(
     })?;
     settings.logs = logs;
     settings.spool = spool;
-    let sinks = ledger.map(|ledger| Box::new(ledger.sink()) as Box<dyn telemetry::Sink>);
-    let telemetry = Telemetry::start(settings, sinks.into_iter().collect())
-        .map_err(|error| Failure::internal(error.to_string()))?;
+    let sinks = ledger.map(|ledger| Box::new(ledger.sink()) as Box<dyn telemetry::Sink>).into_iter();
+    let sinks = sinks.chain(series.map(|series| Box::new(series.sink()) as Box<dyn telemetry::Sink>));
+    let telemetry =
+        Telemetry::start(settings, sinks.collect()).map_err(|error| Failure::internal(error.to_string()))?;
     if let Some(ledger) = ledger {
         ledger.report_to(&telemetry);
+    }
+    if let Some(series) = series {
+        series.report_to(&telemetry);
     }
     Ok(telemetry)
 }

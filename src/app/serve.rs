@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -16,18 +17,19 @@ use tokio::task::JoinHandle;
 use super::cli::Global;
 use super::connect::{self, ServerFile};
 use super::connections;
+use super::doctor;
 use super::failure::Failure;
 use super::output;
 use super::reload::Reloading;
 use super::runner::{Keep, Options, Runner};
-use crate::api::{Api, Guard, guarded};
+use crate::api::{About, Api, Doctor, Guard, guarded};
 use crate::config::{Flags, Settings};
 use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
 use crate::model::lifecycle::Lifecycle;
 use crate::sandbox::orphans;
-use crate::telemetry::LogTarget;
 use crate::telemetry::events::{ServerStarted, ServerStopped};
+use crate::telemetry::{self, LogTarget};
 
 /// Calls under way get so long to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -107,8 +109,10 @@ impl Server {
 
     /// Serves until `stop` is ready, then ends in good order.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
-        let Server { runner, listener, settings, guard, started, followers, .. } = self;
-        let api = Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network };
+        let Server { runner, listener, settings, flags, guard, started, followers, .. } = self;
+        let about = Some(Arc::new(about(&settings, flags)));
+        let api =
+            Api { host: runner.host.clone(), looking: runner.looking(), origin: Origin::Network, about };
         let host = runner.host.clone();
         let (stopped, mut stopping) = tokio::sync::watch::channel(false);
         let stop = async move {
@@ -164,6 +168,20 @@ pub async fn command(global: &Global, settings: Settings, flags: Flags) -> Resul
         return Err(failure);
     }
     server.run(stop_signal()).await
+}
+
+/// What the server can say of itself.
+fn about(settings: &Settings, flags: Flags) -> About {
+    let environment = telemetry::Settings::from_env(|name| std::env::var(name).ok()).ok();
+    let endpoint = environment.and_then(|settings| settings.otlp.traces.map(|endpoint| endpoint.address()));
+    let doctor: Doctor = Arc::new(move || Box::pin(doctor::quick(flags.clone())));
+    let data_dir = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
+    let mut about = About::new(data_dir, doctor);
+    about.endpoint = endpoint;
+    about.spool_bytes_max = settings.spool.bytes_max;
+    about.ledger_bytes_max = settings.retention.bytes_max;
+    about.ledger_age_max = settings.retention.age;
+    about
 }
 
 async fn end(runner: Runner, settings: &Settings, started: Instant) {

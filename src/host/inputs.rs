@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::Host;
 use super::settings::{PluginSettings, SecretSource};
 use crate::model::guest::Secret;
 use crate::package::manifest::Manifest;
 use crate::package::schema::Schema;
+use crate::pipeline::mask::Mask;
+use crate::registry::{Body, Deployment};
 
 /// How the cause begins of a version that failed for want of a secret.
 pub(super) const SECRET_MISSING: &str = "the secret ";
@@ -31,6 +34,40 @@ pub(super) fn config_of(
         })?;
     }
     Ok(config)
+}
+
+/// Keys below which a value is not shown, whoever wrote it where a secret does not belong.
+const HIDDEN: [&str; 6] = ["secret", "token", "password", "api_key", "apikey", "credential"];
+
+impl Host {
+    /// What instances of a version are given as `config`, for people to look at.
+    pub fn shown_config(&self, deployment: &Deployment) -> Map<String, Value> {
+        let manifest = &deployment.manifest;
+        let mut config = manifest.config.clone();
+        if let Some(settings) = self.settings.load().plugins.get(manifest.name.as_str()) {
+            config.extend(settings.config.clone());
+        }
+        let mask = match &deployment.body {
+            Body::Running(running) => Some(&running.plugin.mask),
+            Body::Registered | Body::Failed { .. } => None,
+        };
+        config.iter().map(|(key, value)| (key.clone(), shown(key, value, mask))).collect()
+    }
+}
+
+fn shown(key: &str, value: &Value, mask: Option<&Mask>) -> Value {
+    let key = key.to_ascii_lowercase();
+    match value {
+        _ if HIDDEN.iter().any(|hidden| key.contains(hidden)) => "***".into(),
+        Value::String(text) => mask.map_or_else(|| text.clone(), |mask| mask.text(text).into_owned()).into(),
+        Value::Array(items) => items.iter().map(|item| shown("", item, mask)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| (key.clone(), shown(key, value, mask)))
+            .collect::<Map<_, _>>()
+            .into(),
+        other => other.clone(),
+    }
 }
 
 pub(super) fn secrets_of(
@@ -86,4 +123,21 @@ fn read(name: &str, source: &SecretSource) -> Result<Secret, String> {
 pub(super) fn compile(schema: Option<&Arc<Value>>) -> Result<Option<Schema>, String> {
     let compiled = schema.map(|schema| Schema::compile(schema.clone())).transpose();
     compiled.map_err(|problems| problems.first().map_or_else(String::new, |problem| problem.message.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn secrets_in_a_shown_config_are_stars() {
+        let secret = Secret::new("hunter2-hunter2");
+        let mask = Mask::new([&secret]);
+        let config = json!({"level": "info", "api_token": "x", "url": "http://u:hunter2-hunter2@host",
+            "nested": {"db_password": {"a": 1}, "list": ["hunter2-hunter2", 7]}});
+        let text = shown("config", &config, Some(&mask)).to_string();
+        assert!(!text.contains("hunter2") && !text.contains("\"x\"") && text.contains("info"), "{text}");
+        assert!(text.contains("\"db_password\":\"***\"") && text.contains('7'), "{text}");
+    }
 }

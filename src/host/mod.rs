@@ -29,7 +29,8 @@ use crate::registry::locked::Locked;
 use crate::registry::{Body, Deployment, Registry, Running};
 use crate::runtimes::pool::StartGate;
 use crate::runtimes::{BoxFuture, Runtime};
-use crate::store::{Ledger, Store};
+use crate::store::series::Series;
+use crate::store::{Ledger, LedgerStats, Store};
 use crate::telemetry::names::attribute;
 use crate::telemetry::{Begin, Ending, Recording, Telemetry};
 
@@ -49,6 +50,7 @@ mod folders;
 mod inputs;
 mod lifecycle;
 mod observer;
+mod purge;
 mod queue;
 mod register;
 mod reload;
@@ -80,6 +82,7 @@ pub struct Host {
     /// `None`: nothing is registered for good.
     store: Option<Arc<Store>>,
     ledger: Option<Arc<Ledger>>,
+    series: Option<Arc<Series>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: ArcSwap<Settings>,
@@ -122,6 +125,8 @@ pub struct Parts {
     pub telemetry: Telemetry,
     pub store: Option<Arc<Store>>,
     pub ledger: Option<Arc<Ledger>>,
+    /// `None`: the data folder is not this host's.
+    pub series: Option<Arc<Series>>,
     pub runtimes: Vec<Arc<dyn Runtime>>,
     pub services: Arc<dyn GuestServices>,
     pub settings: Settings,
@@ -131,7 +136,7 @@ impl Host {
     pub fn new(parts: Parts) -> Host {
         let feed = Feed::default();
         parts.telemetry.add_sink(feed.sink());
-        let Parts { telemetry, store, ledger, runtimes, services, settings } = parts;
+        let Parts { telemetry, store, ledger, series, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
         Host {
@@ -139,6 +144,7 @@ impl Host {
             registry,
             store,
             ledger,
+            series,
             runtimes,
             services,
             settings: ArcSwap::from_pointee(settings),
@@ -202,6 +208,11 @@ impl Host {
         &self.feed
     }
 
+    /// What versions did lately; of a host that owns its data folder.
+    pub fn series(&self) -> Option<&Arc<Series>> {
+        self.series.as_ref()
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -218,9 +229,19 @@ impl Host {
         self.ledger.as_ref().is_none_or(|ledger| ledger.flush(timeout)) && telemetry
     }
 
+    /// What the ledger counts; `None`: nothing is kept.
+    pub fn ledger_stats(&self) -> Option<LedgerStats> {
+        self.ledger.as_ref().map(|ledger| ledger.stats())
+    }
+
+    /// Free space beside the data folder.
+    pub fn available_bytes(&self) -> Option<u64> {
+        self.store.as_ref()?.folder().available_bytes().ok()
+    }
+
     /// Brings the gauges up to date that nothing else sets. Before a scrape.
     pub fn measure(&self) {
-        if let Some(available) = self.store.as_ref().and_then(|store| store.folder().available_bytes().ok()) {
+        if let Some(available) = self.available_bytes() {
             self.telemetry.metrics().set_data_dir_available(available);
         }
         self.measure_queue();

@@ -1,13 +1,15 @@
 //! Opening a file of the engine: pragmas, schema versions, permissions.
 
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::Error;
 use super::folder::{create_file, sync_folder};
+use super::time::unix_ns;
 
 /// How long a writer waits for the writer of another process. Transactions are far shorter.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -156,16 +158,29 @@ fn migrate(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<()>
 
 /// Bytes of a file of the engine with its journals.
 pub(super) fn size_bytes(path: &Path) -> u64 {
-    let name = path.as_os_str();
-    ["", "-wal", "-shm"]
-        .iter()
-        .filter_map(|suffix| {
-            let mut name = name.to_os_string();
-            name.push(suffix);
-            fs::metadata(name).ok()
-        })
-        .map(|file| file.len())
-        .sum()
+    let files = ["", "-wal", "-shm"].iter().filter_map(|suffix| fs::metadata(with_suffix(path, suffix)).ok());
+    files.map(|file| file.len()).sum()
+}
+
+/// Device and inode.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Moves a damaged file out of the way, journals too, for whoever wants to look into it. Nobody may have it open.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let aside = with_suffix(path, &format!(".corrupt-{}", unix_ns(SystemTime::now()) / 1_000_000));
+    fs::rename(path, &aside).map_err(Error::io("rename", path))?;
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix));
+    }
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ impl DataFolder {
         self.path.join("ledger.db")
     }
 
+    pub fn series(&self) -> PathBuf {
+        self.path.join("series.db")
+    }
+
     pub fn kv(&self) -> PathBuf {
         self.path.join("kv.db")
     }

@@ -25,6 +25,7 @@ mod ledger;
 mod lock_file;
 mod packages;
 mod registry;
+pub mod series;
 mod time;
 
 pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};
@@ -33,9 +34,11 @@ pub use error::Error;
 pub use folder::{DataFolder, Lock};
 pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
 pub use ledger::{
-    ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, Ledger,
-    LedgerCounts, LedgerSettings, LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page,
-    REASON_IO, REASON_QUEUE_FULL, REASON_REFUSALS, Reader, SpanView, TraceSummary, TraceView, UsageView,
+    ErrorExample, ErrorFilter, ErrorGroup, ErrorGroups, ErrorView, EventView, ExceptionView,
+    InvocationDetail, InvocationFilter, InvocationView, Ledger, LedgerAccount, LedgerCounts, LedgerSettings,
+    LedgerSink, LedgerStats, LogFilter, LogPage, LogView, Notice, Page, PluginAccount, PurgeFilter, Purged,
+    REASON_IO, REASON_QUEUE_FULL, REASON_REFUSALS, REASON_SAMPLED, Reader, SpanView, TraceSummary, TraceView,
+    UsageView,
 };
 pub use packages::{Digest, PutError, StoredPackage, ZipSource};
 pub use registry::{Document, Registered, Registering, Registration, Transition};
@@ -169,6 +172,13 @@ impl Store {
         if_revision: Option<u64>,
     ) -> Result<Registration, Error> {
         self.registry.remove(name, version, if_revision)
+    }
+
+    /// Deletes what fits from the ledger and from what is kept of asynchronous calls, out of the files' bytes too.
+    pub fn purge(&self, ledger: &Ledger, filter: &PurgeFilter) -> Result<Purged, Error> {
+        let purged = ledger.purge(filter)?;
+        self.calls.purge(filter, &purged)?;
+        Ok(purged)
     }
 
     /// The first part of a backup; `backup/snapshot.rs` says what the caller must hold meanwhile.

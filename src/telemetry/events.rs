@@ -210,6 +210,13 @@ pub struct StoreWriteFailed<'a> {
 
 pub struct StoreRecovered;
 
+/// The file of the built-in series takes nothing, or was damaged; they go on in memory.
+pub struct SeriesWriteFailed<'a> {
+    pub message: &'a str,
+}
+
+pub struct SeriesRecovered;
+
 /// Telemetry was lost since the last time this was said.
 pub struct TelemetryDropped {
     pub signal: &'static str,
@@ -741,6 +748,27 @@ impl Event for StoreRecovered {
 
     fn count(&self, metrics: &Metrics) {
         metrics.set_store_writable(true);
+    }
+}
+
+impl Event for SeriesWriteFailed<'_> {
+    fn name(&self) -> &'static str {
+        event::SERIES_WRITE_FAILED
+    }
+
+    fn log(&self) -> LogRecord {
+        let body = format!("the built-in series are not written down: {}", self.message);
+        Entry::new(Severity::Error, body).0
+    }
+}
+
+impl Event for SeriesRecovered {
+    fn name(&self) -> &'static str {
+        event::SERIES_RECOVERED
+    }
+
+    fn log(&self) -> LogRecord {
+        Entry::new(Severity::Info, "the built-in series are written down again").0
     }
 }
 

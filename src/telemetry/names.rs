@@ -283,6 +283,8 @@ pub mod event {
     pub const LEDGER_RECORDS_DROPPED: &str = "ledger.records_dropped";
     pub const STORE_WRITE_FAILED: &str = "store.write_failed";
     pub const STORE_RECOVERED: &str = "store.recovered";
+    pub const SERIES_WRITE_FAILED: &str = "series.write_failed";
+    pub const SERIES_RECOVERED: &str = "series.recovered";
     pub const TELEMETRY_DROPPED: &str = "telemetry.dropped";
     pub const TELEMETRY_EXPORT_FAILED: &str = "telemetry.export_failed";
     pub const TELEMETRY_EXPORT_RECOVERED: &str = "telemetry.export_recovered";

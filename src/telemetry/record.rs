@@ -18,7 +18,7 @@ use super::names;
 pub const TEXT_BYTES_MAX: usize = 8 << 10;
 
 /// One thing that happened. Sinks get them in the order in which each thread handed them over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Record {
     /// An invocation that has ended.
     Invocation(Box<RecordingData>),

@@ -65,6 +65,15 @@ pub struct Endpoint {
     pub certificate: Option<PathBuf>,
 }
 
+impl Endpoint {
+    /// Scheme, host and port: a path or a user's name in it may open somebody's collector.
+    pub fn address(&self) -> String {
+        let (scheme, host) = (self.url.scheme_str().unwrap_or("http"), self.url.host().unwrap_or_default());
+        let port = self.url.port_u16().map_or_else(String::new, |port| format!(":{port}"));
+        format!("{scheme}://{host}{port}")
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     HttpProtobuf,

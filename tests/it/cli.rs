@@ -382,6 +382,13 @@ async fn a_plugin_goes_from_new_to_remove_with_and_without_a_server() {
             (called["meta"]["invocation_id"].as_str().unwrap(), called["meta"]["trace_id"].as_str().unwrap());
         assert_eq!(run(&["invocation", "show", id], 0).await["trace_id"], trace);
         assert_eq!(run(&["trace", "show", trace], 0).await["trace_id"], trace);
+        // The beginning of an id does, the other id, and `last`.
+        for meant in [&trace[..8], id, &id[..18], "last"] {
+            assert_eq!(run(&["trace", "show", meant], 0).await["trace_id"], trace);
+        }
+        for meant in [trace, &trace[..8], &id[..18], "last"] {
+            assert_eq!(run(&["invocation", "show", meant], 0).await["invocation_id"], id);
+        }
         let listed = run(&["invocation", "list", "--plugin", "fresh", "--limit", "1"], 0).await;
         assert_eq!(listed["items"][0]["invocation_id"], id);
         assert_eq!(run(&["trace", "list", "--limit", "1"], 0).await["items"][0]["trace_id"], trace);
@@ -392,6 +399,7 @@ async fn a_plugin_goes_from_new_to_remove_with_and_without_a_server() {
             (["invocation", "show", "seven"], 3),
             (["trace", "show", "4bf92f3577b34da6a3ce929d0e0e4736"], 7),
             (["trace", "show", "seven"], 3),
+            (["trace", "show", "ffffffff"], 7),
             (["logs", "--level", "loud"], 3),
             (["logs", "--since", "yesterday"], 3),
             (["logs", "--tail", "many"], 2),

@@ -29,9 +29,11 @@ pub struct Skipped {
 /// Registers all that can run here as anybody would: from folders. Returns the others.
 pub async fn register(host: &Arc<Host>) -> Result<Vec<Skipped>, Failure> {
     let folder = tempfile::tempdir().map_err(|error| cannot(&error))?;
-    unpack(folder.path()).map_err(|error| cannot(&error))?;
+    unpack::<Files>(folder.path()).map_err(|error| cannot(&error))?;
     let entries = std::fs::read_dir(folder.path()).map_err(|error| cannot(&error))?;
-    let mut plugins: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    // Files beside the plugins' folders describe them to readers of the repository.
+    let mut plugins: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     plugins.sort();
     let mut skipped = Vec::new();
     for plugin in plugins {
@@ -43,10 +45,10 @@ pub async fn register(host: &Arc<Host>) -> Result<Vec<Skipped>, Failure> {
     Ok(skipped)
 }
 
-fn unpack(folder: &Path) -> std::io::Result<()> {
+/// Writes what the binary carries into a folder.
+pub fn unpack<Files: RustEmbed>(folder: &Path) -> std::io::Result<()> {
     for name in Files::iter() {
-        // Files beside the plugins' folders describe them to readers of the repository.
-        let (Some(file), true) = (Files::get(&name), name.contains('/')) else { continue };
+        let Some(file) = Files::get(&name) else { continue };
         let path = folder.join(&*name);
         std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
         std::fs::write(&path, &file.data)?;
@@ -67,6 +69,6 @@ fn obstacle(folder: &Path) -> Result<Option<Skipped>, Failure> {
     Ok(checked.err().map(|error| Skipped { plugin: manifest.name.to_string(), why: error.message }))
 }
 
-fn cannot(error: &std::io::Error) -> Failure {
+pub fn cannot(error: &std::io::Error) -> Failure {
     Failure::internal(format!("the example plugins cannot be unpacked: {error}"))
 }

@@ -1,11 +1,10 @@
 //! `demo`: example plugins, a server and real calls, so that a newcomer sees traces within a minute. What it
-//! does is what anybody can do by hand; nothing in it is staged but the calls' inputs (`traffic.rs`) and the
-//! loopback service that `http-request` talks to (`upstream.rs`).
+//! does is what anybody can do by hand; nothing in it is staged but the calls' inputs (`traffic.rs`), the
+//! loopback service that `http-request` talks to (`upstream.rs`), and a release that goes wrong (`release.rs`).
 
 use std::future::Future;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,24 +15,28 @@ use tokio::task::JoinSet;
 use super::cli::{Demo, Global};
 use super::connect;
 use super::failure::Failure;
-use super::output::{self, Paint, Style};
+use super::output;
 use super::serve::{Server, bind, stop_signal};
 use crate::config::{Flags, ListenAddress, Settings};
 use crate::host::Host;
-use crate::model::invocation::{Invocation, Origin};
+use crate::model::invocation::{Completed, Invocation, Origin};
 use crate::pipeline::Output;
 use crate::telemetry::LogTarget;
 
 mod examples;
+mod release;
+mod steady;
 mod traffic;
 mod upstream;
+mod words;
 
+use steady::Steady;
 use traffic::{Planned, Traffic};
+use words::Words;
 
 /// Calls of the burst, and how many of them run at once.
 const BURST: u32 = 120;
 const BURST_AT_ONCE: usize = 4;
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// So many ports after the usual one are tried when it is taken.
 const PORTS_TRIED: u16 = 50;
 
@@ -77,15 +80,22 @@ pub async fn command(
     let calls = async {
         let mut traffic = Traffic::new(demo.seed, upstream);
         traffic.leave_out(|plugin| skipped.iter().any(|skipped| skipped.plugin == plugin));
+        let payments = Traffic::new(demo.seed, traffic.upstream().to_owned());
         burst(&host, &mut traffic, &progress).await;
         progress.end();
-        if !quiet {
-            output::note(&banner(&url, &settings, &logs));
-        }
+        let words = Words::new(&url, &settings);
+        let said = |text: String| {
+            if !quiet {
+                output::note(&text);
+            }
+        };
+        let standing = release::standing(&host);
+        said(words.banner(&logs, &standing, demo.release_after));
         if !demo.no_open {
             open_browser(&url);
         }
-        heartbeat(&host, &mut traffic).await;
+        let steady = Steady { host: &host, words: &words, said: &said };
+        steady.run(traffic, payments, standing, demo.release_after).await;
     };
     tokio::select! {
         () = calls => {}
@@ -130,69 +140,10 @@ async fn burst(host: &Arc<Host>, traffic: &mut Traffic, progress: &Progress) {
     }
 }
 
-async fn heartbeat(host: &Arc<Host>, traffic: &mut Traffic) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
-    loop {
-        ticks.tick().await;
-        call(host.clone(), traffic.next()).await;
-    }
-}
-
-fn call(host: Arc<Host>, planned: Planned) -> impl Future<Output = ()> + Send {
+fn call(host: Arc<Host>, planned: Planned) -> impl Future<Output = Completed> + Send {
     let input = serde_json::value::to_raw_value(&planned.input).expect("a JSON value is JSON");
     let invocation = Invocation::new(planned.plugin, input, Origin::Local);
-    async move {
-        // How it ended is seen where everything is seen.
-        let _ = host.invoke(invocation, Output::whole()).await;
-    }
-}
-
-fn banner(url: &str, settings: &Settings, logs: &LogTarget) -> String {
-    let style = Style::stderr();
-    let program =
-        std::env::current_exe().map_or_else(|_| "spanglass".to_owned(), |path| path.display().to_string());
-    let data_dir = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
-    let usual =
-        data_dir == std::path::absolute(Path::new(crate::config::DATA_DIR_DEFAULT)).unwrap_or_default();
-    let folder = if usual { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
-    let logs = match logs {
-        LogTarget::Stdout => "standard output, a JSON object a line".to_owned(),
-        LogTarget::Stderr => "standard error, a JSON object a line".to_owned(),
-        LogTarget::Path(path) => path.display().to_string(),
-        LogTarget::Off => "off".to_owned(),
-    };
-    let endpoint = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let telemetry = endpoint.map_or_else(
-        || "kept in the data folder only; set OTEL_EXPORTER_OTLP_ENDPOINT to send it on".to_owned(),
-        |endpoint| format!("kept in the data folder and sent to {endpoint}"),
-    );
-    let facts = [
-        ("url", format!("{url}   (metrics: {url}/metrics, routes: {url}/openapi.json)")),
-        ("data", format!("{}   (persists; delete it to start anew)", data_dir.display())),
-        ("logs", logs),
-        ("telemetry", telemetry),
-        ("sandbox", "S0: plugins run without isolation for now, as the user that you are".to_owned()),
-        ("calls", format!("{BURST} made; one more every {} s until Ctrl-C", HEARTBEAT.as_secs())),
-    ];
-    let next = [
-        format!(
-            "{program}{folder} invoke fraud-score -f amount=950 -f country=FR -f channel=web -f hour=3 -f account_age_days=2 --watch"
-        ),
-        format!("{program}{folder} trace list"),
-        format!("{program}{folder} logs -f"),
-        format!("{program}{folder} plugin list"),
-    ];
-    let mut text = format!("\n{}\n", style.paint(Paint::Strong, "spanglass demo"));
-    for (what, value) in facts {
-        text += &format!("  {} {value}\n", style.paint(Paint::Accent, &format!("{what:<9}")));
-    }
-    text += &format!("\n{}\n", style.paint(Paint::Strong, "next, in another terminal"));
-    for line in next {
-        text += &format!("  {line}\n");
-    }
-    text
+    async move { host.invoke(invocation, Output::whole()).await }
 }
 
 /// Only where a person sits in front of it.

@@ -86,6 +86,7 @@ fn error(error: &Value, style: &Style, out: &mut String) {
 fn captured(document: &Value, side: &str, style: &Style, out: &mut String) {
     let flag = |what: &str| document[format!("{side}_{what}")] == true;
     let note = match (&document[side], flag("truncated"), flag("redacted")) {
+        (Value::Null, ..) if side == "output" && document["outcome"] != "replied" => " (none)",
         (Value::Null, ..) => " (not kept)",
         (_, true, true) => " (cut, and sensitive parts replaced)",
         (_, true, false) => " (cut)",
@@ -120,5 +121,9 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         }
+        document["output"] = serde_json::Value::Null;
+        assert!(render(&document, &plain(80)).contains("output (not kept)\n"));
+        document["outcome"] = "failed".into();
+        assert!(render(&document, &plain(80)).contains("output (none)\n"));
     }
 }

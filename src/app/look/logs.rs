@@ -19,6 +19,8 @@ const POLLS_IN_VAIN_MAX: u32 = 20;
 /// New lines that one question brings.
 const FOLLOW_LINES: usize = 1000;
 const EXIT_INTERRUPTED: u8 = 130;
+const ENDED: &str = "invocation.finished";
+const TRACE_DIGITS: usize = 8;
 
 pub async fn command(global: &Global, logs: &Logs, settings: &Settings) -> Result<(), Failure> {
     let target = connect(global, settings, Need::Ledger)?;
@@ -76,6 +78,9 @@ async fn follow(target: &Target, logs: &Logs, json: bool) -> Result<(), Failure>
         }
         match follower.next(target).await {
             Ok(items) => {
+                if in_vain > 0 {
+                    output::note("it answers again");
+                }
                 in_vain = 0;
                 print_lines(items.iter(), &mut printer)?;
             }
@@ -205,6 +210,12 @@ impl Printer {
             &printable(text(item, "body").trim_end()),
         );
         line.push(style, Paint::Dim, &fields(item));
+        // Where a call ends stands where its trace is: so much of the id is enough to find it.
+        if text(item, "event_name") == ENDED
+            && let Some(beginning) = text(item, "trace_id").get(..TRACE_DIGITS)
+        {
+            line.push(style, Paint::Dim, &printable(&format!(" trace={beginning}")));
+        }
         line.finish(&mut out);
         out
     }
@@ -266,5 +277,8 @@ mod tests {
             printer.line(&line("2026-02-04T00:00:00Z")),
             "── 2026-02-04 UTC\n00:00:00.000 INFO  slow/stdout  a\\nb\\u{7} logger=x\n"
         );
+        let ended = json!({"timestamp": "2026-02-04T00:00:00Z", "severity_text": "ERROR", "body": "no",
+            "stream": "host", "event_name": "invocation.finished", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"});
+        assert_eq!(printer.line(&ended), "00:00:00.000 ERROR spanglass  no trace=4bf92f35\n");
     }
 }

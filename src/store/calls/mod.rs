@@ -27,6 +27,7 @@ mod accept;
 mod end;
 mod keys;
 mod prune;
+mod purge;
 mod reader;
 mod schema;
 #[cfg(test)]

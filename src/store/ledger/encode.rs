@@ -6,6 +6,7 @@ use crate::model::text::Text;
 use crate::store::time::unix_ns;
 use crate::telemetry::{Captured, LogRecord, OperationRecord, Record, RecordingData, Value};
 
+use super::class::Class;
 use super::rows::{CapturedRow, InvocationRow, LogRow, OperationRow, Row};
 use super::spans::{self, put_object};
 
@@ -14,15 +15,20 @@ use super::spans::{self, put_object};
 const OLDER_MAX: Duration = Duration::from_secs(24 * 3600);
 const NEWER_MAX: Duration = Duration::from_secs(60);
 
-pub(super) fn encode(record: &Record) -> Row {
+/// `class` is that of an invocation.
+pub(super) fn encode(record: &Record, class: Class) -> Row {
     match record {
-        Record::Invocation(data) => Row::Invocation(Box::new(invocation(data))),
+        Record::Invocation(data) => Row::Invocation(Box::new(invocation(data, class))),
         Record::Log(record) => Row::Log(Box::new(log(record))),
         Record::Operation(record) => Row::Operation(Box::new(operation(record))),
     }
 }
 
-fn invocation(data: &RecordingData) -> InvocationRow {
+pub(super) fn encode_line(record: &LogRecord) -> Row {
+    Row::Log(Box::new(log(record)))
+}
+
+fn invocation(data: &RecordingData, class: Class) -> InvocationRow {
     InvocationRow {
         invocation_id: data.invocation_id,
         trace_id: data.trace_id,
@@ -48,6 +54,7 @@ fn invocation(data: &RecordingData) -> InvocationRow {
         input: data.captured_input.as_ref().map(captured),
         output: data.captured_output.as_ref().map(captured),
         ending: log(&data.ending_log()),
+        class,
     }
 }
 

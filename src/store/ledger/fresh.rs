@@ -7,7 +7,7 @@ use crate::store::time::{milliseconds, rfc3339};
 use crate::telemetry::{LogRecord, RecordingData};
 
 use super::encode;
-use super::invocations::PREVIEW_CHARS;
+use super::insert::beginning;
 use super::logs::safe_fields;
 use super::views::{ErrorView, InvocationView, LogView, UsageView};
 
@@ -46,10 +46,7 @@ impl InvocationView {
             origin: data.origin.as_str().to_owned(),
             root_span_id: data.root().id.to_string(),
             spans: data.spans().len() as u64,
-            input_preview: data
-                .captured_input
-                .as_ref()
-                .map(|input| input.json.chars().take(PREVIEW_CHARS).collect()),
+            input_preview: data.captured_input.as_ref().map(|input| beginning(&input.json).to_owned()),
         }
     }
 }

@@ -1,13 +1,27 @@
 //! Writes a batch of rows in one transaction.
 
+use std::sync::Arc;
+
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, ffi, params};
 
+use super::blocks;
+use super::cells::{CALL_BYTES, Changes, LINE_BYTES};
+use super::class::Class;
+use super::grams::Grams;
 use super::rows::{CapturedRow, InvocationRow, LogRow, OperationRow, Row};
+use super::tally::Tally;
 
 /// So many starts may share one nanosecond before a row is given up as a duplicate.
 const SAME_NS_MAX: i64 = 10_000;
+/// Of the input, lists show so much; `q` looks there, too.
+pub(super) const PREVIEW_CHARACTERS: usize = 200;
 
-pub(super) fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Result<()> {
+pub(super) fn insert(
+    connection: &mut Connection,
+    rows: &[Row],
+    tally: &Tally,
+    grams: &mut Grams,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut statements = Statements::prepare(&transaction)?;
@@ -18,6 +32,9 @@ pub(super) fn insert(connection: &mut Connection, rows: &[Row]) -> rusqlite::Res
                 Row::Operation(row) => statements.operation(row)?,
             }
         }
+        statements.changes.write(&transaction)?;
+        tally.write(&transaction)?;
+        blocks::seal(&transaction, grams)?;
     }
     transaction.commit()
 }
@@ -27,6 +44,9 @@ struct Statements<'a> {
     recording: CachedStatement<'a>,
     operation: CachedStatement<'a>,
     log: CachedStatement<'a>,
+    changes: Changes,
+    /// The plugin of rows that have none.
+    nobody: Arc<str>,
 }
 
 impl<'a> Statements<'a> {
@@ -35,7 +55,7 @@ impl<'a> Statements<'a> {
             invocation: connection.prepare_cached(
                 "INSERT INTO invocations VALUES
                  (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                  ?22, ?23)",
+                  ?22, ?23, ?24, ?25, ?26)",
             )?,
             recording: connection
                 .prepare_cached("INSERT OR REPLACE INTO recordings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?,
@@ -43,6 +63,8 @@ impl<'a> Statements<'a> {
             log: connection.prepare_cached(
                 "INSERT INTO logs VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?,
+            changes: Changes::default(),
+            nobody: "".into(),
         })
     }
 
@@ -50,6 +72,11 @@ impl<'a> Statements<'a> {
     fn invocation(&mut self, row: &InvocationRow) -> rusqlite::Result<()> {
         let origin = row.origin.as_str();
         let (kind, message) = row.error.as_ref().map(|(kind, message)| (kind.as_str(), message)).unzip();
+        let (input, output) = (row.input.as_ref(), row.output.as_ref());
+        let length = |captured: Option<&CapturedRow>| captured.map_or(0, |captured| captured.json.len());
+        let preview = input.map(|input| beginning(&input.json));
+        let texts = row.spans.len() + length(input) + length(output) + preview.map_or(0, str::len);
+        let bytes = CALL_BYTES + signed(texts);
         let insert = |at_ns: i64| {
             self.invocation.execute(params![
                 at_ns,
@@ -75,10 +102,13 @@ impl<'a> Statements<'a> {
                 signed(row.usage.input_bytes),
                 signed(row.usage.output_bytes),
                 signed(row.span_count as u64),
+                row.class as i64,
+                bytes,
+                preview,
             ])
         };
         let Some(at_ns) = insert_at_free(row.created_at_ns, insert)? else { return Ok(()) };
-        let (input, output) = (row.input.as_ref(), row.output.as_ref());
+        self.changes.add(&row.plugin, row.class, at_ns, 1, bytes);
         self.recording.execute(params![
             at_ns,
             row.spans,
@@ -93,10 +123,17 @@ impl<'a> Statements<'a> {
 
     fn operation(&mut self, row: &OperationRow) -> rusqlite::Result<()> {
         let insert = |at_ns: i64| self.operation.execute(params![at_ns, row.trace_id.as_bytes(), row.span]);
-        insert_at_free(row.start_ns, insert).map(drop)
+        if let Some(at_ns) = insert_at_free(row.start_ns, insert)? {
+            let bytes = LINE_BYTES + signed(row.span.len());
+            self.changes.add(&self.nobody, Class::Operations, at_ns, 1, bytes);
+        }
+        Ok(())
     }
 
     fn log(&mut self, row: &LogRow) -> rusqlite::Result<()> {
+        let class = if row.invocation_id.is_some() { Class::Lines } else { Class::Outside };
+        let bytes = LINE_BYTES + signed(row.text_bytes());
+        self.changes.add(row.plugin.as_ref().unwrap_or(&self.nobody), class, row.unix_ns, 1, bytes);
         self.log
             .execute(params![
                 row.unix_ns,
@@ -133,6 +170,11 @@ fn insert_at_free(
         }
     }
     Ok(None)
+}
+
+/// As much as lists show.
+pub(super) fn beginning(text: &str) -> &str {
+    text.char_indices().nth(PREVIEW_CHARACTERS).map_or(text, |(end, _)| &text[..end])
 }
 
 fn signed(value: impl TryInto<i64>) -> i64 {

@@ -29,11 +29,8 @@ pub(super) const COLUMNS: &str =
      i.prepare_ns, i.cpu_ns, i.memory_peak_bytes, i.input_bytes, i.output_bytes, i.span_count";
 /// How many [`COLUMNS`] there are.
 pub(super) const COLUMN_COUNT: usize = 22;
-/// So much of what went in tells the calls of a list apart.
-pub(super) const PREVIEW_CHARS: usize = 200;
-/// The first [`PREVIEW_CHARS`].
-const INPUT_PREVIEW: &str =
-    "(SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns)";
+/// The beginning of what went in, which tells the calls of a list apart.
+const INPUT_PREVIEW: &str = "coalesce(i.preview, (SELECT substr(r.input, 1, 200) FROM recordings r WHERE r.created_at_ns = i.created_at_ns))";
 
 /// A row of `invocations` as it lies there.
 pub(super) struct StoredInvocation {
@@ -102,6 +99,9 @@ pub(super) fn narrow(filter: &InvocationFilter) -> Result<(Conditions, usize), E
             conditions.add("i.error_kind IS NOT NULL", []);
         }
     }
+    if filter.kind.is_some() {
+        conditions.add("i.error_kind IS NOT NULL", []);
+    }
     conditions.add_if("i.error_kind = ?", filter.kind.map(|kind| kind.as_str().to_owned()));
     conditions.add_if("i.created_at_ns >= ?", filter.since.map(unix_ns));
     conditions.add_if("i.created_at_ns < ?", filter.until.map(unix_ns));
@@ -119,10 +119,12 @@ pub(super) fn narrow(filter: &InvocationFilter) -> Result<(Conditions, usize), E
 /// guesses, and a wrong guess reads the whole table.
 pub(super) fn index(filter: &InvocationFilter) -> &'static str {
     let id = filter.q.as_deref().map(str::trim);
-    if id.is_some_and(|q| InvocationId::parse(q).is_some()) {
-        "INDEXED BY invocations_id"
-    } else if id.is_some_and(|q| TraceId::parse(q).is_some()) {
+    if id.is_some_and(|q| TraceId::parse(q).is_some()) {
         "INDEXED BY invocations_trace"
+    } else if id.is_some_and(|q| InvocationId::parse(q).is_some()) {
+        "INDEXED BY invocations_id"
+    } else if filter.kind.is_some() && filter.plugin.is_some() {
+        "INDEXED BY invocations_failed"
     } else if filter.kind.is_some() {
         "INDEXED BY invocations_kind"
     } else if filter.outcome.is_some_and(|outcome| outcome != Outcome::Replied) {
@@ -135,16 +137,17 @@ pub(super) fn index(filter: &InvocationFilter) -> &'static str {
 }
 
 fn search(conditions: &mut Conditions, q: &str) {
-    if let Some(id) = InvocationId::parse(q) {
-        conditions.add("i.invocation_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
-    } else if let Some(id) = TraceId::parse(q) {
+    // A trace's id would pass for a UUID without hyphens.
+    if let Some(id) = TraceId::parse(q) {
         conditions.add("i.trace_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
+    } else if let Some(id) = InvocationId::parse(q) {
+        conditions.add("i.invocation_id = ?", [Value::Blob(id.as_bytes().to_vec())]);
     } else {
         let pattern = containing(q);
         conditions.add(
             r"(i.plugin LIKE ? ESCAPE '\' OR i.action LIKE ? ESCAPE '\' OR i.error_kind LIKE ? ESCAPE '\'
-               OR i.error_message LIKE ? ESCAPE '\')",
-            [pattern.clone(), pattern.clone(), pattern.clone(), pattern],
+               OR i.error_message LIKE ? ESCAPE '\' OR i.preview LIKE ? ESCAPE '\')",
+            [pattern.clone(), pattern.clone(), pattern.clone(), pattern.clone(), pattern],
         );
     }
 }

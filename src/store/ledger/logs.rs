@@ -7,7 +7,8 @@ use rusqlite::{Row, Transaction, params_from_iter};
 use serde_json::{Map, Value as Json};
 
 use crate::model::guest::{LogStream, Severity};
-use crate::model::ids::InvocationId;
+use crate::model::ids::{InvocationId, TraceId};
+use crate::model::kind::{ErrorKind, Outcome};
 use crate::store::error::Error;
 use crate::store::time::{rfc3339, unix_ns};
 use crate::telemetry::names::log as names;
@@ -16,6 +17,7 @@ use super::conditions::{Conditions, containing};
 use super::cursor::Cursor;
 use super::invocations::{invocation_id, limit, page, span_id_text, trace_id_text, trace_of};
 use super::reader::Reader;
+use super::search;
 use super::views::{LogFilter, LogPage, LogView};
 
 pub(super) const COLUMNS: &str =
@@ -26,8 +28,8 @@ pub(super) const COLUMNS: &str =
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 pub(super) struct StoredLog {
-    seq: i64,
-    unix_ns: i64,
+    pub seq: i64,
+    pub unix_ns: i64,
     view: LogView,
 }
 
@@ -38,7 +40,14 @@ impl Reader {
         let limit = limit(filter.limit);
         self.query(|transaction| {
             let last_seq = last_seq(transaction)?;
+            let filter = &by_id(transaction, filter)?;
             let (conditions, index) = narrow(transaction, filter, place)?;
+            if by_blocks(filter, place) {
+                let search = search::Search::new(filter, searched(filter), &conditions, limit + 1);
+                let page = page(search.run(transaction)?, limit, StoredLog::cursor, |row| row.view.clone());
+                let follow = Cursor::Arrival { seq: last_seq }.text();
+                return Ok(LogPage { items: page.items, next: page.next, follow });
+            }
             let order = match place {
                 Place::After(_) => "seq",
                 Place::Newest | Place::Before { .. } => "unix_ns DESC, seq DESC",
@@ -59,8 +68,7 @@ impl Reader {
                 let items = rows.into_iter().map(|row| row.view).collect();
                 return Ok(LogPage { items, next: None, follow: Cursor::Arrival { seq: seen }.text() });
             }
-            let place = |row: &StoredLog| Cursor::Log { ns: row.unix_ns, seq: row.seq };
-            let page = page(rows, limit, place, |row| row.view.clone());
+            let page = page(rows, limit, StoredLog::cursor, |row| row.view.clone());
             Ok(LogPage {
                 items: page.items,
                 next: page.next,
@@ -90,6 +98,39 @@ impl Place {
     }
 }
 
+/// Whether the blocks of lines say best where to look: for a text, or for what is seldom so bad.
+fn by_blocks(filter: &LogFilter, place: Place) -> bool {
+    let few = filter.trace_id.is_some() || filter.invocation_id.is_some();
+    let severe = filter.plugin.is_none() && filter.level.is_some_and(|level| level >= Severity::Warn);
+    !matches!(place, Place::After(_)) && !few && (searched(filter).is_some() || severe)
+}
+
+/// What is looked for in texts of all lines: not if a trace or a call is named, which has few.
+fn searched(filter: &LogFilter) -> Option<&str> {
+    let few = filter.trace_id.is_some() || filter.invocation_id.is_some();
+    filter.q.as_deref().filter(|q| !q.is_empty() && !few)
+}
+
+/// Whoever looks for the id of a trace or a call that is known here wants its lines.
+fn by_id(transaction: &Transaction<'_>, filter: &LogFilter) -> rusqlite::Result<LogFilter> {
+    let mut filter = filter.clone();
+    let Some(q) = searched(&filter).map(str::trim) else { return Ok(filter) };
+    // A trace's id would pass for a UUID without hyphens.
+    if let Some(id) = TraceId::parse(q) {
+        let known = transaction
+            .prepare_cached("SELECT 1 FROM logs WHERE trace_id = ?1 LIMIT 1")?
+            .exists([id.as_bytes()])?;
+        if known {
+            (filter.trace_id, filter.q) = (Some(id), None);
+        }
+    } else if let Some(id) = InvocationId::parse(q)
+        && trace_of(transaction, id)?.is_some()
+    {
+        (filter.invocation_id, filter.q) = (Some(id), None);
+    }
+    Ok(filter)
+}
+
 /// The conditions, and the index that finds the fewest rows.
 fn narrow(
     transaction: &Transaction<'_>,
@@ -117,11 +158,19 @@ fn narrow(
         "(stream = 'host' AND json_extract(fields, '$.\"error.type\"') = ?)",
         filter.kind.map(|kind| kind.as_str().to_owned()),
     );
+    // The endings of calls that failed have an index of their own; those that were dropped are not among them.
+    let of_failed = filter.outcome == Some(Outcome::Failed)
+        || filter.kind.is_some_and(|kind| kind != ErrorKind::Cancelled)
+            && matches!(filter.outcome, None | Some(Outcome::Failed));
+    if of_failed {
+        conditions.add("event_name = 'invocation.finished' AND severity >= 13", []);
+    }
     conditions.add_if("severity >= ?", filter.level.map(|level| level as i64));
     conditions.add_if("unix_ns >= ?", since_ns);
     conditions.add_if("unix_ns < ?", filter.until.map(unix_ns));
     if let Some(q) = filter.q.as_deref().filter(|q| !q.is_empty()) {
-        conditions.add(r"body LIKE ? ESCAPE '\'", [containing(q)]);
+        let pattern = containing(q);
+        conditions.add(r"(body LIKE ? ESCAPE '\' OR fields LIKE ? ESCAPE '\')", [pattern.clone(), pattern]);
     }
     match place {
         Place::Newest => {}
@@ -133,6 +182,7 @@ fn narrow(
     let index = match place {
         Place::After(_) => "NOT INDEXED",
         _ if trace.is_some() => "INDEXED BY logs_trace",
+        _ if of_failed => "INDEXED BY logs_failed",
         _ if filter.plugin.is_some() => "INDEXED BY logs_plugin",
         _ => "INDEXED BY logs_time",
     };
@@ -178,6 +228,10 @@ impl StoredLog {
             stream,
         };
         Ok(StoredLog { seq, unix_ns, view })
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor::Log { ns: self.unix_ns, seq: self.seq }
     }
 
     pub fn into_view(self) -> LogView {

@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::cells::{CALL_GONE, Changes, LINE_GONE, OPERATION_GONE};
+
 /// So many rows share one transaction: who writes beside this gets his turn.
 const STEP_ROWS: i64 = 500;
 
@@ -15,7 +17,8 @@ pub fn merge(connection: &mut Connection) -> rusqlite::Result<()> {
         Some("recordings"),
     )?;
     keyed_by_time(connection, "operations", "start_ns", "o.trace_id = m.trace_id AND o.span = m.span", None)?;
-    logs(connection)
+    logs(connection)?;
+    counts(connection)
 }
 
 /// A table whose key is a time, which another row may have here: then the next free one is taken.
@@ -40,6 +43,7 @@ fn keyed_by_time(
             .collect::<rusqlite::Result<_>>()?;
         let Some(last) = times.last() else { return Ok(()) };
         after = *last;
+        let mut changes = Changes::default();
         for from in times {
             let known = transaction
                 .prepare_cached(&format!(
@@ -64,7 +68,12 @@ fn keyed_by_time(
                     ))?
                     .execute([to, from])?;
             }
+            let came = if table == "invocations" { CALL_GONE } else { OPERATION_GONE };
+            transaction
+                .prepare_cached(&format!("SELECT {came} FROM main.{table} WHERE {time} = ?1"))?
+                .query_row([to], |row| changes.came(row))?;
         }
+        changes.write(&transaction)?;
         transaction.commit()?;
     }
 }
@@ -83,17 +92,47 @@ fn logs(connection: &mut Connection) -> rusqlite::Result<()> {
             .optional()?
             .flatten();
         let Some(last) = last else { return Ok(()) };
-        transaction
-            .prepare_cached(&format!(
+        let mut changes = Changes::default();
+        {
+            let mut statement = transaction.prepare_cached(&format!(
                 "INSERT INTO main.logs ({columns}) SELECT {columns} FROM other.logs o WHERE seq > ?1 AND seq <= ?2
                  AND NOT EXISTS (SELECT 1 FROM main.logs m WHERE m.unix_ns = o.unix_ns AND m.body = o.body
                  AND m.invocation_id IS o.invocation_id AND m.span_id IS o.span_id AND m.plugin IS o.plugin
-                 AND m.fields IS o.fields)"
-            ))?
-            .execute(params![after, last])?;
+                 AND m.fields IS o.fields) RETURNING {LINE_GONE}"
+            ))?;
+            let mut rows = statement.query(params![after, last])?;
+            while let Some(row) = rows.next()? {
+                changes.came(row)?;
+            }
+        }
+        changes.write(&transaction)?;
         transaction.commit()?;
         after = last;
     }
+}
+
+/// Where the other one counted more calls in an hour than this one, it knows more: a backup of this ledger counted the
+/// same calls.
+fn counts(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "INSERT INTO main.counts
+             SELECT o.hour * 60, o.plugin, o.version, o.outcome, o.kind, o.calls - coalesce(m.calls, 0), o.first_ns,
+                    o.last_ns
+             FROM (SELECT minute / 60 AS hour, plugin, version, outcome, kind, sum(calls) AS calls,
+                          min(first_ns) AS first_ns, max(last_ns) AS last_ns
+                   FROM other.counts GROUP BY 1, 2, 3, 4, 5) o
+             LEFT JOIN (SELECT minute / 60 AS hour, plugin, version, outcome, kind, sum(calls) AS calls
+                   FROM main.counts GROUP BY 1, 2, 3, 4, 5) m USING (hour, plugin, version, outcome, kind)
+             WHERE o.calls > coalesce(m.calls, 0)
+             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, first_ns = min(first_ns, excluded.first_ns),
+                 last_ns = max(last_ns, excluded.last_ns);
+         INSERT INTO main.seen SELECT plugin, calls FROM other.seen WHERE true
+             ON CONFLICT DO UPDATE SET calls = max(calls, excluded.calls);
+         INSERT INTO main.facts SELECT name, value FROM other.facts WHERE true
+             ON CONFLICT DO UPDATE SET value = max(value, excluded.value);",
+    )?;
+    transaction.commit()
 }
 
 /// All but the first, which is the key.

@@ -1,8 +1,8 @@
 //! The ledger: what happened. Records go through a bounded queue to one thread that commits them in groups;
 //! what does not fit or can't be written is counted, never waited for.
 //!
-//! Read `queue.rs`, then `writer.rs` (what happens when the disk is full or the file damaged), then
-//! `schema.rs`, then `reader.rs` for the other direction.
+//! Read `thin.rs` (who gets a row), `queue.rs`, then `writer.rs` (what happens when the disk is full or the file
+//! damaged), then `schema.rs`, then `reader.rs` for the other direction.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -19,25 +19,41 @@ use super::database::{self, Access};
 use super::error::Error;
 use super::folder::{DataFolder, Lock};
 
+mod account;
+mod blocks;
+mod cells;
+mod class;
 mod conditions;
 mod cursor;
 mod encode;
+mod errors;
 mod flood;
 mod fresh;
+mod grams;
 mod insert;
 mod invocations;
+mod judge;
 mod logs;
 mod merge;
+mod oldest;
+mod pass;
+mod purge;
 mod queue;
 mod reader;
 mod retention;
 mod rows;
 mod schema;
+mod search;
 mod spans;
+mod tally;
+mod thin;
 mod traces;
 mod views;
 mod writer;
 
+pub use account::{LedgerAccount, PluginAccount};
+pub use errors::{ErrorExample, ErrorFilter, ErrorGroup, ErrorGroups};
+pub use purge::{PurgeFilter, Purged};
 pub use reader::Reader;
 pub use views::{
     ErrorView, EventView, ExceptionView, InvocationDetail, InvocationFilter, InvocationView, LedgerCounts,
@@ -45,11 +61,14 @@ pub use views::{
 };
 
 pub(super) use merge::merge;
+pub(super) use purge::empty_journal;
 pub(super) use schema::SCHEMA;
 
 use flood::Flood;
 use queue::{Bounds, Queue};
 use retention::Retention;
+use tally::{Tally, UnknownNames};
+use thin::{Thinner, Verdict};
 use writer::{Status, Writer};
 
 /// A commit has at most so many records.
@@ -68,6 +87,8 @@ pub const REASON_QUEUE_FULL: &str = "queue_full";
 pub const REASON_IO: &str = "io";
 /// Refused calls by the thousand: so many a second are kept, see `flood.rs`.
 pub const REASON_REFUSALS: &str = "refusals";
+/// Records of a plugin that is called faster than rows are kept of it, see `thin.rs`.
+pub const REASON_SAMPLED: &str = "sampled";
 
 /// Checked settings of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +100,12 @@ pub struct LedgerSettings {
     /// Records and bytes that may wait to be written.
     pub queue_records_max: usize,
     pub queue_bytes_max: usize,
+    /// Of a plugin that is called more often a second, a sample of the calls gets rows.
+    pub rows_per_s_max: u32,
 }
 
-/// What the ledger counts. `received` = `written` + `dropped_queue_full` + `dropped_io` + `dropped_refusals` + what
-/// waits.
+/// What the ledger counts. `received` = `written` + `dropped_queue_full` + `dropped_io` + `dropped_refusals` +
+/// `sampled` + what waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerStats {
     pub received: u64,
@@ -90,6 +113,7 @@ pub struct LedgerStats {
     pub dropped_queue_full: u64,
     pub dropped_io: u64,
     pub dropped_refusals: u64,
+    pub sampled: u64,
     pub queued_records: u64,
     pub queued_bytes: u64,
     /// The last write was taken.
@@ -102,7 +126,7 @@ pub struct LedgerStats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Records were lost since the last such notice.
-    Dropped { queue_full: u64, io: u64, refusals: u64 },
+    Dropped { queue_full: u64, io: u64, refusals: u64, sampled: u64 },
     /// From now on writes fail.
     WriteFailed { detail: String },
     /// Writes work again.
@@ -118,6 +142,7 @@ pub struct Ledger {
     status: Arc<Status>,
     notices: Arc<Notices>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    rows_per_s_max: u32,
     /// The owner's: nobody else may own the folder while this writes.
     _lock: Option<Arc<Lock>>,
 }
@@ -126,6 +151,8 @@ pub struct Ledger {
 pub struct LedgerSink {
     queue: Arc<Queue>,
     flood: Flood,
+    thinner: Thinner,
+    unknown: UnknownNames,
 }
 
 /// Tells telemetry, once there is one.
@@ -142,6 +169,7 @@ impl Default for LedgerSettings {
             bytes_max: 2 << 30,
             queue_records_max: 32_768,
             queue_bytes_max: 64 << 20,
+            rows_per_s_max: 500,
         }
     }
 }
@@ -184,12 +212,26 @@ impl Ledger {
                 writer.run();
             })
             .map_err(Error::io("start the writer of", &path))?;
-        Ok(Ledger { path, queue, status, notices, thread: Mutex::new(Some(thread)), _lock: lock })
+        let rows_per_s_max = settings.rows_per_s_max;
+        Ok(Ledger {
+            path,
+            queue,
+            status,
+            notices,
+            thread: Mutex::new(Some(thread)),
+            rows_per_s_max,
+            _lock: lock,
+        })
     }
 
     /// What `Telemetry::start` is given.
     pub fn sink(&self) -> LedgerSink {
-        LedgerSink { queue: self.queue.clone(), flood: Flood::default() }
+        LedgerSink {
+            queue: self.queue.clone(),
+            flood: Flood::default(),
+            thinner: Thinner::new(self.rows_per_s_max),
+            unknown: UnknownNames::default(),
+        }
     }
 
     /// The reading side.
@@ -221,11 +263,12 @@ impl Ledger {
     pub fn stats(&self) -> LedgerStats {
         let counts = self.queue.counts();
         LedgerStats {
-            received: counts.accepted + counts.refused + counts.left_out,
+            received: counts.accepted + counts.refused + counts.left_out + counts.sampled,
             written: self.status.written.load(Ordering::Relaxed),
             dropped_queue_full: counts.refused,
             dropped_io: self.status.lost.load(Ordering::Relaxed),
             dropped_refusals: counts.left_out,
+            sampled: counts.sampled,
             queued_records: counts.rows as u64,
             queued_bytes: counts.bytes as u64,
             writable: !self.status.failing.load(Ordering::Relaxed),
@@ -255,16 +298,52 @@ impl Drop for Ledger {
 impl Sink for LedgerSink {
     fn accept(&mut self, batch: &[Record]) {
         for records in batch.chunks(COMMIT_RECORDS_MAX) {
-            if self.queue.is_full() {
-                self.queue.refuse(records.len() as u64);
-            } else {
-                // Made before the queue is locked: whoever flushes or reads counts does not wait for it.
-                let kept = records.iter().filter(|record| self.flood.keeps(record, Instant::now()));
-                let rows: Vec<_> = kept.map(encode::encode).collect();
-                self.queue.leave_out((records.len() - rows.len()) as u64);
-                self.queue.push(rows);
-            }
+            self.accept_some(records);
         }
+    }
+}
+
+impl LedgerSink {
+    fn accept_some(&mut self, records: &[Record]) {
+        let mut tally = Tally::default();
+        // Made before the queue is locked: whoever flushes or reads counts does not wait for it.
+        let mut rows = Vec::with_capacity(records.len());
+        let (mut refused, mut refusals, mut sampled) = (0, 0, 0);
+        let (full, now) = (self.queue.is_full(), Instant::now());
+        for record in records {
+            if let Record::Invocation(call) = record {
+                tally.add(call, &mut self.unknown);
+            }
+            if !self.flood.keeps(record, now) {
+                refusals += 1;
+                continue;
+            }
+            let (class, lines) = match self.thinner.judge(record, now) {
+                Verdict::Keep(class) => (class, Vec::new()),
+                Verdict::KeepWith(class, lines) => (class, lines),
+                Verdict::LeaveOut { lines } => {
+                    sampled += 1 + lines;
+                    if let Record::Invocation(call) = record {
+                        tally.sampled(i64::try_from(call.created_at_unix_ns).unwrap_or(i64::MAX));
+                    }
+                    continue;
+                }
+                Verdict::Hold { lines } => {
+                    sampled += lines;
+                    continue;
+                }
+            };
+            if full {
+                refused += 1 + lines.len() as u64;
+                continue;
+            }
+            rows.extend(lines.iter().map(encode::encode_line));
+            rows.push(encode::encode(record, class));
+        }
+        self.queue.refuse(refused);
+        self.queue.leave_out(refusals, sampled);
+        self.queue.tally(tally);
+        self.queue.push(rows);
     }
 }
 
@@ -287,10 +366,13 @@ impl Notices {
 
 fn emit(telemetry: &Telemetry, notice: Notice) {
     match notice {
-        Notice::Dropped { queue_full, io, refusals } => {
-            for (reason, records) in
-                [(REASON_QUEUE_FULL, queue_full), (REASON_IO, io), (REASON_REFUSALS, refusals)]
-            {
+        Notice::Dropped { queue_full, io, refusals, sampled } => {
+            for (reason, records) in [
+                (REASON_QUEUE_FULL, queue_full),
+                (REASON_IO, io),
+                (REASON_REFUSALS, refusals),
+                (REASON_SAMPLED, sampled),
+            ] {
                 if records > 0 {
                     telemetry.emit(LedgerRecordsDropped { reason, records });
                 }

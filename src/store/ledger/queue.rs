@@ -5,7 +5,12 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
+use crate::store::error::Error;
+
 use super::rows::Row;
+use super::tally::Tally;
 
 /// Named bounds of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,9 @@ pub(super) struct Bounds {
 
 /// Log records take no more than this part of the queue: lines push out lines, never the ending of a call.
 const LOGS_PART: (usize, usize) = (3, 4);
+
+/// Work for the writer with the open file, or with why there is none.
+pub(super) type Errand = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
 
 pub(super) struct Queue {
     bounds: Bounds,
@@ -39,17 +47,27 @@ struct State {
     settled: u64,
     /// Rows that did not fit, ever.
     refused: u64,
-    /// Records that are not to have a row, ever.
+    /// Refused calls, and records of floods, that are not to have a row, ever.
     left_out: u64,
+    sampled: u64,
+    /// Counts that no commit has taken.
+    tally: Tally,
+    /// How often counts came, and how often of that they were settled.
+    tallied: u64,
+    tally_taken: u64,
+    tally_settled: u64,
     /// Write at once until so many are settled.
     flush_to: u64,
+    flush_tally: u64,
     oldest_at: Option<Instant>,
+    errands: VecDeque<Errand>,
     closed: bool,
 }
 
 /// What the writer is to do next.
 pub(super) enum Next {
-    Write(Vec<Row>),
+    Write(Vec<Row>, Tally),
+    Run(Errand),
     /// Nothing came in time.
     Idle,
     /// The queue is closed and empty.
@@ -63,6 +81,7 @@ pub(super) struct Counts {
     pub accepted: u64,
     pub refused: u64,
     pub left_out: u64,
+    pub sampled: u64,
 }
 
 impl Queue {
@@ -89,7 +108,7 @@ impl Queue {
             state.rows.push_back(row);
         }
         if was_empty && !state.rows.is_empty() {
-            state.oldest_at = Some(Instant::now());
+            state.oldest_at.get_or_insert_with(Instant::now);
             self.arrived.notify_one();
         } else if was_below && self.fills_a_batch(&state) {
             self.arrived.notify_one();
@@ -102,15 +121,30 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
+            if state.rows.is_empty()
+                && let Some(errand) = state.errands.pop_front()
+            {
+                return Next::Run(errand);
+            }
             let wake_at = match state.oldest_at {
                 None if state.closed => return Next::Closed,
+                // Counts that could not be written before.
+                None if now >= idle_at && !state.tally.is_empty() => {
+                    return Next::Write(Vec::new(), std::mem::take(&mut state.tally));
+                }
                 None if now >= idle_at => return Next::Idle,
                 None => idle_at,
                 Some(oldest_at) => {
                     let due_at = oldest_at + self.bounds.batch_wait;
                     let full = self.fills_a_batch(&state);
-                    if full || state.closed || state.flush_to > state.settled || now >= due_at {
-                        return Next::Write(self.batch(&mut state));
+                    let hurry = state.closed
+                        || state.flush_to > state.settled
+                        || state.flush_tally > state.tally_settled
+                        || !state.errands.is_empty();
+                    if full || hurry || now >= due_at {
+                        let rows = self.batch(&mut state);
+                        state.tally_taken = state.tallied;
+                        return Next::Write(rows, std::mem::take(&mut state.tally));
                     }
                     due_at
                 }
@@ -122,8 +156,30 @@ impl Queue {
 
     /// Says that so many of the rows taken are written, or given up and counted.
     pub fn settle(&self, rows: usize) {
-        self.lock().settled += rows as u64;
+        let mut state = self.lock();
+        state.settled += rows as u64;
+        state.tally_settled = state.tally_taken;
+        drop(state);
         self.settled.notify_all();
+    }
+
+    /// Takes counts, which always fit.
+    pub fn tally(&self, tally: Tally) {
+        if tally.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        state.tally.merge(tally);
+        state.tallied += 1;
+        if state.oldest_at.is_none() {
+            state.oldest_at = Some(Instant::now());
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Counts that could not be written: the next commit takes them. Nobody waits for them until then.
+    pub fn tally_again(&self, tally: Tally) {
+        self.lock().tally.merge(tally);
     }
 
     /// Waits until all that is in the queue now is settled. False: not within `timeout`.
@@ -131,9 +187,11 @@ impl Queue {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         let target = state.accepted;
+        let tally = state.tallied;
         state.flush_to = state.flush_to.max(target);
+        state.flush_tally = state.flush_tally.max(tally);
         self.arrived.notify_one();
-        while state.settled < target {
+        while state.settled < target || state.tally_settled < tally {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -141,6 +199,15 @@ impl Queue {
             state = self.settled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Has it done by the writer once all rows before it are settled. Once the queue is closed it is dropped.
+    pub fn send(&self, errand: Errand) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.errands.push_back(errand);
+            self.arrived.notify_one();
+        }
     }
 
     pub fn close(&self) {
@@ -159,10 +226,12 @@ impl Queue {
         self.lock().refused += rows;
     }
 
-    /// Counts records that get no row although there would be room.
-    pub fn leave_out(&self, records: u64) {
-        if records > 0 {
-            self.lock().left_out += records;
+    /// Counts records that get no row although there would be room: refused calls, and those of floods.
+    pub fn leave_out(&self, refusals: u64, sampled: u64) {
+        if refusals + sampled > 0 {
+            let mut state = self.lock();
+            state.left_out += refusals;
+            state.sampled += sampled;
         }
     }
 
@@ -174,6 +243,7 @@ impl Queue {
             accepted: state.accepted,
             refused: state.refused,
             left_out: state.left_out,
+            sampled: state.sampled,
         }
     }
 

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction};
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
 use crate::store::folder::DataFolder;
 use crate::store::time::rfc3339;
 
 use super::schema::SCHEMA;
 use super::views::LedgerCounts;
-use super::writer::{Status, identity};
+use super::writer::Status;
+use super::{blocks, cells};
 
 /// Queries that run at once; further ones wait, which counts against their time.
 const CONNECTIONS_MAX: usize = 4;
@@ -68,21 +69,10 @@ impl Reader {
     /// What the engine finds wrong with the file, and how much is in it. Reads the whole file.
     pub(in crate::store) fn check(&self) -> Result<(Vec<String>, LedgerCounts), Error> {
         self.query(|transaction| {
-            let problems = database::quick_check(transaction)?;
-            let count = |table: &str| -> rusqlite::Result<u64> {
-                let count =
-                    transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
-                count.map(i64::unsigned_abs)
-            };
-            let oldest: Option<i64> =
-                transaction.query_row("SELECT min(created_at_ns) FROM invocations", [], |row| row.get(0))?;
-            let counts = LedgerCounts {
-                invocations: count("invocations")?,
-                operations: count("operations")?,
-                logs: count("logs")?,
-                oldest_invocation: oldest.map(rfc3339),
-            };
-            Ok((problems, counts))
+            let mut problems = database::quick_check(transaction)?;
+            problems.extend(blocks::check(transaction)?);
+            problems.extend(cells::check(transaction)?);
+            Ok((problems, count_rows(transaction)?))
         })
     }
 
@@ -159,4 +149,19 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count_rows(transaction: &Transaction<'_>) -> rusqlite::Result<LedgerCounts> {
+    let count = |table: &str| -> rusqlite::Result<u64> {
+        let count = transaction.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        count.map(i64::unsigned_abs)
+    };
+    let oldest: Option<i64> =
+        transaction.query_row("SELECT min(created_at_ns) FROM invocations", [], |row| row.get(0))?;
+    Ok(LedgerCounts {
+        invocations: count("invocations")?,
+        operations: count("operations")?,
+        logs: count("logs")?,
+        oldest_invocation: oldest.map(rfc3339),
+    })
 }

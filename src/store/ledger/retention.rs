@@ -1,15 +1,21 @@
-//! Keeps the ledger within its age and size: deletes the oldest rows in small steps and gives pages back.
+//! Keeps the ledger within its age and size: what is too old goes; when room is short, what `judge.rs` says. In small
+//! steps, and pages are given back.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::time::unix_ns;
 
-/// Rows that one step deletes from one table.
-const STEP_ROWS: i64 = 500;
-/// Of a table that holds little, for its rows are large, a step deletes one part in so many: the newest rows stay.
-const STEP_SHARE: i64 = 4;
+use super::cells::{self, SLOT_NS};
+use super::judge::judge;
+use super::oldest::{self, Excess};
+use super::pass::Pass;
+use super::{blocks, tally};
+
+/// Blocks of lines that one round looks at, whether there are lines left.
+const STEP_BLOCKS: i64 = 64;
 /// Pages that one step gives back to the file system.
 const STEP_PAGES: i64 = 512;
 /// Longest that the writer is kept from writing.
@@ -27,15 +33,9 @@ pub(super) struct Retention {
     bytes_max: u64,
     shrinking: bool,
     age_due_at: Instant,
-}
-
-/// Why rows have to go.
-#[derive(Clone, Copy)]
-enum Excess {
-    /// As few as it takes.
-    Size,
-    /// All that began before.
-    Age { before_ns: i64 },
+    /// What was judged to go and is not gone.
+    passes: VecDeque<Pass>,
+    blocks_after: i64,
 }
 
 struct Pages {
@@ -46,7 +46,14 @@ struct Pages {
 
 impl Retention {
     pub fn new(age_max: Duration, bytes_max: u64) -> Retention {
-        Retention { age_max, bytes_max, shrinking: false, age_due_at: Instant::now() }
+        Retention {
+            age_max,
+            bytes_max,
+            shrinking: false,
+            age_due_at: Instant::now(),
+            passes: VecDeque::new(),
+            blocks_after: 0,
+        }
     }
 
     /// One bounded round. Called after each batch and when nothing comes in. Where calls come in faster than
@@ -55,6 +62,7 @@ impl Retention {
     pub fn round(&mut self, connection: &mut Connection) -> rusqlite::Result<()> {
         let until = Instant::now() + ROUND_MAX;
         let mut gave_back = false;
+        let mut deleted_any = false;
         loop {
             let pages = Pages::read(connection)?;
             if Instant::now() >= until
@@ -66,14 +74,18 @@ impl Retention {
                 used if used > self.bytes_max => true,
                 used => self.shrinking && used as f64 > self.bytes_max as f64 * LOW_WATER,
             };
-            let deleted = (self.shrinking && delete_oldest(connection, Excess::Size)?)
-                || self.delete_aged(connection)?;
+            let deleted =
+                (self.shrinking && self.shrink(connection, &pages)?) || self.delete_aged(connection)?;
+            deleted_any |= deleted;
             if !deleted {
                 if !self.give_back(connection, &pages)? {
                     break;
                 }
                 gave_back = true;
             }
+        }
+        if deleted_any {
+            self.blocks_after = blocks::forget_empty(connection, self.blocks_after, STEP_BLOCKS)?;
         }
         if gave_back {
             // Only then does the file itself become smaller.
@@ -82,13 +94,42 @@ impl Retention {
         Ok(())
     }
 
+    /// One step of what was judged to go. False: there is nothing to delete.
+    fn shrink(&mut self, connection: &mut Connection, pages: &Pages) -> rusqlite::Result<bool> {
+        if self.passes.is_empty() {
+            let low_water = self.bytes_max as f64 * LOW_WATER;
+            let excess = (pages.used_bytes() as f64 - low_water) as i64;
+            let now_slot = unix_ns(SystemTime::now()) / SLOT_NS;
+            let targets = judge(&cells::picture(connection)?, now_slot, excess);
+            self.passes = targets
+                .into_iter()
+                .map(|target| Pass::begin(connection, target))
+                .collect::<Result<_, _>>()?;
+        }
+        while let Some(pass) = self.passes.front_mut() {
+            let step = pass.step(connection)?;
+            if step.over {
+                self.passes.pop_front();
+            }
+            if step.deleted > 0 {
+                return Ok(true);
+            }
+        }
+        // What was judged to go is gone already, or cannot go: lines whose call has none, the newest calls.
+        oldest::delete(connection, Excess::Size)
+    }
+
     fn delete_aged(&mut self, connection: &mut Connection) -> rusqlite::Result<bool> {
         if Instant::now() < self.age_due_at {
             return Ok(false);
         }
-        let before = SystemTime::now().checked_sub(self.age_max).map_or(0, unix_ns);
-        let deleted = delete_oldest(connection, Excess::Age { before_ns: before })?;
+        let now = SystemTime::now();
+        let before = now.checked_sub(self.age_max).map_or(0, unix_ns);
+        let deleted = oldest::delete(connection, Excess::Age { before_ns: before })?;
         if !deleted {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tally::age(&transaction, unix_ns(now), before)?;
+            transaction.commit()?;
             self.age_due_at = Instant::now() + AGE_CHECK_EVERY;
         }
         Ok(deleted)
@@ -126,62 +167,3 @@ impl Pages {
         ((self.count - self.free) * self.size).unsigned_abs()
     }
 }
-
-/// Deletes the oldest rows of the table that has the oldest. False: there is nothing to delete.
-fn delete_oldest(connection: &mut Connection, excess: Excess) -> rusqlite::Result<bool> {
-    let before_ns = match excess {
-        Excess::Size => i64::MAX,
-        Excess::Age { before_ns } => before_ns,
-    };
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let oldest = TABLES
-        .iter()
-        .map(|table| {
-            let sql = format!("SELECT min({}) FROM {}", table.time, table.name);
-            transaction.prepare_cached(&sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))
-        })
-        .zip(TABLES)
-        .filter_map(|(oldest, table)| oldest.transpose().map(|oldest| oldest.map(|oldest| (oldest, table))))
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let Some((oldest, table)) = oldest.into_iter().min_by_key(|(oldest, _)| *oldest) else {
-        return Ok(false);
-    };
-    if oldest > before_ns {
-        return Ok(false);
-    }
-    let Table { name, time, companion } = table;
-    let step = match excess {
-        Excess::Age { .. } => STEP_ROWS,
-        Excess::Size => {
-            let rows: i64 = transaction
-                .prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT ?1)"))?
-                .query_row([STEP_ROWS * STEP_SHARE], |row| row.get(0))?;
-            (rows / STEP_SHARE).max(1)
-        }
-    };
-    let last = transaction
-        .prepare_cached(&format!(
-            "SELECT {time} FROM {name} WHERE {time} <= ?1 ORDER BY {time} LIMIT 1 OFFSET ?2"
-        ))?
-        .query_row(params![before_ns, step - 1], |row| row.get::<_, i64>(0))
-        .optional()?
-        .unwrap_or(before_ns);
-    for name in [Some(*name), *companion].into_iter().flatten() {
-        transaction.prepare_cached(&format!("DELETE FROM {name} WHERE {time} <= ?1"))?.execute([last])?;
-    }
-    transaction.commit()?;
-    Ok(true)
-}
-
-/// A table, the column that is its time, and a table that shares its keys.
-struct Table {
-    name: &'static str,
-    time: &'static str,
-    companion: Option<&'static str>,
-}
-
-const TABLES: &[Table] = &[
-    Table { name: "invocations", time: "created_at_ns", companion: Some("recordings") },
-    Table { name: "operations", time: "start_ns", companion: None },
-    Table { name: "logs", time: "unix_ns", companion: None },
-];

@@ -7,6 +7,8 @@ use crate::model::ids::{InvocationId, SpanId, TraceId};
 use crate::model::invocation::{Origin, Usage};
 use crate::model::kind::{ErrorKind, Outcome};
 
+use super::class::Class;
+
 /// One record of telemetry.
 pub(super) enum Row {
     Invocation(Box<InvocationRow>),
@@ -41,6 +43,7 @@ pub(super) struct InvocationRow {
     pub output: Option<CapturedRow>,
     /// The log record that the call ended with.
     pub ending: LogRow,
+    pub class: Class,
 }
 
 pub(super) struct CapturedRow {
@@ -95,7 +98,7 @@ impl Row {
 }
 
 impl LogRow {
-    fn text_bytes(&self) -> usize {
+    pub fn text_bytes(&self) -> usize {
         self.body.len() + self.fields.as_ref().map_or(0, String::len)
     }
 }

@@ -8,6 +8,11 @@ use crate::store::database::Schema;
 /// bytes, and half of the time that the whole call takes now (docs/data-folder.md has the numbers).
 ///
 /// `logs.seq` is the order of arrival, which a follower reads by; a plugin's clock may say anything.
+///
+/// Since schema 2: `class` and `bytes` are what retention goes by, `preview` is what lists show and search of the
+/// input; `cells` adds up the rows by plugin, class and ten minutes, in the same transactions as the rows
+/// (`cells.rs`); `counts` and `seen` know every call, also those without a row (`tally.rs`); `blocks` says which lines
+/// may hold a text (`grams.rs`). Old rows keep a NULL preview: the reader looks into their recording.
 pub(in crate::store) const SCHEMA: Schema = Schema {
     durable: false,
     steps: &["
@@ -77,5 +82,70 @@ pub(in crate::store) const SCHEMA: Schema = Schema {
         CREATE INDEX logs_time ON logs (unix_ns);
         CREATE INDEX logs_plugin ON logs (plugin, unix_ns) WHERE plugin IS NOT NULL;
         CREATE INDEX logs_trace ON logs (trace_id) WHERE trace_id IS NOT NULL;
+    ", "
+        ALTER TABLE invocations ADD COLUMN class INTEGER NOT NULL DEFAULT 2;
+        ALTER TABLE invocations ADD COLUMN bytes INTEGER NOT NULL DEFAULT 1500;
+        ALTER TABLE invocations ADD COLUMN preview TEXT;
+        UPDATE invocations SET class = 0 WHERE error_kind IN
+            ('invalid_output', 'plugin_error', 'crashed', 'memory_exceeded', 'output_too_large', 'timeout',
+             'unavailable', 'circuit_open', 'sandbox_violation', 'sandbox_unavailable', 'overloaded', 'internal');
+        CREATE INDEX invocations_failed ON invocations (plugin, error_kind) WHERE error_kind IS NOT NULL;
+
+        DROP INDEX logs_time;
+        DROP INDEX logs_plugin;
+        CREATE INDEX logs_time ON logs (unix_ns, severity);
+        CREATE INDEX logs_plugin ON logs (plugin, unix_ns, severity) WHERE plugin IS NOT NULL;
+        CREATE INDEX logs_failed ON logs (unix_ns) WHERE event_name = 'invocation.finished' AND severity >= 13;
+
+        CREATE TABLE cells (
+            plugin TEXT NOT NULL,
+            class INTEGER NOT NULL,
+            slot INTEGER NOT NULL,
+            rows INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            passes INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (plugin, class, slot)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO cells (plugin, class, slot, rows, bytes)
+            SELECT plugin, class, created_at_ns / 600000000000, count(*), sum(bytes) FROM invocations GROUP BY 1, 2, 3;
+        INSERT INTO cells (plugin, class, slot, rows, bytes)
+            SELECT coalesce(plugin, ''), iif(invocation_id IS NULL, 4, 3), unix_ns / 600000000000, count(*), 250 * count(*)
+            FROM logs GROUP BY 1, 2, 3;
+        INSERT INTO cells (plugin, class, slot, rows, bytes)
+            SELECT '', 5, start_ns / 600000000000, count(*), 300 * count(*) FROM operations GROUP BY 3;
+
+        CREATE TABLE counts (
+            minute INTEGER NOT NULL,
+            plugin TEXT NOT NULL,
+            version TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            calls INTEGER NOT NULL,
+            first_ns INTEGER NOT NULL,
+            last_ns INTEGER NOT NULL,
+            PRIMARY KEY (minute, plugin, version, outcome, kind)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO counts
+            SELECT (created_at_ns + duration_ns) / 3600000000000 * 60, plugin, coalesce(version, ''), outcome,
+                   coalesce(error_kind, ''), count(*), min(created_at_ns + duration_ns), max(created_at_ns + duration_ns)
+            FROM invocations GROUP BY 1, 2, 3, 4, 5;
+        CREATE TABLE seen (
+            plugin TEXT NOT NULL PRIMARY KEY,
+            calls INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO seen SELECT plugin, count(*) FROM invocations GROUP BY 1;
+        CREATE TABLE facts (
+            name TEXT NOT NULL PRIMARY KEY,
+            value INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE blocks (
+            last_seq INTEGER PRIMARY KEY,
+            first_seq INTEGER NOT NULL,
+            oldest_ns INTEGER NOT NULL,
+            newest_ns INTEGER NOT NULL,
+            severity_max INTEGER NOT NULL,
+            grams BLOB NOT NULL
+        ) STRICT;
     "],
 };

@@ -1,24 +1,23 @@
 //! The thread that writes the ledger. It outlives every fault of the disk: what can't be written is counted
 //! and said, and the next batch is tried again.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::store::database::{self, Access};
+use crate::store::database::{self, Access, identity};
 use crate::store::error::Error;
-use crate::store::time::unix_ns;
 
+use super::grams::Grams;
 use super::insert::insert;
-use super::queue::{Next, Queue};
+use super::queue::{Errand, Next, Queue};
 use super::retention::Retention;
 use super::rows::Row;
 use super::schema::SCHEMA;
+use super::tally::Tally;
 use super::{Notice, Notices};
 
 /// How often the writer looks after the file when nothing comes in.
@@ -47,6 +46,7 @@ pub(super) struct Writer {
     retention: Retention,
     notices: Arc<Notices>,
     open: Option<Open>,
+    grams: Grams,
     told: Told,
 }
 
@@ -61,6 +61,7 @@ struct Told {
     refused: u64,
     lost: u64,
     left_out: u64,
+    sampled: u64,
     at: Instant,
 }
 
@@ -75,8 +76,9 @@ impl Writer {
         retention: Retention,
         notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
-        let told = Told { refused: 0, lost: 0, left_out: 0, at: Instant::now() };
-        let mut writer = Writer { path, access, queue, status, retention, notices, open: None, told };
+        let told = Told { refused: 0, lost: 0, left_out: 0, sampled: 0, at: Instant::now() };
+        let grams = Grams::default();
+        let mut writer = Writer { path, access, queue, status, retention, notices, open: None, grams, told };
         match writer.connect() {
             Err(Error::Corrupt { detail, .. }) if access == Access::Owner => {
                 writer.set_aside(&detail)?;
@@ -97,10 +99,11 @@ impl Writer {
     pub fn run(mut self) {
         loop {
             match self.queue.take(IDLE) {
-                Next::Write(rows) => {
-                    self.write(&rows);
+                Next::Write(rows, tally) => {
+                    self.write(&rows, tally);
                     self.queue.settle(rows.len());
                 }
+                Next::Run(errand) => self.run_errand(errand),
                 Next::Idle => self.look_after(),
                 Next::Closed => break,
             }
@@ -110,10 +113,20 @@ impl Writer {
         self.tell_losses(true);
     }
 
-    fn write(&mut self, rows: &[Row]) {
+    fn run_errand(&mut self, errand: Errand) {
+        let connected = self.connect();
+        let connection = match (connected, &mut self.open) {
+            (Ok(()), Some(open)) => Ok(&mut open.connection),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(Error::NotFound { what: format!("file `{}`", self.path.display()) }),
+        };
+        errand(connection);
+    }
+
+    fn write(&mut self, rows: &[Row], tally: Tally) {
         let mut tries = 1;
         let error = loop {
-            let error = match self.try_write(rows) {
+            let error = match self.try_write(rows, &tally) {
                 Ok(()) => return self.succeed(rows.len()),
                 Err(error) => error,
             };
@@ -129,14 +142,15 @@ impl Writer {
             }
             tries += 1;
         };
+        self.queue.tally_again(tally);
         self.status.lost.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.fail(&error);
     }
 
-    fn try_write(&mut self, rows: &[Row]) -> Result<(), Error> {
+    fn try_write(&mut self, rows: &[Row], tally: &Tally) -> Result<(), Error> {
         self.connect()?;
         let Some(open) = &mut self.open else { return Ok(()) };
-        insert(&mut open.connection, rows).map_err(Error::engine(&self.path))
+        insert(&mut open.connection, rows, tally, &mut self.grams).map_err(Error::engine(&self.path))
     }
 
     fn connect(&mut self) -> Result<(), Error> {
@@ -169,11 +183,7 @@ impl Writer {
     /// Moves a damaged file out of the way, journals too, for whoever wants to look into it.
     fn set_aside(&mut self, detail: &str) -> Result<(), Error> {
         self.open = None;
-        let aside = with_suffix(&self.path, &format!(".corrupt-{}", unix_ns(SystemTime::now()) / 1_000_000));
-        fs::rename(&self.path, &aside).map_err(Error::io("rename", &self.path))?;
-        for suffix in ["-wal", "-shm"] {
-            let _ = fs::rename(with_suffix(&self.path, suffix), with_suffix(&aside, suffix));
-        }
+        let aside = database::set_aside(&self.path)?;
         self.notices.tell(Notice::SetAside { to: aside, detail: detail.to_owned() });
         Ok(())
     }
@@ -235,25 +245,16 @@ impl Writer {
             return;
         }
         let (counts, lost) = (self.queue.counts(), self.status.lost.load(Ordering::Relaxed));
-        let (refused, left_out) = (counts.refused, counts.left_out);
-        if (refused, lost, left_out) != (self.told.refused, self.told.lost, self.told.left_out) {
+        let (refused, left_out, sampled) = (counts.refused, counts.left_out, counts.sampled);
+        let told = &self.told;
+        if (refused, lost, left_out, sampled) != (told.refused, told.lost, told.left_out, told.sampled) {
             self.notices.tell(Notice::Dropped {
                 queue_full: refused - self.told.refused,
                 io: lost - self.told.lost,
                 refusals: left_out - self.told.left_out,
+                sampled: sampled - self.told.sampled,
             });
-            self.told = Told { refused, lost, left_out, at: Instant::now() };
+            self.told = Told { refused, lost, left_out, sampled, at: Instant::now() };
         }
     }
-}
-
-/// Device and inode.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

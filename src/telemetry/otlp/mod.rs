@@ -16,6 +16,7 @@ pub(super) mod encode;
 mod grpc;
 mod heard;
 mod http;
+pub mod json;
 pub(super) mod metrics;
 pub(super) mod sdk;
 

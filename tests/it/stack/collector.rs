@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use serde_json::json;
 
 use super::parts::{Collector, collector_program, configured, root};
 use crate::support::PATIENCE;
 use crate::support::metrics::Scrape;
-use crate::support::server::{Home, Server};
+use crate::support::server::{Client, Home, Server};
 use crate::support::sink::{Mood, SeenSpan, Sink, Transport};
 
 const BASE: &[&str] = &["base.yaml"];
@@ -345,4 +346,38 @@ fn asked() -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// What a person downloads is what a collector takes: the kept trace is sent by hand and arrives whole.
+#[tokio::test]
+async fn an_exported_trace_is_taken_by_a_collector() {
+    let Some(binary) = collector_program() else { return };
+    let (traces, logs) = (Sink::start(Transport::Grpc), Sink::start(Transport::Http));
+    let collector = Collector::start(&binary, BASE, &traces, &logs, &[]).await;
+    let server = home().serve().await;
+    let id = calls(&server, 1, "fail").await.remove(0);
+    let kept = server.client.trace(&id).await;
+    let exported = server.client.get(&format!("/v1/traces/{id}/otlp")).await;
+    assert!(exported.header("content-disposition").unwrap().contains(&format!("trace-{id}.json")));
+
+    let taken = Client::new(&collector.url("HTTP", ""))
+        .send(Method::POST, "/v1/traces", &[("content-type", "application/json")], exported.body)
+        .await;
+    assert_eq!(
+        (taken.status, taken.json()["partialSuccess"]["rejectedSpans"].as_u64()),
+        (200, None),
+        "{taken:?}"
+    );
+    let spans = kept["spans"].as_array().unwrap();
+    let seen = traces.spans_of(&id, spans.len()).await;
+    for span in spans {
+        let seen = seen.iter().find(|seen| seen.span_id == span["span_id"]).unwrap();
+        assert_eq!(
+            (&seen.name[..], seen.parent_id.as_deref()),
+            (span["name"].as_str().unwrap(), span["parent_span_id"].as_str())
+        );
+        assert_eq!(seen.error.is_some(), span["status"] == "error", "{}", seen.name);
+        let kept = span["attributes"].as_object().unwrap();
+        assert!(kept.keys().all(|key| seen.attributes.contains_key(key)), "{seen:?}\n{kept:?}");
+    }
 }

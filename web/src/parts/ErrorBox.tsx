@@ -1,7 +1,8 @@
+import { useSignal } from '@preact/signals';
 import type { ApiError } from '../api/client';
 import { setToken } from '../api/client';
 import { addressOf } from '../lib/router';
-import { useSignal } from '@preact/signals';
+import { Text } from './Text';
 
 /** What went wrong, how to help oneself, and where to read on. */
 export function ErrorBox({ error, retry, title }: { error: ApiError; retry?: () => void; title?: string }) {
@@ -11,8 +12,8 @@ export function ErrorBox({ error, retry, title }: { error: ApiError; retry?: () 
         <strong>{title ?? 'That did not work'}</strong> <code>{error.kind}</code>
         {error.blame && <span class="muted"> blame: {error.blame}</span>}
       </p>
-      <p class="wrap-text">{error.detail}</p>
-      {error.help && <p class="muted wrap-text">help: {error.help}</p>}
+      <p class="wrap-text"><Text of={error.detail} /></p>
+      {error.help && <p class="muted wrap-text">help: <Text of={error.help} /></p>}
       {error.status === 401 && <TokenForm />}
       <p class="errorbox-links">
         {retry && <button type="button" class="button button-small" onClick={retry}>Try again</button>}

@@ -29,6 +29,8 @@ export interface ChartSpec {
   lines: Line[];
   markers?: Marker[];
   format: (value: number) => string;
+  /** Each mark is so many times the one before: for values that differ by orders of magnitude. */
+  log?: boolean;
   /** The scale has marks at powers of two: bytes. */
   binary?: boolean;
   /** Said to those who do not see the chart. */
@@ -42,6 +44,16 @@ export interface ChartHandle {
   update(spec: ChartSpec | null): void;
   destroy(): void;
 }
+
+/** From below the smallest to above the largest value, in whole thirds of a decade. */
+function decades(min: number | null, max: number | null): [number, number] {
+  if (min === null || max === null || !(max > 0)) return [1, 10];
+  const low = 10 ** Math.floor(Math.log10(Math.max(min, max / 1e6)));
+  const high = 10 ** (Math.ceil(Math.log10(max) * 3 + 0.2) / 3);
+  return [low, Math.max(high, low * 2)];
+}
+
+const onlyDecades = (_: uPlot, ticks: number[]): (number | null)[] => ticks.map((tick) => (Math.abs(Math.log10(tick) % 1) < 1e-9 ? tick : null));
 
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -76,10 +88,10 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: Boolean(now.onRange), y: false, setScale: false }, y: false },
       legend: { show: false },
       padding: [8, 18, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, Math.max(spec?.topMin ?? 0, (max ?? 0) * 1.08) || 1] } },
+      scales: { y: now.log ? { distr: 3, range: (_, min, max) => decades(min, max) } : { range: (_, __, max) => [0, Math.max(spec?.topMin ?? 0, (max ?? 0) * 1.08) || 1] } },
       axes: [
         { stroke: ink, font, size: 24, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 70, values: AXIS_TIMES },
-        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 32, ...(now.binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => now.format(tick)) },
+        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1, ...(now.log ? { filter: onlyDecades } : {}) }, ...(now.log ? { filter: onlyDecades } : {}), ticks: { show: false }, space: 32, ...(now.binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : now.format(tick))) },
       ],
       series: [
         {},
@@ -109,7 +121,8 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
   const showTip = (chart: uPlot) => {
     const index = chart.cursor.idx;
     const left = chart.cursor.left ?? -1;
-    if (!spec || index === null || index === undefined || left < 0) {
+    // The others show the same instant with their line; their words would cover them.
+    if (!spec || index === null || index === undefined || left < 0 || !chart.over.matches(':hover')) {
       tip.hidden = true;
       return;
     }
@@ -120,7 +133,6 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       row.append(element('span', `swatch swatch-${line.colour}${line.dash ? ' swatch-dash' : ''}`, ''), element('span', '', line.label), element('span', 'chart-tip-value', value === null || value === undefined ? '–' : spec.format(value)));
       rows.push(row);
     }
-    // Only the chart under the pointer says what changed: the others would repeat it.
     for (const marker of nearby(chart, spec.markers ?? [], left)) {
       const row = element('div', `chart-tip-mark${marker.bad ? ' bad' : ''}`, '');
       row.append(element('strong', '', marker.label), element('span', '', ` ${marker.detail}`));

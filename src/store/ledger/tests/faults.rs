@@ -131,7 +131,7 @@ fn what_does_not_fit_is_counted_exactly() {
 
 fn dropped_in(notice: &Notice) -> u64 {
     match notice {
-        Notice::Dropped { queue_full, io, refusals } => queue_full + io + refusals,
+        Notice::Dropped { queue_full, io, refusals, sampled } => queue_full + io + refusals + sampled,
         _ => 0,
     }
 }
@@ -380,4 +380,49 @@ fn two_processes_write_and_read_one_ledger_and_a_kill_takes_only_what_was_not_fl
     let stats = scene.ledger.stats();
     assert_eq!(stats.dropped_io + stats.dropped_queue_full, 0);
     assert!(check(&scene.folder()).ledger.problems.is_empty());
+}
+
+/// Prints much, and is killed at it.
+#[test]
+fn child_that_prints() {
+    let Some(folder) = child_folder() else { return };
+    let settings =
+        LedgerSettings { rows_per_s_max: u32::MAX, bytes_max: 6 << 20, ..LedgerSettings::default() };
+    let ledger = Ledger::join(&DataFolder::new(folder), &settings).unwrap();
+    let telemetry = Telemetry::start(Settings::default(), vec![Box::new(ledger.sink())]).unwrap();
+    for n in 0.. {
+        let begin =
+            Begin { plugin: "child".into(), action: "invoke".into(), parent: None, origin: Origin::Local };
+        let mut call = telemetry.begin(begin);
+        for m in 0..20 {
+            call.guest_log(call.root(), line(&format!("line {m} of call {n}, {}", "y".repeat(300))));
+        }
+        call.finish(Ending::Replied { usage: Usage::default() });
+        if n % 50 == 49 {
+            assert!(telemetry.flush(PATIENCE) && ledger.flush(PATIENCE));
+            say(format_args!("{n}"));
+        }
+    }
+}
+
+#[test]
+fn after_each_of_many_kills_rows_sums_and_search_fit_each_other() {
+    let scene = Scene::new();
+    scene.call();
+    scene.flush();
+    for kill in 0..6 {
+        let mut child =
+            TestChild::start("store::ledger::tests::faults::child_that_prints", scene.temp.path());
+        for _ in 0..=kill {
+            child.hear().expect("the child works");
+        }
+        child.kill();
+        let checked = check(&scene.folder());
+        assert_eq!(checked.ledger.problems, Vec::<String>::new(), "kill {kill}");
+        let q = LogFilter { q: Some("line 7 of call ".into()), ..LogFilter::default() };
+        assert!(!scene.reader.logs(&q).unwrap().items.is_empty(), "kill {kill}");
+        scene.call();
+        scene.flush();
+    }
+    assert_eq!(scene.ledger.stats().dropped_io, 0);
 }

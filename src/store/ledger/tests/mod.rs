@@ -1,7 +1,10 @@
 //! The ledger with real telemetry before it. Here: the scene; `queries.rs` and `faults.rs` play in it.
 
 mod faults;
+mod purge;
 mod queries;
+mod retention;
+mod search;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +40,12 @@ impl Scene {
         Scene::with(LedgerSettings::default())
     }
 
+    /// Keeps every call, as many as there are.
     fn with(settings: LedgerSettings) -> Scene {
+        Scene::thinned(LedgerSettings { rows_per_s_max: u32::MAX, ..settings })
+    }
+
+    fn thinned(settings: LedgerSettings) -> Scene {
         let temp = tempfile::tempdir().unwrap();
         let store = Store::open(temp.path(), PATIENCE).unwrap();
         let ledger = Ledger::open(&store, &settings).unwrap();
@@ -92,7 +100,22 @@ impl Scene {
     }
 }
 
-fn line(text: &str) -> GuestLog {
+/// What telemetry hands to its sinks.
+pub(super) fn recorded(work: impl FnOnce(&Telemetry)) -> Vec<Record> {
+    struct Keep(Arc<Mutex<Vec<Record>>>);
+    impl Sink for Keep {
+        fn accept(&mut self, batch: &[Record]) {
+            self.0.lock().unwrap().extend(batch.iter().cloned());
+        }
+    }
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let telemetry = Telemetry::start(Settings::default(), vec![Box::new(Keep(records.clone()))]).unwrap();
+    work(&telemetry);
+    assert!(telemetry.flush(PATIENCE));
+    std::mem::take(&mut *records.lock().unwrap())
+}
+
+pub(super) fn line(text: &str) -> GuestLog {
     GuestLog {
         unix_ns: None,
         severity: Severity::Warn,

@@ -7,6 +7,7 @@ import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Table, type Column } from '../../parts/Table';
+import { Text } from '../../parts/Text';
 import { Time } from '../../parts/Time';
 import './alerts.css';
 
@@ -63,8 +64,8 @@ function OneAlert({ alert }: { alert: Alert }) {
           {alert.state === 'resolved' && alert.resolved_at ? <>over since <Time at={alert.resolved_at} relative /></> : <>since <Time at={alert.since} relative /></>}
         </span>
       </p>
-      <p class="wrap-text alert-summary">{alert.summary}</p>
-      {alert.help && <p class="muted wrap-text">{alert.help}</p>}
+      <p class="wrap-text alert-summary"><Text of={alert.summary} /></p>
+      {alert.help && <p class="muted wrap-text"><Text of={alert.help} /></p>}
       <p class="row alert-foot">
         {alert.value !== null && <span>value <strong>{number(alert.value)}</strong>{alert.threshold !== null && <span class="muted">, allowed {number(alert.threshold)}</span>}</span>}
         {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>A call that shows it</a>}
@@ -86,7 +87,7 @@ const RULES: Column<Rule>[] = [
   { id: 'name', head: 'Rule', class: 'nowrap', cell: (rule) => <span class="strong">{rule.name}</span> },
   { id: 'state', head: 'State', cell: (rule) => <Badge word={rule.state} /> },
   { id: 'severity', head: 'Severity', cell: (rule) => rule.severity },
-  { id: 'description', head: 'Fires when', cell: (rule) => rule.description },
+  { id: 'description', head: 'Fires when', cell: (rule) => <Text of={rule.description} /> },
   { id: 'runbook', head: 'What to do', class: 'nowrap', cell: (rule) => <a href={rule.runbook} target="_blank" rel="noreferrer">Runbook<span class="off-screen"> of {rule.name}</span></a> },
 ];
 

@@ -9,6 +9,7 @@ import { Badge } from '../../parts/Badge';
 import { Code } from '../../parts/Code';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Table, type Column } from '../../parts/Table';
+import { Text } from '../../parts/Text';
 import { Time } from '../../parts/Time';
 import { account, reasons, sampling } from './model';
 import './health.css';
@@ -48,8 +49,8 @@ const CHECKS: Column<Check>[] = [
     id: 'detail', head: 'Found',
     cell: (check) => (
       <>
-        <p class="wrap-text">{check.detail}</p>
-        {check.help && <p class="muted wrap-text">help: {check.help}</p>}
+        <p class="wrap-text"><Text of={check.detail} /></p>
+        {check.help && <p class="muted wrap-text">help: <Text of={check.help} /></p>}
       </>
     ),
   },
@@ -63,7 +64,7 @@ function Sections({ health }: { health: Health }) {
     <>
       {health.problems.length > 0 && (
         <section class="problems" aria-label="Problems">
-          {health.problems.map((problem) => <p key={problem} class="wrap-text"><span aria-hidden="true">▲ </span>{problem}</p>)}
+          {health.problems.map((problem) => <p key={problem} class="wrap-text"><span aria-hidden="true">▲ </span><Text of={problem} /></p>)}
         </section>
       )}
       <section class="card">
@@ -86,7 +87,7 @@ function Sections({ health }: { health: Health }) {
               ['Lost', dropped ? <span class="bad strong">✕ {reasons(ledger.dropped)}</span> : 'none'],
             ]}
           />
-          {ledger.plugins.length > 0 && (
+          {ledger.plugins?.length > 0 && (
             <details class="health-kept" open={ledger.sampled_until !== null}>
               <summary>Kept by plugin</summary>
               <Table label="Kept by plugin" items={ledger.plugins} columns={KEPT} keyOf={(one) => one.plugin} />
@@ -101,7 +102,7 @@ function Sections({ health }: { health: Health }) {
               ['Running', <>{span(health.uptime_s)}, since <Time at={health.started_at} /></>],
               ['Data folder', <code>{health.data_dir}</code>],
               ['Free on its disk', bytes(disk.available_bytes)],
-              ['Sandbox', health.sandbox],
+              ['Sandbox', health.sandbox === 'S0' ? <>S0 <span class="muted">none: plugins run with the rights of the server</span></> : health.sandbox],
               ['Live pages', `${plural(stream.clients, 'reader')}; ${plural(stream.missed, 'message')} left out, ever`],
             ]}
           />

@@ -78,7 +78,7 @@ export function Heatmap({ answer, plugin, version }: { answer: SeriesAnswer | nu
         )}
       </div>
       <p class="heatmap-said" role="status">
-        {heat && cell.value ? <Said heat={heat} {...cell.value} count={count} /> : <span class="muted">Darker is more. A cell opens its calls.</span>}
+        {heat && cell.value ? <Said heat={heat} {...cell.value} count={count} /> : <span class="muted">Stronger is more. A cell opens its calls.</span>}
       </p>
     </figure>
   );

@@ -30,7 +30,7 @@ export function Versions({ plugin, versions, onChange }: { plugin: Plugin; versi
       cell: (one) => <span class="row nowrap"><code title={one.digest}>{one.digest.replace('sha256:', '').slice(0, 12)}</code> <CopyButton text={one.digest} title="Copy the whole digest" /></span>,
     },
     {
-      id: 'do', head: '',
+      id: 'do', head: <span class="off-screen">What can be done</span>,
       cell: (one) => {
         const does = (what: Change['what'], label: string, more = '') => (
           <button type="button" class={`button button-small ${more}`} onClick={() => onChange({ what, version: one.version })} aria-label={`${label} ${one.version}`}>{label}…</button>

@@ -9,6 +9,7 @@ import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Tabs } from '../../parts/Tabs';
+import { Text } from '../../parts/Text';
 import { Time } from '../../parts/Time';
 import { TimeRange } from '../../parts/TimeRange';
 import type { ViewProps } from '../../routes';
@@ -112,11 +113,11 @@ function Trouble({ plugin }: { plugin: Plugin }) {
   const firing = (alerts.value ?? []).filter((alert) => alert.state === 'firing' && alert.plugin === plugin.name);
   return (
     <>
-      {plugin.cause && <p class="bad wrap-text"><strong>Failed:</strong> {plugin.cause}</p>}
-      {plugin.crash_loop && <p class="bad wrap-text"><strong>Its instances do not start</strong> ({plugin.crash_loop.failures} times): {plugin.crash_loop.error}</p>}
+      {plugin.cause && <p class="bad wrap-text"><strong>Failed:</strong> <Text of={plugin.cause} /></p>}
+      {plugin.crash_loop && <p class="bad wrap-text"><strong>Its instances do not start</strong> ({plugin.crash_loop.failures} times): <Text of={plugin.crash_loop.error} /></p>}
       {firing.map((alert) => (
         <p key={alert.id} class="firing-row">
-          <Badge word="firing" /> <a class="strong" href="/alerts">{alert.rule}</a> <span class="firing-text">{alert.summary}</span>
+          <Badge word="firing" /> <a class="strong" href="/alerts">{alert.rule}</a> <span class="firing-text"><Text of={alert.summary} /></span>
           {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>an example</a>}
           <span class="muted nowrap">since <Time at={alert.since} relative /></span>
         </p>

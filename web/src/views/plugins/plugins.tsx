@@ -10,6 +10,7 @@ import { Empty } from '../../parts/Empty';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Sparkline } from '../../parts/Sparkline';
 import { Table, type Column } from '../../parts/Table';
+import { Text } from '../../parts/Text';
 import { Time } from '../../parts/Time';
 import { FirstRun } from './FirstRun';
 import { rowsOf, type Row } from './model';
@@ -143,7 +144,7 @@ function FiringRow({ alert }: { alert: Alert }) {
     <p class="firing-row">
       <Badge word="firing" /> <a class="strong" href="/alerts">{alert.rule}</a>
       {alert.plugin && <a href={addressOf.plugin(alert.plugin)}>{alert.plugin}{alert.version && ` ${alert.version}`}</a>}
-      <span class="firing-text">{alert.summary}</span>
+      <span class="firing-text"><Text of={alert.summary} /></span>
       {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>an example</a>}
       <span class="muted nowrap">since <Time at={alert.since} relative /></span>
     </p>
@@ -185,8 +186,8 @@ function Refused({ refused }: { refused: Got<'/v1/plugins'>['refused'] }) {
         {refused.map((one) => (
           <li key={one.path}>
             <code>{one.path}</code> <code>{one.kind}</code>
-            <p class="wrap-text">{one.message}</p>
-            {one.help && <p class="muted wrap-text">help: {one.help}</p>}
+            <p class="wrap-text"><Text of={one.message} /></p>
+            {one.help && <p class="muted wrap-text">help: <Text of={one.help} /></p>}
           </li>
         ))}
       </ul>

@@ -1,1 +1,0 @@
-import{s as e}from"./app.js";import{t}from"./vendor.js";function n(){return t(e,{title:`Logs`})}export{n as default};
