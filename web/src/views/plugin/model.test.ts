@@ -42,6 +42,7 @@ const change = (at: number, version: string, from: string, to: string, more = {}
 
 test('transitions of one moment are one mark', () => {
   const marks = markersOf([
+    change(90, '1.1.0', 'running', 'running', { cause: 'rolled back to 1.0.0', reason: 'too slow' }),
     change(60, '1.1.0', 'running', 'registered', { reason: 'wrong totals' }),
     change(30.5, '1.1.0', 'registered', 'failed', { cause: 'no module x' }),
     change(30, '1.1.0', 'initialized', 'registered'),
@@ -52,5 +53,6 @@ test('transitions of one moment are one mark', () => {
     { at: 1, label: '1.0.0 registered', detail: 'by ann', bad: false },
     { at: 30, label: '1.1.0 failed', detail: 'by ann: no module x', bad: true },
     { at: 60, label: '1.1.0 disabled', detail: 'by ann: wrong totals', bad: false },
+    { at: 90, label: '1.1.0 rolled back to 1.0.0', detail: 'by ann: too slow', bad: false },
   ]);
 });

@@ -54,11 +54,11 @@ export function specsOf(byVersion: SeriesAnswer, sum: SeriesAnswer, versions: st
     const is = known(answer);
     const made = lines.map(([label, colour, value, more]): Line => {
       const values = Array.from({ length }, (_, index) => (is(index) ? value(index) : null));
-      const last = values.findLast((one) => one !== null);
+      const last = values.slice(-NOW_STEPS).findLast((one) => one !== null);
       return { label, colour, values, now: last === undefined || last === null ? '–' : format(last), ...more };
     });
     return {
-      times: answer.times.slice(0, length), lines: made, markers, format, onRange, ...(topMin === undefined ? {} : { topMin }),
+      range: [Date.parse(answer.from) / 1000, Date.parse(answer.until) / 1000], times: answer.times.slice(0, length), lines: made, markers, format, onRange, ...(topMin === undefined ? {} : { topMin }),
       summary: `${what}. Now: ${made.map((line) => `${line.label} ${line.now}`).join(', ') || 'nothing'}`,
     };
   };
@@ -78,6 +78,9 @@ export function specsOf(byVersion: SeriesAnswer, sum: SeriesAnswer, versions: st
   };
 }
 
+/** A value that is older than so many steps is not how it is now. */
+const NOW_STEPS = 6;
+
 type Change = NonNullable<Plugin['history']>[number];
 
 /** One step a person takes is several transitions in the same moment: they are one mark, named by where they lead. */
@@ -92,13 +95,16 @@ export function markersOf(history: Change[]): Marker[] {
     else marks.push({ at, version: change.version, first: change, last: change });
   }
   return marks.map(({ at, version, first, last }) => {
-    const why = last.cause ?? last.reason ?? first.reason;
-    return { at: at / 1000, label: `${version} ${said(first, last)}`, detail: [last.by && `by ${last.by}`, why].filter(Boolean).join(': '), bad: last.to === 'failed' };
+    const label = said(first, last);
+    const why = [label === last.cause ? null : last.cause, last.reason ?? first.reason].filter(Boolean).join('; ');
+    return { at: at / 1000, label: `${version} ${label}`, detail: [last.by && `by ${last.by}`, why].filter(Boolean).join(': '), bad: last.to === 'failed' };
   });
 }
 
 export function said(first: Change, last: Change): string {
   if (last.to === 'failed') return 'failed';
+  // Nothing changed but who gets the calls: `rolled back to 1.0.0`.
+  if (last.from === last.to && last.cause) return last.cause;
   if (last.to === 'destroyed') return 'removed';
   if (first.from === 'initialized') return 'registered';
   if (last.to === 'running') return 'enabled';

@@ -1,7 +1,7 @@
 // All plugins at a glance: who is called, who fails, who is slow, and what fires.
 import { get } from '../../api/client';
 import type { Alert, Got, Overview } from '../../api/model';
-import { alerts } from '../../lib/alerts';
+import { alerts, alertsError } from '../../lib/alerts';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { bytes, count, duration, exact, plural, rate, ratio, span } from '../../lib/format';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
@@ -31,6 +31,8 @@ export default function Plugins() {
   useEvents({ change: soon });
 
   const registered = plugins.data?.items ?? [];
+  // Alerts stand above the list: it waits for them, so that it does not jump.
+  const ready = plugins.data !== null && (alerts.value !== null || alertsError.value !== null);
   const rows = rowsOf(registered, overview.data, q);
   const nothingYet = plugins.data !== null && rows.length === 0 && !q;
   return (
@@ -47,8 +49,8 @@ export default function Plugins() {
           ))}
         </div>
       </div>
-      <Firing />
       <Totals overview={overview.data} registered={registered.length} />
+      {ready && <Firing />}
       {plugins.error && !plugins.data && <ErrorBox error={plugins.error} retry={plugins.reload} title="The plugins could not be listed" />}
       {overview.error && !plugins.error && <ErrorBox error={overview.error} retry={overview.reload} title="There are no numbers" />}
       <Refused refused={plugins.data?.refused ?? []} />
@@ -56,9 +58,11 @@ export default function Plugins() {
         <FirstRun />
       ) : rows.length === 0 && plugins.data ? (
         <Empty title="No plugin fits" filters={['q']} />
+      ) : !ready ? (
+        <div class="waiting" aria-busy="true" />
       ) : (
-        <section class="card plugins-card" aria-busy={!plugins.data}>
-          {plugins.data ? <Table label="Plugins" items={rows} columns={COLUMNS} keyOf={(row) => row.name} onOpen={(row) => navigate(addressOf.plugin(row.name))} keys /> : <Waiting />}
+        <section class="card plugins-card">
+          <Table label="Plugins" items={rows} columns={COLUMNS} keyOf={(row) => row.name} onOpen={(row) => navigate(addressOf.plugin(row.name))} keys />
         </section>
       )}
     </div>
@@ -195,6 +199,3 @@ function Refused({ refused }: { refused: Got<'/v1/plugins'>['refused'] }) {
   );
 }
 
-function Waiting() {
-  return <div class="plugins-waiting" />;
-}
