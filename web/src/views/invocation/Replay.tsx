@@ -159,7 +159,7 @@ function Changes({ output }: { output: Replay['output'] }): JSX.Element {
   if (output.equal === null) return <p class="muted">{output.reason ? plainLine(output.reason) : 'There are no two outputs to compare.'}</p>;
   const rows = changeRows(output.changes as Change[]);
   return (
-    <div class="table-box">
+    <div class="table-box" tabIndex={0} role="group" aria-label="Table">
       <table class="table changes">
         <caption>{plural(rows.length + output.more, 'difference')} of the outputs</caption>
         <thead>
@@ -207,7 +207,7 @@ function StepTimes({ call, tree, replayed }: { call: Invocation; tree: Tree | nu
   if (!rows) return null;
   const most = rows.reduce((found, row) => Math.max(found, row.before?.ms ?? 0, row.after?.ms ?? 0), 0.000001);
   return (
-    <div class="table-box">
+    <div class="table-box" tabIndex={0} role="group" aria-label="Table">
       <table class="table steps">
         <caption>Time by step</caption>
         <thead>
