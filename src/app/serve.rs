@@ -106,6 +106,7 @@ impl Server {
         if let Some(alerting) = host.alerting() {
             alerting.set_targets(notification_targets(&self.settings));
         }
+        self.followers.push(tokio::spawn(host.clone().tell_alerts()));
         self.followers.push(tokio::spawn(host.clone().judge_alerts()));
         host.set_ready(true);
         host.start_queue();

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 
 use super::Host;
@@ -39,6 +40,20 @@ impl Host {
             let (host, alerting) = (self.clone(), alerting.clone());
             // Some milliseconds for hundreds of plugins. A panic in it ends one round.
             let _ = tokio::task::spawn_blocking(move || alerting.round(&host.facts())).await;
+        }
+    }
+
+    /// Passes changes of alerts on to those who follow what happens, until it is dropped.
+    pub async fn tell_alerts(self: Arc<Self>) {
+        let Some(alerting) = self.alerting.as_ref() else { return };
+        let mut changes = alerting.subscribe();
+        loop {
+            match changes.recv().await {
+                Ok(alert) => self.feed.tell_alert(alert.plugin.as_deref(), alert.version.as_deref(), &*alert),
+                // Lists have them all.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
         }
     }
 
