@@ -110,7 +110,7 @@ impl Random {
 
 fn one_call(telemetry: &Telemetry, number: usize, random: &mut Random) {
     // The last plugin is called a thousandth as often as the others.
-    let plugin = if number % 9_000 == 0 { PLUGINS[9] } else { PLUGINS[number % 9] };
+    let plugin = if number.is_multiple_of(9_000) { PLUGINS[9] } else { PLUGINS[number % 9] };
     let series = telemetry.plugin(plugin, "1.0.0", "python", &["invoke"]);
     let begin =
         Begin { plugin: plugin.into(), action: "invoke".into(), parent: None, origin: Origin::Network };
@@ -139,7 +139,7 @@ fn one_call(telemetry: &Telemetry, number: usize, random: &mut Random) {
                 unix_ns: None,
                 severity,
                 stream: LogStream::Stdout,
-                body: body.into(),
+                body,
                 logger: None,
                 fields: serde_json::Map::new(),
                 code: None,

@@ -6,6 +6,7 @@
 pub mod model;
 pub mod telemetry;
 pub mod store;
+pub mod alerting;
 pub mod package;
 pub mod sandbox;
 pub mod runtimes;

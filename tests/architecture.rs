@@ -12,6 +12,7 @@ const HOUSE_PLAN: &[&str] = &[
     "model",
     "telemetry",
     "store",
+    "alerting",
     "package",
     "sandbox",
     "runtimes",

@@ -88,6 +88,7 @@ impl Rig {
             Plugins::Python => Arc::new(python(&data_dir)),
         };
         let host = Arc::new(Host::new(Parts {
+            series: None,
             telemetry,
             store: None,
             ledger: ledger.clone(),

@@ -1,13 +1,14 @@
-//! Alerts, as Alertmanager's webhook (version 4) notifies about them.
+//! Alerts: those of the built-in rules, and what Alertmanager's webhook (version 4) notifies about them.
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use semver::Version;
 use serde_json::{Map, Value, json};
 
-use super::query::parse_rfc3339;
+use super::query::{Query, parse_rfc3339};
 use super::{Api, Problem, blocking, body};
+use crate::alerting::Listing;
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::error::{FieldError, InvokeError};
 use crate::model::kind::ErrorKind;
@@ -29,6 +30,12 @@ const URL_BYTES_MAX: usize = 2_048;
 const FINGERPRINT_BYTES_MAX: usize = 64;
 /// As registered ones.
 const VERSION_BYTES_MAX: usize = 128;
+
+pub async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listing>, Problem> {
+    Query::new(query.as_deref()).end()?;
+    let none = || Problem::new(ErrorKind::Unavailable, "this host judges no rules");
+    Ok(Json(api.host.alerting().ok_or_else(none)?.listing()))
+}
 
 pub async fn receive(State(api): State<Api>, body: Body) -> Result<Json<Value>, Problem> {
     let help =

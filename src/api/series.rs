@@ -76,7 +76,7 @@ pub async fn series(State(api): State<Api>, RawQuery(query): RawQuery) -> Result
     let host = api.host.clone();
     let answer = blocking(move || {
         host.telemetry().flush(SETTLE_MAX);
-        let filter = SeriesFilter { plugin, version, sum, from, until, step_s: 1 };
+        let filter = SeriesFilter { plugin, version, sum, from, until, step_s: 1, kept_s: None };
         let step_s = match step {
             Some(step) => step,
             None => default_step(&kept, &filter),
@@ -170,11 +170,11 @@ fn overview_json(host: &Host, series: &Series, window_s: u32) -> Value {
     // The last kept step counts whole, also while it is not over.
     let until = now.div_ceil(width) * width;
     let from = until.saturating_sub(steps * step_s);
-    let filter = SeriesFilter { plugin: None, version: None, sum: true, from, until, step_s: width };
+    let filter =
+        SeriesFilter { sum: true, from, until, step_s, kept_s: Some(width), ..SeriesFilter::default() };
     let lines = series.lines(&filter);
     let since = from.max(lines.complete_from.min(now.saturating_sub(1)));
-    let rates =
-        Rates { from, step_s, fine: (step_s / width) as usize, seconds: now.saturating_sub(since).max(1) };
+    let rates = Rates { from, step_s, seconds: now.saturating_sub(since).max(1) };
     let mut names: Vec<Arc<str>> =
         host.registry().all().iter().map(|live| live.manifest.name.shared()).collect();
     names.extend(lines.lines.iter().map(|line| line.plugin.clone()));
@@ -212,8 +212,6 @@ fn overview_json(host: &Host, series: &Series, window_s: u32) -> Value {
 struct Rates {
     from: u32,
     step_s: u32,
-    /// Kept steps in one of the spark line.
-    fine: usize,
     /// Of the window, so many are known.
     seconds: u32,
 }
@@ -222,9 +220,7 @@ impl Rates {
     fn json(&self, plugin: &str, version: Option<String>, slots: &[Slot], error: Option<&Example>) -> Value {
         let mut sum = Slot::default();
         slots.iter().for_each(|slot| sum.add(slot));
-        let spark = |of: fn(&Slot) -> u32| -> Vec<u32> {
-            slots.chunks(self.fine).map(|fine| fine.iter().map(of).sum()).collect()
-        };
+        let spark = |of: fn(&Slot) -> u32| -> Vec<u32> { slots.iter().map(of).collect() };
         let quantile = |q: f64| sum.quantile(q).map(milliseconds);
         json!({
             "plugin": plugin,

@@ -83,6 +83,9 @@ impl Reloading {
             *known = folders;
             changed
         });
+        if let Some(alerting) = self.host.alerting() {
+            alerting.set_targets(super::serve::notification_targets(&next));
+        }
         let later = needs_restart(&self.settings, &next);
         if !later.is_empty() {
             output::note(&format!("changed, and used from the next start on: {}", later.join(", ")));

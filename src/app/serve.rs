@@ -22,8 +22,9 @@ use super::failure::Failure;
 use super::output;
 use super::reload::Reloading;
 use super::runner::{Keep, Options, Runner};
+use crate::alerting::Target;
 use crate::api::{About, Api, Doctor, Guard, guarded};
-use crate::config::{Flags, Settings};
+use crate::config::{Flags, Notification, Settings};
 use crate::host::{FolderWatch, Folders, Host};
 use crate::model::invocation::Origin;
 use crate::model::lifecycle::Lifecycle;
@@ -102,6 +103,11 @@ impl Server {
             folders,
         };
         self.followers.push(tokio::spawn(reloading.run()));
+        if let Some(alerting) = host.alerting() {
+            alerting.set_targets(notification_targets(&self.settings));
+        }
+        self.followers.push(tokio::spawn(host.clone().tell_alerts()));
+        self.followers.push(tokio::spawn(host.clone().judge_alerts()));
         host.set_ready(true);
         host.start_queue();
         Ok(())
@@ -182,6 +188,16 @@ fn about(settings: &Settings, flags: Flags) -> About {
     about.ledger_bytes_max = settings.retention.bytes_max;
     about.ledger_age_max = settings.retention.age;
     about
+}
+
+/// Whom the configuration wants to be told of alerts.
+pub fn notification_targets(settings: &Settings) -> Vec<Target> {
+    let target = |notification: &Notification| match notification {
+        Notification::Webhook(url) => Target::Webhook(url.reveal().to_owned()),
+        Notification::Slack(url) => Target::Slack(url.reveal().to_owned()),
+        Notification::Command(arguments) => Target::Command(arguments.clone()),
+    };
+    settings.notifications.iter().map(target).collect()
 }
 
 async fn end(runner: Runner, settings: &Settings, started: Instant) {

@@ -1,4 +1,4 @@
-//! `notifications`: who is told when something breaks. Checked, without effect yet. Addresses of webhooks open
+//! `notifications`: who is told when something breaks. Addresses of webhooks open
 //! somebody's channel: they are never printed.
 
 use std::fmt;
@@ -51,7 +51,6 @@ impl fmt::Debug for Url {
 }
 
 pub fn read(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Notification> {
-    reader.no_effect(field);
     let items = reader.list(field, NOTIFICATIONS_MAX);
     items.iter().filter_map(|item| notification(reader, item)).collect()
 }

@@ -58,7 +58,7 @@ pub fn schema() -> Value {
             })),
             "python": section(json!({ "install_timeout": duration("5m") })),
             "notifications": {
-                "description": "Who is told when something breaks (no effect yet)",
+                "description": "Who is told when something breaks",
                 "type": ["array", "null"],
                 "maxItems": NOTIFICATIONS_MAX,
                 "items": { "oneOf": notifications() },

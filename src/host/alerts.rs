@@ -1,10 +1,14 @@
 //! Alerts that are notified. Whoever notifies repeats itself; each change of an alert is recorded once.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
+
 use super::Host;
+use crate::alerting::{Alerting, Facts, JUDGE_EVERY, Registered};
 use crate::model::alert::{Alert, AlertStatus};
 use crate::telemetry::events::AlertNotified;
 
@@ -21,6 +25,55 @@ pub struct Received {
 }
 
 impl Host {
+    /// The built-in rules; of a host that owns its data folder.
+    pub fn alerting(&self) -> Option<&Arc<Alerting>> {
+        self.alerting.as_ref()
+    }
+
+    /// Judges the built-in rules again and again, until it is dropped.
+    pub async fn judge_alerts(self: Arc<Self>) {
+        let Some(alerting) = self.alerting.clone() else { return };
+        let mut rounds = tokio::time::interval(JUDGE_EVERY);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            let (host, alerting) = (self.clone(), alerting.clone());
+            // Some milliseconds for hundreds of plugins. A panic in it ends one round.
+            let _ = tokio::task::spawn_blocking(move || alerting.round(&host.facts())).await;
+        }
+    }
+
+    /// Passes changes of alerts on to those who follow what happens, until it is dropped.
+    pub async fn tell_alerts(self: Arc<Self>) {
+        let Some(alerting) = self.alerting.as_ref() else { return };
+        let mut changes = alerting.subscribe();
+        loop {
+            match changes.recv().await {
+                Ok(alert) => self.feed.tell_alert(alert.plugin.as_deref(), alert.version.as_deref(), &*alert),
+                // Lists have them all.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let registered = self.registry.all().into_iter().map(|live| {
+            let manifest = &live.manifest;
+            let chosen = self.registry.route(manifest.name.as_str(), None);
+            Registered {
+                plugin: manifest.name.as_str().to_owned(),
+                version: manifest.version.to_string(),
+                takes_calls: chosen.is_ok_and(|chosen| chosen.manifest.version == manifest.version),
+                latency: manifest.slo.latency,
+                expect_every: manifest.expect_every,
+                registered_at: u32::try_from(live.registered_at_unix_ms / 1_000).unwrap_or(0),
+            }
+        });
+        let store_writable = self.ledger.as_ref().is_none_or(|ledger| ledger.stats().writable);
+        Facts { registered: registered.collect(), store_writable }
+    }
+
     /// Records those that are news.
     pub fn notified(&self, alerts: &[Alert]) -> Received {
         let mut received = Received::default();
@@ -31,6 +84,9 @@ impl Host {
             };
             if news {
                 self.telemetry.emit(AlertNotified { alert });
+                if let Some(alerting) = &self.alerting {
+                    alerting.received(alert);
+                }
                 received.recorded += 1;
             } else {
                 received.repeated += 1;

@@ -16,6 +16,7 @@ use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use crate::alerting::{Alerting, AlertingSettings};
 use crate::model::error::InvokeError;
 use crate::model::ids::InvocationId;
 use crate::model::invocation::{Completed, Delivery, Invocation, Meta, Origin, Usage};
@@ -83,6 +84,7 @@ pub struct Host {
     store: Option<Arc<Store>>,
     ledger: Option<Arc<Ledger>>,
     series: Option<Arc<Series>>,
+    alerting: Option<Arc<Alerting>>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: ArcSwap<Settings>,
@@ -136,6 +138,10 @@ impl Host {
     pub fn new(parts: Parts) -> Host {
         let feed = Feed::default();
         parts.telemetry.add_sink(feed.sink());
+        let alerting = parts.series.as_ref().map(|series| {
+            let settings = AlertingSettings::default();
+            Arc::new(Alerting::new(parts.telemetry.clone(), series.clone(), settings))
+        });
         let Parts { telemetry, store, ledger, series, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
@@ -145,6 +151,7 @@ impl Host {
             store,
             ledger,
             series,
+            alerting,
             runtimes,
             services,
             settings: ArcSwap::from_pointee(settings),

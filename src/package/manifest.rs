@@ -45,6 +45,8 @@ pub struct Manifest {
     pub isolation: Isolation,
     pub start: Start,
     pub slo: Slo,
+    /// A plugin that had no call for longer is worth an alert.
+    pub expect_every: Option<Duration>,
     pub examples: Vec<Example>,
 }
 
@@ -73,6 +75,7 @@ impl Manifest {
             isolation: Isolation::default(),
             start: Start::default(),
             slo: Slo::default(),
+            expect_every: None,
             examples: Vec::new(),
         }
     }

@@ -28,7 +28,7 @@ pub mod settings;
 mod testing;
 mod worker;
 
-pub use accounting::Accounting;
+pub use accounting::{Accounting, Signal};
 pub use events::Event;
 pub use exposition::Exposition;
 pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries, PrepareResult};

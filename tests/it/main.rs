@@ -4,10 +4,12 @@
 #![allow(clippy::print_stdout, reason = "seen only where a test fails: which row of its table it was at")]
 
 mod accounting;
+mod alerting;
 mod alerts;
 mod asynchronous;
 mod author;
 mod backup;
+mod capture;
 mod cli;
 mod configuration;
 mod contract;
@@ -27,6 +29,7 @@ mod opentelemetry;
 mod overload;
 mod pool;
 mod process;
+mod purge;
 mod registry;
 mod reload;
 mod replay;

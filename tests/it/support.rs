@@ -369,6 +369,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         isolation: Isolation::default(),
         start: Start::default(),
         slo: Slo::default(),
+        expect_every: None,
     }
 }
 

@@ -5,7 +5,7 @@ import { useEffect } from 'preact/hooks';
 import { pauseStream, resumeStream, streamFailure, streamState } from './api/stream';
 import { alerts, startAlerts } from './lib/alerts';
 import { overlayOpen, useShortcuts } from './lib/keys';
-import { currentPath, match, navigate } from './lib/router';
+import { cameFromInside, currentPath, match, navigate } from './lib/router';
 import { nextTheme, theme } from './lib/theme';
 import { ErrorBoundary } from './parts/ErrorBoundary';
 import { Help } from './parts/Help';
@@ -141,7 +141,7 @@ function focusSearch(): boolean {
 function back(): boolean {
   const section = found.value?.route.section;
   if (!section || section === currentPath.value) return false;
-  if (history.length > 1 && document.referrer === '') history.back();
+  if (cameFromInside()) history.back();
   else navigate(section);
   return true;
 }

@@ -1,8 +1,5 @@
 //! Keys that are checked, but on which this build does not act: each that asks for something gets a note.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use crate::model::name::PluginName;
 
 use super::super::codes;
@@ -12,7 +9,6 @@ use super::super::reader::{Field, Reader, Section};
 use super::entry::version_requirement;
 
 const LIST_MAX: usize = 100;
-const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 
 pub fn dependencies(reader: &mut Reader<'_>, top: &Section<'_>) -> Vec<Dependency> {
     let mut dependencies: Vec<Dependency> = Vec::new();
@@ -84,10 +80,6 @@ pub fn sandbox(reader: &mut Reader<'_>, top: &Section<'_>) -> SandboxTier {
 
 pub fn rest(reader: &mut Reader<'_>, top: &Section<'_>) {
     permissions(reader, top);
-    if let Some(field) = top.get("expect_every") {
-        reader.duration(&field, PERIODS);
-        reader.no_effect(&field);
-    }
     observe(reader, top);
 }
 

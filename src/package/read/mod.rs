@@ -105,6 +105,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
     let sandbox_min_tier = later::sandbox(&mut reader, &top);
     let (isolation, start) = settings::processes(&mut reader, &top);
     let slo = slo::slo(&mut reader, &top);
+    let expect_every = slo::expect_every(&mut reader, &top);
     later::rest(&mut reader, &top);
     let examples =
         examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
@@ -131,6 +132,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
         isolation,
         start,
         slo,
+        expect_every,
         examples,
     })
 }

@@ -14,6 +14,13 @@ use super::super::reader::{Field, Reader, Section};
 const WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 const LATENCIES: RangeInclusive<Duration> = Duration::from_micros(50)..=Duration::from_secs(3600);
 
+/// How often a call is to be expected. Calls are known for as long as the built-in series keep them.
+pub fn expect_every(reader: &mut Reader<'_>, top: &Section<'_>) -> Option<Duration> {
+    const PERIODS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+    let field = top.get("expect_every")?;
+    reader.duration(&field, PERIODS)
+}
+
 pub fn slo(reader: &mut Reader<'_>, top: &Section<'_>) -> Slo {
     let mut slo = Slo::default();
     let Some(field) = top.get("slo") else { return slo };

@@ -130,7 +130,7 @@ fn merged_rows_come_once_and_make_room_for_each_other() {
     };
     let call = |connection: &Connection, at: i64, id: u8| {
         let sql = "INSERT INTO invocations VALUES (?1, ?2, x'01', x'02', 1, 'echo', NULL, NULL, 'invoke', 'local', 'replied',
-                   NULL, NULL, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0)";
+                   NULL, NULL, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2, 1500, NULL)";
         connection.execute(sql, (at, [id])).unwrap();
         let sql = "INSERT INTO recordings VALUES (?1, ?2, NULL, NULL, 0, NULL, 0)";
         connection.execute(sql, (at, id.to_string())).unwrap();

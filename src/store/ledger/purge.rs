@@ -1,6 +1,8 @@
 //! Deletes what was kept of a plugin, of a trace or from before a time, so that it is not in the file's bytes either:
 //! the file is rewritten as a whole, its journal emptied.
 
+use std::time::Duration;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use serde::Serialize;
@@ -16,6 +18,8 @@ use super::invocations::invocation_id;
 
 /// Rows that one transaction deletes.
 const STEP_ROWS: i64 = 2_000;
+/// How long what was recorded before is waited for.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How often the journal is tried to be emptied, each time for the busy timeout.
 const EMPTY_TRIES: u32 = 3;
 
@@ -165,8 +169,9 @@ impl super::Ledger {
     /// Waits until what was recorded before is written, deletes on the thread that writes, and returns when the file
     /// holds nothing of it. Records wait meanwhile, as many as the queue takes. Blocks.
     pub fn purge(&self, filter: &PurgeFilter) -> Result<Purged, Error> {
+        self.queue.flush(FLUSH_MAX);
         let (filter, path) = (filter.clone(), self.path.clone());
-        let (answer, answered) = std::sync::mpsc::channel();
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let errand = Box::new(move |connection: Result<&mut Connection, Error>| {
             let purged =
                 connection.and_then(|connection| purge(connection, &filter).map_err(Error::engine(&path)));

@@ -121,9 +121,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if state.rows.is_empty()
-                && let Some(errand) = state.errands.pop_front()
-            {
+            if let Some(errand) = state.errands.pop_front() {
                 return Next::Run(errand);
             }
             let wake_at = match state.oldest_at {
@@ -139,8 +137,7 @@ impl Queue {
                     let full = self.fills_a_batch(&state);
                     let hurry = state.closed
                         || state.flush_to > state.settled
-                        || state.flush_tally > state.tally_settled
-                        || !state.errands.is_empty();
+                        || state.flush_tally > state.tally_settled;
                     if full || hurry || now >= due_at {
                         let rows = self.batch(&mut state);
                         state.tally_taken = state.tallied;
@@ -163,12 +160,15 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    /// Takes counts, which always fit.
+    /// Takes counts, which always fit; not once the queue is closed.
     pub fn tally(&self, tally: Tally) {
         if tally.is_empty() {
             return;
         }
         let mut state = self.lock();
+        if state.closed {
+            return;
+        }
         state.tally.merge(tally);
         state.tallied += 1;
         if state.oldest_at.is_none() {
@@ -201,7 +201,7 @@ impl Queue {
         true
     }
 
-    /// Has it done by the writer once all rows before it are settled. Once the queue is closed it is dropped.
+    /// Has it done by the writer, before the rows that wait. Once the queue is closed it is dropped.
     pub fn send(&self, errand: Errand) {
         let mut state = self.lock();
         if !state.closed {

@@ -24,6 +24,8 @@ use super::{Notice, Notices};
 const IDLE: Duration = Duration::from_secs(1);
 /// Losses are told at most so often, and always with the exact number.
 const LOSS_NOTICE_EVERY: Duration = Duration::from_secs(1);
+/// And that there is a sample of calls only.
+const SAMPLED_NOTICE_EVERY: Duration = Duration::from_secs(60);
 /// How often a batch is tried while another process writes, each time for the busy timeout.
 const BUSY_TRIES: u32 = 3;
 
@@ -62,6 +64,7 @@ struct Told {
     lost: u64,
     left_out: u64,
     sampled: u64,
+    sampled_at: Option<Instant>,
     at: Instant,
 }
 
@@ -76,7 +79,8 @@ impl Writer {
         retention: Retention,
         notices: Arc<Notices>,
     ) -> Result<Writer, Error> {
-        let told = Told { refused: 0, lost: 0, left_out: 0, sampled: 0, at: Instant::now() };
+        let told =
+            Told { refused: 0, lost: 0, left_out: 0, sampled: 0, sampled_at: None, at: Instant::now() };
         let grams = Grams::default();
         let mut writer = Writer { path, access, queue, status, retention, notices, open: None, grams, told };
         match writer.connect() {
@@ -247,14 +251,19 @@ impl Writer {
         let (counts, lost) = (self.queue.counts(), self.status.lost.load(Ordering::Relaxed));
         let (refused, left_out, sampled) = (counts.refused, counts.left_out, counts.sampled);
         let told = &self.told;
-        if (refused, lost, left_out, sampled) != (told.refused, told.lost, told.left_out, told.sampled) {
+        // That a plugin is sampled is no loss, and lasts: it is told now and then.
+        let sampling = sampled != told.sampled
+            && (now || told.sampled_at.is_none_or(|at| at.elapsed() >= SAMPLED_NOTICE_EVERY));
+        let sampled = if sampling { sampled } else { told.sampled };
+        if sampling || (refused, lost, left_out) != (told.refused, told.lost, told.left_out) {
             self.notices.tell(Notice::Dropped {
                 queue_full: refused - self.told.refused,
                 io: lost - self.told.lost,
                 refusals: left_out - self.told.left_out,
                 sampled: sampled - self.told.sampled,
             });
-            self.told = Told { refused, lost, left_out, sampled, at: Instant::now() };
+            let sampled_at = if sampling { Some(Instant::now()) } else { self.told.sampled_at };
+            self.told = Told { refused, lost, left_out, sampled, sampled_at, at: Instant::now() };
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct SeriesFilter {
     pub from: u32,
     pub until: u32,
     pub step_s: u32,
+    /// Made of kept steps of this width, which divides the step, and beginning exactly at `from`. Without it, of the
+    /// widest that fit, and beginning at a whole step.
+    pub kept_s: Option<u32>,
 }
 
 /// The steps of one series; those without calls too.
@@ -48,7 +51,7 @@ impl SeriesFilter {
     /// Begin of the first step, and how many there are.
     pub fn steps(&self) -> (u32, usize) {
         let width = self.step_s.max(1);
-        let from = self.from - self.from % width;
+        let from = if self.kept_s.is_some() { self.from } else { self.from - self.from % width };
         (from, self.until.saturating_sub(from).div_ceil(width) as usize)
     }
 }
@@ -57,7 +60,7 @@ impl Series {
     /// The steps of what fits. Series without any call in that time are left out.
     pub fn lines(&self, filter: &SeriesFilter) -> Lines {
         let now = unix_s(SystemTime::now());
-        let tier = self.tier(filter.step_s);
+        let tier = self.tier(filter.kept_s.unwrap_or(filter.step_s));
         let (from, steps) = filter.steps();
         let names = match &filter.plugin {
             Some(name) => vec![name.as_str().into()],
@@ -92,6 +95,30 @@ impl Series {
         }
         let complete_from = self.shared.book().complete_from(tier, now);
         Lines { from, step_s: filter.step_s, steps, lines, complete_from }
+    }
+
+    /// All calls that ended in `from..until`, one sum for each series that had any. Of the last minutes to the
+    /// second, of longer ago to ten.
+    pub fn sums(&self, from: u32, until: u32) -> Vec<(Arc<str>, Option<Arc<str>>, Slot)> {
+        let now = unix_s(SystemTime::now());
+        let width = self.width_for(now.saturating_sub(from));
+        let tier = self.tier(width);
+        let mut sums = Vec::new();
+        let book = self.shared.book();
+        for (plugin, one) in book.ones() {
+            let mut sum = Slot::default();
+            one.range(tier, from - from % width, until).for_each(|(_, slot)| sum.add(slot));
+            if sum.calls > 0 {
+                sums.push((plugin.clone(), one.version.clone(), sum));
+            }
+        }
+        sums
+    }
+
+    /// When the last call of a plugin ended, as exactly as it is known.
+    pub fn last_call(&self, plugin: &str) -> Option<u32> {
+        let book = self.shared.book();
+        book.ones_of(plugin).iter().filter_map(|one| one.last()).max()
     }
 
     /// The newest failed call, of all versions or of one, since the start.

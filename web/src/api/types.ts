@@ -543,49 +543,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/overview": {
+    "/v1/stream": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Rates, error ratios and latencies of all plugins, from the built-in series */
-        get: operations["overview"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/series": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Calls, errors, latencies and resources over time, from the built-in series */
-        get: operations["series"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/errors": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Failed calls, grouped by plugin, kind and blame, newest first */
-        get: operations["listErrors"];
+        /**
+         * What happens, as it happens, as server-sent events
+         * @description Events: `invocation` (an ended call as in lists), `active` (calls under way, at most once a second when they changed: {items, total}), `log` (a log record), `change` (a log record with an event_name that changed plugins: register, lifecycle, rollback), `alert` (an Alert that changed), `lost` ({reason: rate|slow|gone, invocations, logs}: messages that were left out). Ids resume by Last-Event-ID as long as the ring of the newest messages reaches.
+         */
+        get: operations["stream"];
         put?: never;
         post?: never;
         delete?: never;
@@ -645,6 +614,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Rates, error ratios and latencies of all plugins, from the built-in series */
+        get: operations["overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Calls, errors, latencies and resources over time, from the built-in series */
+        get: operations["series"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Failed calls, grouped by plugin, kind and blame, newest first */
+        get: operations["listErrors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/purge": {
         parameters: {
             query?: never;
@@ -656,26 +676,6 @@ export interface paths {
         put?: never;
         /** Delete what the ledger keeps of a plugin, of a trace or from before a time */
         post: operations["purge"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/stream": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * What happens, as it happens, as server-sent events
-         * @description Events: `invocation` (an ended call as in lists), `active` (calls under way, at most once a second when they changed: {items, total}), `log` (a log record), `change` (a log record with an event_name that changed plugins: register, lifecycle, rollback), `alert` (an Alert that changed), `lost` ({reason: rate|slow|gone, invocations, logs}: messages that were left out). Ids resume by Last-Event-ID as long as the ring of the newest messages reaches.
-         */
-        get: operations["stream"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1016,13 +1016,105 @@ export interface components {
             /** @description Versions of other plugins that the lock ties to it. */
             used_by?: string[];
         };
-        LastError: {
+        CallError: {
+            kind: components["schemas"]["Kind"];
+            blame: components["schemas"]["Blame"];
+            message: string;
+            exception?: {
+                type: string;
+                traceback: string;
+            };
+        };
+        Health: {
+            /**
+             * @description degraded: something below needs a look; `problems` says what.
+             * @enum {string}
+             */
+            status: "ok" | "degraded";
+            problems: string[];
+            version: string;
+            /** Format: date-time */
+            started_at: string;
+            uptime_s: number;
+            data_dir: string;
+            sandbox: string;
+            ready: boolean;
+            waiting_for: string[];
+            telemetry: {
+                /** @description null: nothing is sent anywhere. */
+                endpoint: string | null;
+                signals: components["schemas"]["SignalHealth"][];
+                spool_bytes_max: number;
+            };
+            ledger: {
+                writable: boolean;
+                file_bytes: number;
+                bytes_max: number;
+                age_max_s: number;
+                received: number;
+                written: number;
+                queued_records: number;
+                /** @description Records without a row, by reason, since the start. */
+                dropped: {
+                    [key: string]: number;
+                };
+                /** @description Rows that are there. */
+                invocations: number;
+                logs: number;
+                /** Format: date-time */
+                oldest: string | null;
+                /**
+                 * Format: date-time
+                 * @description Of calls before this a fair sample is kept, not each; null: each is there.
+                 */
+                sampled_until: string | null;
+                /** @description Calls that ended since the folder exists, exact. */
+                seen: number;
+                /** @description Exact counts, and of how many there is a row; the 100 with most calls. */
+                plugins: {
+                    plugin: string;
+                    seen: number;
+                    kept: number;
+                }[];
+            };
+            disk: {
+                available_bytes: number;
+            };
+            stream: {
+                clients: number;
+                /** @description Messages that readers of the stream were not sent, ever. */
+                missed: number;
+            };
+        };
+        SignalHealth: {
+            /** @enum {string} */
+            signal: "traces" | "logs" | "metrics";
+            produced: number;
+            recovered: number;
+            exported: number;
+            queued: number;
+            spooled: number;
+            /** @description By reason; reasons with none are left out. */
+            dropped: {
+                [key: string]: number;
+            };
+            /** Format: date-time */
+            last_export_at: string | null;
+            spool_bytes: number;
+        };
+        Check: {
+            name: string;
+            /** @enum {string} */
+            state: "ok" | "note" | "warning" | "failed";
+            detail: string;
+            help: string | null;
+        };
+        Overview: {
             /** Format: date-time */
             at: string;
-            kind: components["schemas"]["Kind"];
-            message: string;
-            invocation_id: string;
-            trace_id: string;
+            window_s: number;
+            items: components["schemas"]["PluginRates"][];
+            total: components["schemas"]["PluginRates"];
         };
         PluginRates: {
             plugin: string;
@@ -1057,12 +1149,32 @@ export interface components {
                 errors: number[];
             };
         };
-        Overview: {
+        LastError: {
             /** Format: date-time */
             at: string;
-            window_s: number;
-            items: components["schemas"]["PluginRates"][];
-            total: components["schemas"]["PluginRates"];
+            kind: components["schemas"]["Kind"];
+            message: string;
+            invocation_id: string;
+            trace_id: string;
+        };
+        SeriesAnswer: {
+            /** @enum {integer} */
+            step_s: 1 | 10 | 60 | 600 | 3600;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            until: string;
+            /** @description Beginning of each step, seconds since 1970, ascending. The last one may not be over. */
+            times: number[];
+            /** @description Upper bounds of the buckets of `heat`. */
+            buckets_ms: number[];
+            /** @description One a plugin and version; each list is as long as `times`. */
+            series: components["schemas"]["Series"][];
+            /**
+             * Format: date-time
+             * @description Nothing is known from before.
+             */
+            complete_from: string | null;
         };
         Series: {
             plugin: string;
@@ -1083,25 +1195,6 @@ export interface components {
             cold_starts: number[];
             /** @description With heat=true: one list a step, one count a bucket of `buckets_ms`, the last one above all of them. */
             heat?: number[][];
-        };
-        SeriesAnswer: {
-            /** @enum {integer} */
-            step_s: 1 | 10 | 60 | 600 | 3600;
-            /** Format: date-time */
-            from: string;
-            /** Format: date-time */
-            until: string;
-            /** @description Beginning of each step, seconds since 1970, ascending. The last one may not be over. */
-            times: number[];
-            /** @description Upper bounds of the buckets of `heat`. */
-            buckets_ms: number[];
-            /** @description One a plugin and version; each list is as long as `times`. */
-            series: components["schemas"]["Series"][];
-            /**
-             * Format: date-time
-             * @description Nothing is known from before.
-             */
-            complete_from: string | null;
         };
         ErrorGroup: {
             plugin: string;
@@ -1177,99 +1270,6 @@ export interface components {
             /** Format: date-time */
             last_sent_at: string | null;
             last_error: string | null;
-        };
-        SignalHealth: {
-            /** @enum {string} */
-            signal: "traces" | "logs" | "metrics";
-            produced: number;
-            recovered: number;
-            exported: number;
-            queued: number;
-            spooled: number;
-            /** @description By reason; reasons with none are left out. */
-            dropped: {
-                [key: string]: number;
-            };
-            /** Format: date-time */
-            last_export_at: string | null;
-            spool_bytes: number;
-        };
-        Health: {
-            /**
-             * @description degraded: something below needs a look; `problems` says what.
-             * @enum {string}
-             */
-            status: "ok" | "degraded";
-            problems: string[];
-            version: string;
-            /** Format: date-time */
-            started_at: string;
-            uptime_s: number;
-            data_dir: string;
-            sandbox: string;
-            ready: boolean;
-            waiting_for: string[];
-            telemetry: {
-                /** @description null: nothing is sent anywhere. */
-                endpoint: string | null;
-                signals: components["schemas"]["SignalHealth"][];
-                spool_bytes_max: number;
-            };
-            ledger: {
-                writable: boolean;
-                file_bytes: number;
-                bytes_max: number;
-                age_max_s: number;
-                received: number;
-                written: number;
-                queued_records: number;
-                /** @description Records without a row, by reason, since the start. */
-                dropped: {
-                    [key: string]: number;
-                };
-                /** @description Rows that are there. */
-                invocations: number;
-                logs: number;
-                /** Format: date-time */
-                oldest: string | null;
-                /**
-                 * Format: date-time
-                 * @description Of calls before this a fair sample is kept, not each; null: each is there.
-                 */
-                sampled_until: string | null;
-                /** @description Calls that ended since the folder exists, exact. */
-                seen: number;
-                /** @description Exact counts, and of how many there is a row; the 100 with most calls. */
-                plugins: {
-                    plugin: string;
-                    seen: number;
-                    kept: number;
-                }[];
-            };
-            disk: {
-                available_bytes: number;
-            };
-            stream: {
-                clients: number;
-                /** @description Messages that readers of the stream were not sent, ever. */
-                missed: number;
-            };
-        };
-        Check: {
-            name: string;
-            /** @enum {string} */
-            state: "ok" | "note" | "warning" | "failed";
-            detail: string;
-            help: string | null;
-        };
-        CallError: {
-            kind: components["schemas"]["Kind"];
-            blame: components["schemas"]["Blame"];
-            message: string;
-            exception?: {
-                type: string;
-                traceback: string;
-            };
         };
     };
     responses: {
@@ -2474,6 +2474,121 @@ export interface operations {
             422: components["responses"]["Problem"];
         };
     };
+    stream: {
+        parameters: {
+            query?: {
+                /** @description Comma-separated: invocations, active, logs, changes, alerts. Default: all but logs. */
+                topics?: string;
+                /** @description Only this plugin. */
+                plugin?: string;
+                /** @description Only this version. */
+                version?: string;
+                /** @description Only calls that ended so. */
+                outcome?: components["schemas"]["Outcome"];
+                /** @description Only errors of this kind. */
+                kind?: components["schemas"]["Kind"];
+                /** @description Log lines of this severity or worse. */
+                level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+                /** @description Only lines and calls of this trace. */
+                trace?: string;
+                /** @description Only what holds this text. */
+                q?: string;
+            };
+            header?: {
+                /** @description Id of the last event that was seen. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events without end. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    exportTrace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                trace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a collector takes at /v1/traces. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
+    health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The state of the server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
+    doctor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All checks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        checks: components["schemas"]["Check"][];
+                    };
+                };
+            };
+            401: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
     overview: {
         parameters: {
             query?: {
@@ -2574,78 +2689,6 @@ export interface operations {
             500: components["responses"]["Problem"];
         };
     };
-    exportTrace: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                trace_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description What a collector takes at /v1/traces. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": Record<string, never>;
-                };
-            };
-            401: components["responses"]["Problem"];
-            404: components["responses"]["Problem"];
-            422: components["responses"]["Problem"];
-            500: components["responses"]["Problem"];
-        };
-    };
-    health: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The state of the server. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Health"];
-                };
-            };
-            401: components["responses"]["Problem"];
-            500: components["responses"]["Problem"];
-        };
-    };
-    doctor: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description All checks. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        checks: components["schemas"]["Check"][];
-                    };
-                };
-            };
-            401: components["responses"]["Problem"];
-            500: components["responses"]["Problem"];
-        };
-    };
     purge: {
         parameters: {
             query?: never;
@@ -2684,49 +2727,6 @@ export interface operations {
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
-        };
-    };
-    stream: {
-        parameters: {
-            query?: {
-                /** @description Comma-separated: invocations, active, logs, changes, alerts. Default: all but logs. */
-                topics?: string;
-                /** @description Only this plugin. */
-                plugin?: string;
-                /** @description Only this version. */
-                version?: string;
-                /** @description Only calls that ended so. */
-                outcome?: components["schemas"]["Outcome"];
-                /** @description Only errors of this kind. */
-                kind?: components["schemas"]["Kind"];
-                /** @description Log lines of this severity or worse. */
-                level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
-                /** @description Only lines and calls of this trace. */
-                trace?: string;
-                /** @description Only what holds this text. */
-                q?: string;
-            };
-            header?: {
-                /** @description Id of the last event that was seen. */
-                "Last-Event-ID"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Events without end. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/event-stream": string;
-                };
-            };
-            401: components["responses"]["Problem"];
-            422: components["responses"]["Problem"];
-            503: components["responses"]["Problem"];
         };
     };
 }

@@ -111,6 +111,8 @@ function text(value: string, { path, depth, key }: { path: string; depth: number
 
 /** Opens what is small, so that an ordinary document is seen whole and a huge one only from above. */
 export function openSmall(value: unknown, rowsMax = 200): (path: string, depth: number, size: number) => boolean {
+  // A text alone, as of a document that was cut, is there to be read.
+  if (typeof value === 'string') return (path) => path === '';
   const levels = levelSizes(value, rowsMax);
   let depth = 0;
   for (let sum = 1; depth < levels.length && sum + levels[depth]! <= rowsMax; depth++) sum += levels[depth]!;

@@ -17,3 +17,8 @@ test('an address leaves out what is empty', async () => {
   const { addressOf } = await import('./router');
   expect(addressOf.plugin('a/b', { since: '5m', until: null, version: '' })).toBe('/plugins/a%2Fb?since=5m');
 });
+
+test('only http and https lead outside', async () => {
+  const { outsideLink } = await import('./router');
+  expect(['/docs/a', 'https://x/y', 'javascript:alert(1)', ' JavaScript:alert(1)', 'data:text/html,x', 'https://[', '', null].map(outsideLink)).toEqual(['/docs/a', 'https://x/y', null, null, null, null, null, null]);
+});

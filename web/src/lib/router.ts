@@ -31,9 +31,15 @@ export function startRouter(): void {
 export function navigate(to: string, how: { replace?: boolean } = {}): void {
   if (to === location.pathname + location.search) return;
   const other = new URL(to, location.origin).pathname !== location.pathname;
-  history[how.replace ? 'replaceState' : 'pushState'](null, '', to);
+  if (how.replace) history.replaceState(history.state, '', to);
+  else history.pushState({ inside: true }, '', to);
   read();
   if (other && !how.replace) scrollTo(0, 0);
+}
+
+/** What was shown before in this tab is a part of this page: going back does not leave it. */
+export function cameFromInside(): boolean {
+  return (history.state as { inside?: boolean } | null)?.inside === true;
 }
 
 /** Changes some query parameters and keeps the others; null or '' removes one. */
@@ -74,4 +80,15 @@ export function match(pattern: string, given: string): Record<string, string> | 
     }
   }
   return values;
+}
+
+/** An address that came from outside, where it is one to go to; a `javascript:` is none. */
+export function outsideLink(text: string | null | undefined): string | null {
+  if (!text) return null;
+  try {
+    const url = new URL(text, location.origin);
+    return url.protocol === 'http:' || url.protocol === 'https:' ? text : null;
+  } catch {
+    return null;
+  }
 }

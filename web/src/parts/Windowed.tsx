@@ -83,21 +83,22 @@ export function Windowed({ count, rowHeight, row, label, role = 'table', header,
       {...rest}
       class={`windowed ${rest.class ?? ''}`}
       ref={scroller}
-      role={role}
+      role="group"
       aria-label={label}
-      aria-rowcount={role === 'table' || role === 'treegrid' ? count : undefined}
       tabIndex={0}
       onScroll={(event) => {
         onScroll?.(event.currentTarget.scrollTop);
         measure();
       }}
     >
-      <div ref={headerBox} class="windowed-head" role="presentation">
-        {header}
-      </div>
-      <div class="windowed-body" role="presentation" style={{ height: `${part.total}px` }}>
-        <div class="windowed-rows" role="presentation" style={{ transform: `translateY(${part.top}px)` }}>
-          {rows}
+      <div role={role} aria-label={label} aria-rowcount={role === 'table' || role === 'treegrid' ? count : undefined}>
+        <div ref={headerBox} class="windowed-head" role="presentation">
+          {header}
+        </div>
+        <div class="windowed-body" role="presentation" style={{ height: `${part.total}px` }}>
+          <div class="windowed-rows" role="presentation" style={{ transform: `translateY(${part.top}px)` }}>
+            {rows}
+          </div>
         </div>
       </div>
       {footer}

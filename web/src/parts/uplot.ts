@@ -26,9 +26,13 @@ export interface Marker {
 export interface ChartSpec {
   /** Seconds since 1970. */
   times: number[];
+  /** Shown from and to, also where there are no points. */
+  range: [number, number];
   lines: Line[];
   markers?: Marker[];
   format: (value: number) => string;
+  /** Each mark is so many times the one before: for values that differ by orders of magnitude. */
+  log?: boolean;
   /** The scale has marks at powers of two: bytes. */
   binary?: boolean;
   /** Said to those who do not see the chart. */
@@ -42,6 +46,23 @@ export interface ChartHandle {
   update(spec: ChartSpec | null): void;
   destroy(): void;
 }
+
+/** From below the smallest to above the largest value, in whole thirds of a decade. */
+function decades(min: number | null, max: number | null): [number, number] {
+  if (min === null || max === null || !(max > 0)) return [1, 10];
+  const low = 10 ** Math.floor(Math.log10(Math.max(min, max / 1e6)));
+  const high = 10 ** (Math.ceil(Math.log10(max) * 3 + 0.2) / 3);
+  return [low, Math.max(high, low * 2)];
+}
+
+/** A value between gaps has no line: it is a point. */
+const lonely: uPlot.Series.Points.Filter = (chart, series) => {
+  const values = chart.data[series] ?? [];
+  const none = (index: number) => values[index] === null || values[index] === undefined;
+  return Array.from(values.keys()).filter((index) => !none(index) && none(index - 1) && none(index + 1));
+};
+
+const onlyDecades = (_: uPlot, ticks: number[]): (number | null)[] => ticks.map((tick) => (Math.abs(Math.log10(tick) % 1) < 1e-9 ? tick : null));
 
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -76,17 +97,17 @@ export function draw(box: HTMLElement, height: number, first: ChartSpec | null):
       cursor: { sync: { key: SYNC }, points: { size: 6 }, drag: { x: Boolean(now.onRange), y: false, setScale: false }, y: false },
       legend: { show: false },
       padding: [8, 18, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, Math.max(spec?.topMin ?? 0, (max ?? 0) * 1.08) || 1] } },
+      scales: { x: { range: () => spec?.range ?? [0, 1] }, y: now.log ? { distr: 3, range: (_, min, max) => decades(min, max) } : { range: (_, __, max) => [0, Math.max(spec?.topMin ?? 0, (max ?? 0) * 1.08) || 1] } },
       axes: [
         { stroke: ink, font, size: 24, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 70, values: AXIS_TIMES },
-        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1 }, ticks: { show: false }, space: 32, ...(now.binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => now.format(tick)) },
+        { stroke: ink, font, size: 62, grid: { stroke: grid, width: 1, ...(now.log ? { filter: onlyDecades } : {}) }, ...(now.log ? { filter: onlyDecades } : {}), ticks: { show: false }, space: 32, ...(now.binary ? { incrs: BINARY } : {}), values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : now.format(tick))) },
       ],
       series: [
         {},
         ...now.lines.map((line) => {
           const stroke = cssColour(`--series-${line.colour}`);
           return {
-            label: line.label, stroke, width: 1.5, spanGaps: false, points: { show: false },
+            label: line.label, stroke, width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: stroke, filter: lonely },
             ...(line.dash ? { dash: [5, 4] } : {}),
             ...(line.fill ? { fill: cssColour(`--series-${line.colour}-fill`) || `${stroke}22` } : {}),
           };

@@ -170,3 +170,25 @@ fn a_step_is_written_once_unless_it_changes() {
     book.all_changed();
     assert_eq!(book.take_changes().len(), book.counts().1);
 }
+
+/// A server of many versions that was never quiet. Not a measurement, but far from it something is wrong.
+#[test]
+fn a_week_of_fifty_plugins_is_within_its_bounds_and_summed_quickly() {
+    let mut book = Book::new(bounds(500, 400_000));
+    let replied = call(Outcome::Replied, None);
+    let names: Vec<Arc<str>> = (0..50).map(|number| format!("plugin-{number}").into()).collect();
+    let version: Arc<str> = "1.0.0".into();
+    for minute in (0..7 * 24 * 60_u32).rev() {
+        for name in &names {
+            let at = u64::from(NOW - minute * 60) * 1_000_000_000;
+            book.count(name, Some(&version), &replied, at, NOW, example);
+        }
+    }
+    let (series, steps) = book.counts();
+    assert!(series == 50 && (300_000..=400_000).contains(&steps), "{steps}");
+    assert!(size_of::<super::super::tier::Step>() <= 136);
+    let start = std::time::Instant::now();
+    assert!(sum(&book, 2, 0, u32::MAX).calls > 300_000);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    println!("{steps} steps summed in {:?}", start.elapsed());
+}

@@ -2,7 +2,7 @@
 import type { Alert, Notified, Rule } from '../../api/model';
 import { alertsAnswer, alertsError, reloadAlerts } from '../../lib/alerts';
 import { exact } from '../../lib/format';
-import { addressOf, currentQuery, setQuery } from '../../lib/router';
+import { addressOf, currentQuery, outsideLink, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
 import { ErrorBox } from '../../parts/ErrorBox';
@@ -70,7 +70,7 @@ function OneAlert({ alert }: { alert: Alert }) {
         {alert.value !== null && <span>value <strong>{number(alert.value)}</strong>{alert.threshold !== null && <span class="muted">, allowed {number(alert.threshold)}</span>}</span>}
         {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>A call that shows it</a>}
         {alert.plugin && <a href={addressOf.errors({ plugin: alert.plugin })}>Its errors</a>}
-        {alert.runbook && <a href={alert.runbook} target="_blank" rel="noreferrer">Runbook</a>}
+        {outsideLink(alert.runbook) && <a href={outsideLink(alert.runbook) ?? undefined} target="_blank" rel="noreferrer">Runbook</a>}
         <span class="muted">
           began <Time at={alert.since} />
           {alert.fired_at && <>, fired <Time at={alert.fired_at} /></>}
@@ -88,7 +88,7 @@ const RULES: Column<Rule>[] = [
   { id: 'state', head: 'State', cell: (rule) => <Badge word={rule.state} /> },
   { id: 'severity', head: 'Severity', cell: (rule) => rule.severity },
   { id: 'description', head: 'Fires when', cell: (rule) => <Text of={rule.description} /> },
-  { id: 'runbook', head: 'What to do', class: 'nowrap', cell: (rule) => <a href={rule.runbook} target="_blank" rel="noreferrer">Runbook<span class="off-screen"> of {rule.name}</span></a> },
+  { id: 'runbook', head: 'What to do', class: 'nowrap', cell: (rule) => <a href={outsideLink(rule.runbook) ?? undefined} target="_blank" rel="noreferrer">Runbook<span class="off-screen"> of {rule.name}</span></a> },
 ];
 
 const NOTIFIED: Column<Notified>[] = [

@@ -10,12 +10,15 @@ import { addressOf } from '../../lib/router';
 import { Badge, OutcomeBadge } from '../../parts/Badge';
 import { Dialog } from '../../parts/Dialog';
 import { ErrorBox } from '../../parts/ErrorBox';
+import { JsonView } from '../../parts/JsonView';
 import { alignSteps, changeRows, steps, type Change, type StepRow } from './comparison';
 import { loadTrace } from './load';
 import { buildTree, type SpanData, type Tree } from './tree';
 
 /** Replays made since the page was loaded, by the call that was replayed: they survive a look elsewhere. */
-const made = new Map<string, Replay[]>();
+const made = new Map<string, Made[]>();
+
+type Made = Replay & { data?: unknown };
 
 export function ReplayView({ call, tree }: { call: Invocation; tree: Tree | null }): JSX.Element {
   const [versions, setVersions] = useState<string[]>([]);
@@ -23,7 +26,7 @@ export function ReplayView({ call, tree }: { call: Invocation; tree: Tree | null
   const [on, setOn] = useState('');
   const [running, setRunning] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
-  const [results, setResults] = useState<Replay[]>(made.get(call.invocation_id) ?? []);
+  const [results, setResults] = useState<Made[]>(made.get(call.invocation_id) ?? []);
   useEffect(() => {
     const abort = new AbortController();
     get('/v1/plugins/{name}', { path: { name: call.plugin }, signal: abort.signal })
@@ -40,9 +43,10 @@ export function ReplayView({ call, tree }: { call: Invocation; tree: Tree | null
   const run = async () => {
     setRunning(true);
     setError(null);
-    let replay: Replay | undefined;
+    let replay: Made | undefined;
     try {
-      replay = (await post<{ replay: Replay }>('/v1/invocations/{id}/replay', on ? { on } : {}, { path: { id: call.invocation_id } })).replay;
+      const answer = await post<{ replay: Replay; data: unknown }>('/v1/invocations/{id}/replay', on ? { on } : {}, { path: { id: call.invocation_id } });
+      replay = { ...answer.replay, data: answer.data };
     } catch (reason) {
       const failed = asApiError(reason);
       // A replay that was run and failed is a result too.
@@ -100,7 +104,7 @@ export function ReplayView({ call, tree }: { call: Invocation; tree: Tree | null
   );
 }
 
-function Result({ replay, call, tree, versions, current }: { replay: Replay; call: Invocation; tree: Tree | null; versions: string[]; current: string | null }): JSX.Element {
+function Result({ replay, call, tree, versions, current }: { replay: Made; call: Invocation; tree: Tree | null; versions: string[]; current: string | null }): JSX.Element {
   const { original, replayed } = replay;
   const works = original.outcome !== 'replied' && replayed.outcome === 'replied' && replayed.version !== original.version;
   // Newest first: a version that stands further down is older.
@@ -120,6 +124,12 @@ function Result({ replay, call, tree, versions, current }: { replay: Replay; cal
         </p>
       )}
       <Changes output={replay.output} />
+      {replay.output.equal === null && replay.data !== undefined && (
+        <section>
+          <h4>Output of the replay</h4>
+          <JsonView value={replay.data} label="output of the replay" rowsMax={12} />
+        </section>
+      )}
       <StepTimes call={call} tree={tree} replayed={replayed} />
     </article>
   );
@@ -149,7 +159,7 @@ function Changes({ output }: { output: Replay['output'] }): JSX.Element {
   if (output.equal === null) return <p class="muted">{output.reason ? plainLine(output.reason) : 'There are no two outputs to compare.'}</p>;
   const rows = changeRows(output.changes as Change[]);
   return (
-    <div class="table-box">
+    <div class="table-box" tabIndex={0} role="group" aria-label="Table">
       <table class="table changes">
         <caption>{plural(rows.length + output.more, 'difference')} of the outputs</caption>
         <thead>
@@ -197,7 +207,7 @@ function StepTimes({ call, tree, replayed }: { call: Invocation; tree: Tree | nu
   if (!rows) return null;
   const most = rows.reduce((found, row) => Math.max(found, row.before?.ms ?? 0, row.after?.ms ?? 0), 0.000001);
   return (
-    <div class="table-box">
+    <div class="table-box" tabIndex={0} role="group" aria-label="Table">
       <table class="table steps">
         <caption>Time by step</caption>
         <thead>

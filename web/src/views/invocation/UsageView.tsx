@@ -46,7 +46,7 @@ export function UsageView({ call, tree }: { call: Invocation | null; tree: Tree 
         </dl>
       )}
       {rows.length > 0 && (
-        <div class="table-box">
+        <div class="table-box" tabIndex={0} role="group" aria-label="Table">
           <table class="table">
             <caption class="off-screen">Time by name of span</caption>
             <thead>

@@ -42,5 +42,7 @@ test('steps add up spans of one name, and stand side by side', () => {
     ['attempt/execute', undefined, 2],
     ['attempt/queue', 1, undefined],
   ]);
+  const deep = (path: string) => ({ path: path.split('/'), count: 1, ms: 1 });
+  expect(alignSteps([deep('a'), deep('a/x')], [deep('a'), deep('a/y'), deep('b')]).map((row) => row.path.join('/'))).toEqual(['a', 'a/y', 'a/x', 'b']);
   expect(steps(buildTree([]), 'r')).toEqual([]);
 });

@@ -78,7 +78,9 @@ export function alignSteps(before: readonly Step[], after: readonly Step[]): Ste
   after.forEach((step, at) => {
     if (first.has(key(step))) return;
     const previous = after[at - 1];
-    const place = previous ? rows.findIndex((row) => row.after === previous) + 1 : 0;
+    let place = previous ? rows.findIndex((row) => row.after === previous) + 1 : 0;
+    // What lies below an earlier step stays with it.
+    while ((rows[place]?.path.length ?? 0) > step.path.length) place++;
     rows.splice(place, 0, { path: step.path, before: null, after: step });
   });
   return rows;

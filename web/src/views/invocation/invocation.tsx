@@ -9,6 +9,7 @@ import { useEvents, useStream } from '../../lib/data';
 import { duration, plural } from '../../lib/format';
 import { useShortcuts } from '../../lib/keys';
 import { neighbours, rememberedList } from '../../lib/neighbours';
+import { shiftInstant } from '../../lib/instant';
 import { plainLine } from '../../lib/plain';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
 import { curl } from '../../lib/shell';
@@ -38,7 +39,7 @@ export default function InvocationView({ params }: { params: Record<string, stri
   const live = useLiveLogs(call && !ended ? call : null);
   const part = useMemo(() => (trace && call ? partOf(trace, call.root_span_id) : null), [trace, call]);
   const tree = useMemo(() => (part ? buildTree(part.spans) : null), [part]);
-  useNeighbours(call);
+  const beside = useNeighbours(call);
   if (error && !call) return <NotThere error={error} what="This call" id={id} />;
   if (!call) return <div class="waiting" aria-busy="true" />;
   const elapsed = ended ? null : Math.max(0, now.value - Date.parse(call.created_at));
@@ -51,7 +52,7 @@ export default function InvocationView({ params }: { params: Record<string, stri
           {call.version && <span class="at">@{call.version}</span>} {call.action !== 'invoke' && <span class="action">{plainLine(call.action)}</span>}
         </h1>
         <OutcomeBadge outcome={call.outcome} state={call.state} kind={call.error?.kind ?? null} />
-        <Actions call={call} ended={ended} />
+        <Actions call={call} ended={ended} beside={beside} />
       </header>
       <Facts call={call} elapsed={elapsed} />
       {part?.caller && (
@@ -177,10 +178,9 @@ function TracePart({ tree, logs, running, problem }: { tree: Tree | null; logs: 
 }
 
 /** What can be done with the call. */
-function Actions({ call, ended }: { call: Invocation; ended: boolean }): JSX.Element {
+function Actions({ call, ended, beside: { newer, older } }: { call: Invocation; ended: boolean; beside: Neighbours }): JSX.Element {
   const [cancelled, setCancelled] = useState(false);
   const list = rememberedList();
-  const { newer, older } = neighbours(list?.ids ?? [], call.invocation_id);
   const command = () =>
     curl({
       method: 'POST',
@@ -210,10 +210,10 @@ function Actions({ call, ended }: { call: Invocation; ended: boolean }): JSX.Ele
       )}
       {!call.input_truncated && call.input !== undefined && <CopyButton text={command} label="Copy as curl" title={call.input_redacted ? 'Redacted values are not what the plugin got' : 'The same call as a command'} />}
       {ended && <Export trace={call.trace_id} />}
-      <a class={`button button-small ${newer ? '' : 'off'}`} href={newer ? addressOf.invocation(newer) : undefined} aria-disabled={!newer} title="Newer call of the list (p)" aria-label="Newer call">
+      <a class={`button button-small ${newer ? '' : 'off'}`} href={newer ? addressOf.invocation(newer) : undefined} aria-disabled={!newer} title="Newer call (p)" aria-label="Newer call">
         ↑
       </a>
-      <a class={`button button-small ${older ? '' : 'off'}`} href={older ? addressOf.invocation(older) : undefined} aria-disabled={!older} title="Older call of the list (n)" aria-label="Older call">
+      <a class={`button button-small ${older ? '' : 'off'}`} href={older ? addressOf.invocation(older) : undefined} aria-disabled={!older} title="Older call (n)" aria-label="Older call">
         ↓
       </a>
       {list && (
@@ -272,6 +272,12 @@ function useTrace(id: string | null): { trace: Trace | null; problem: ApiError |
   return state;
 }
 
+interface Neighbours {
+  newer: string | null;
+  older: string | null;
+}
+const NONE: Neighbours = { newer: null, older: null };
+
 const LIVE_LINES_MAX = 2000;
 
 /** Lines of a call that runs: those that are there, and those that come. */
@@ -305,10 +311,24 @@ function useLiveLogs(call: Invocation | null): LogRecord[] {
   return lines;
 }
 
-function useNeighbours(call: Invocation | null): void {
+/** The calls before and after it: of the list that somebody came from, else of its plugin. */
+function useNeighbours(call: Invocation | null): Neighbours {
+  const [found, set] = useState<Neighbours>(NONE);
+  const id = call?.invocation_id;
+  useEffect(() => {
+    if (!call) return;
+    const ofList = neighbours(rememberedList()?.ids ?? [], call.invocation_id);
+    set(ofList);
+    if (ofList.newer || ofList.older) return;
+    const abort = new AbortController();
+    const ids = async (query: Record<string, string | number>) => (await get('/v1/invocations', { query: { plugin: call.plugin, ...query }, signal: abort.signal })).items.map((one) => one.invocation_id);
+    Promise.all([ids({ since: call.created_at, limit: 1000 }), ids({ until: shiftInstant(call.created_at, 1), limit: 3 })])
+      .then(([later, earlier]) => set({ newer: neighbours(later, call.invocation_id).newer, older: neighbours(earlier, call.invocation_id).older }))
+      .catch(() => undefined);
+    return () => abort.abort();
+  }, [id]);
   const go = (way: 'newer' | 'older') => {
-    if (!call) return false;
-    const id = neighbours(rememberedList()?.ids ?? [], call.invocation_id)[way];
+    const id = found[way];
     if (!id) return false;
     navigate(addressOf.invocation(id));
     return true;
@@ -318,4 +338,5 @@ function useNeighbours(call: Invocation | null): void {
     { keys: 'p', what: 'newer call of the list', group: 'Invocation', run: () => go('newer') },
     { keys: 'r', what: 'replay', group: 'Invocation', run: () => setQuery({ tab: 'replay' }) },
   ]);
+  return found;
 }

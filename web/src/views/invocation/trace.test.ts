@@ -43,6 +43,10 @@ describe('the tree', () => {
     ]);
     expect([tree.duration, tree.depth, tree.begin]).toEqual([10, 2, BEGIN]);
   });
+  test('counts what several children cover once, and nothing outside', () => {
+    const tree = buildTree([span('a', null, 0, 10), span('b', 'a', 1, 6), span('c', 'a', 3, 5.5), span('d', 'a', 6.5, 7), span('e', 'a', 9, 20)]);
+    expect(tree.nodes[0]!.self).toBeCloseTo(3.5, 9);
+  });
   test('tells a parent elsewhere from one that is missing', () => {
     const tree = buildTree([span('a', 'caller', 0, 10, { kind: 'server' }), span('b', 'lost', 2, 3), span('c', 'b', 2, 3)]);
     expect(ids(tree, tree.roots)).toEqual(['a', 'b']);

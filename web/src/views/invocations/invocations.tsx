@@ -226,7 +226,7 @@ function Foot({ feed, filters, set }: { feed: Feed; filters: InvocationFilters; 
     return (
       <div class="list-foot problem" role="alert">
         {pages.error instanceof Error ? pages.error.message : 'The list cannot be loaded'}{' '}
-        <button type="button" onClick={() => void pages.more()}>
+        <button type="button" class="button" onClick={() => void pages.more()}>
           Try again
         </button>
       </div>
@@ -240,7 +240,7 @@ function Foot({ feed, filters, set }: { feed: Feed; filters: InvocationFilters; 
         {active.length > 0 ? (
           <>
             <p>No calls match: {active.join(', ')}.</p>
-            <button type="button" onClick={() => set(Object.fromEntries(KEYS.map((key) => [key, undefined])))}>
+            <button type="button" class="button" onClick={() => set(Object.fromEntries(KEYS.map((key) => [key, undefined])))}>
               Clear all filters
             </button>
           </>
@@ -259,7 +259,7 @@ function Foot({ feed, filters, set }: { feed: Feed; filters: InvocationFilters; 
     return (
       <div class="list-foot">
         Looked through {feed.scanned.value.toLocaleString()} calls.{' '}
-        <button type="button" onClick={() => void pages.more()}>
+        <button type="button" class="button" onClick={() => void pages.more()}>
           Look further back
         </button>
       </div>

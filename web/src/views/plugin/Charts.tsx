@@ -4,12 +4,12 @@ import type { Plugin } from '../../api/model';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { span } from '../../lib/format';
 import { currentQuery, setQuery } from '../../lib/router';
-import { rfc3339 } from '../../lib/time';
+import { instant, rfc3339 } from '../../lib/time';
 import { Chart } from '../../parts/Chart';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Time } from '../../parts/Time';
 import { Heatmap } from './Heatmap';
-import { markersOf, specsOf } from './model';
+import { markersOf, specsOf, stepOf } from './model';
 
 const EVERY_MS = 3_000;
 
@@ -19,7 +19,8 @@ export function Charts({ plugin }: { plugin: Plugin }) {
   const answers = useData(
     key,
     (signal) => {
-      const query = { plugin: plugin.name, version, since, until };
+      const step = stepOf(instant(since) ?? 0, instant(until) ?? Date.now());
+      const query = { plugin: plugin.name, version, since, until, step };
       return Promise.all([get('/v1/series', { query, signal }), get('/v1/series', { query: { ...query, sum: true, heat: true }, signal })]);
     },
     // What is over does not change.
@@ -30,15 +31,15 @@ export function Charts({ plugin }: { plugin: Plugin }) {
   const specs = useMemo(() => {
     if (!byVersion || !sum) return null;
     const onRange = (from: number, to: number) => setQuery({ since: rfc3339(from * 1000), until: rfc3339(to * 1000) }, {});
-    return specsOf(byVersion, sum, markersOf(plugin.history ?? []), onRange);
-  }, [byVersion, sum, plugin.history]);
+    return specsOf(byVersion, sum, [...plugin.versions].reverse(), markersOf(plugin.history ?? []), onRange);
+  }, [byVersion, sum, plugin.history, plugin.versions.join()]);
   return (
     <div class="stack">
       {answers.error && <ErrorBox error={answers.error} retry={answers.reload} title="There are no series" />}
       <div class="charts card">
         <Chart title="Calls a second" spec={specs?.rate ?? null} />
         <Chart title="Errors (blame plugin or host)" spec={specs?.errors ?? null} />
-        <Chart title="Durations" spec={specs?.latency ?? null} />
+        <Chart title="Durations" spec={specs?.latency ?? null} height={190} />
         <Heatmap answer={sum} plugin={plugin.name} version={version} />
         <Chart title="CPU" spec={specs?.cpu ?? null} height={120} />
         <Chart title="Memory" spec={specs?.memory ?? null} height={120} />

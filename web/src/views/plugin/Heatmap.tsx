@@ -9,7 +9,9 @@ import { heatOf, queryOf, strength, type Heat } from './heat';
 
 const LEFT = 62;
 const BOTTOM = 20;
-const ROW = 15;
+/** Always the same, so that nothing moves when there are more buckets. */
+const HEIGHT = 216;
+const ROW_MAX = 24;
 /** Narrower cells cannot be hit. */
 const CELL_MIN = 7;
 
@@ -20,7 +22,8 @@ export function Heatmap({ answer, plugin, version }: { answer: SeriesAnswer | nu
   const cell = useSignal<{ column: number; row: number } | null>(null);
   const theme = shownTheme.value;
   const heat = useMemo(() => (answer && width.value ? heatOf(answer, Math.floor((width.value - LEFT) / CELL_MIN)) : null), [answer, width.value]);
-  const height = (heat?.rows.length ?? 10) * ROW + BOTTOM;
+  const rowHeight = Math.min(ROW_MAX, (HEIGHT - BOTTOM) / (heat?.rows.length ?? 12));
+  const height = (heat?.rows.length ?? 12) * rowHeight + BOTTOM;
 
   useEffect(() => {
     const element = box.current;
@@ -30,14 +33,14 @@ export function Heatmap({ answer, plugin, version }: { answer: SeriesAnswer | nu
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    if (canvas.current && heat) paint(canvas.current, heat, width.value, height, cell.value);
+    if (canvas.current && heat) paint(canvas.current, heat, width.value, rowHeight, cell.value);
   }, [heat, width.value, height, theme, cell.value]);
 
   const at = (event: MouseEvent): { column: number; row: number } | null => {
     const bounds = canvas.current?.getBoundingClientRect();
     if (!bounds || !heat) return null;
     const column = Math.floor(((event.clientX - bounds.left - LEFT) / (width.value - LEFT)) * heat.columns.length);
-    const row = heat.rows.length - 1 - Math.floor((event.clientY - bounds.top) / ROW);
+    const row = heat.rows.length - 1 - Math.floor((event.clientY - bounds.top) / rowHeight);
     return column >= 0 && column < heat.columns.length && row >= 0 && row < heat.rows.length ? { column, row } : null;
   };
   const open = (where: { column: number; row: number } | null) => {
@@ -59,7 +62,7 @@ export function Heatmap({ answer, plugin, version }: { answer: SeriesAnswer | nu
   return (
     <figure class="chart heatmap">
       <figcaption>Durations, and how many calls took so long</figcaption>
-      <div ref={box} class="heatmap-box" style={{ minHeight: `${12 * ROW + BOTTOM}px` }}>
+      <div ref={box} class="heatmap-box" style={{ height: `${HEIGHT}px` }}>
         {heat ? (
           <canvas
             ref={canvas} tabIndex={0} role="application" class={count ? 'heatmap-hit' : undefined}
@@ -78,7 +81,7 @@ export function Heatmap({ answer, plugin, version }: { answer: SeriesAnswer | nu
         )}
       </div>
       <p class="heatmap-said" role="status">
-        {heat && cell.value ? <Said heat={heat} {...cell.value} count={count} /> : <span class="muted">Darker is more. A cell opens its calls.</span>}
+        {heat && cell.value ? <Said heat={heat} {...cell.value} count={count} /> : <span class="muted">Stronger is more. A cell opens its calls.</span>}
       </p>
     </figure>
   );
@@ -96,8 +99,9 @@ function range(heat: Heat, row: number): string {
   return bucket.max === null ? `${duration(bucket.min)} or more` : bucket.min === 0 ? `less than ${duration(bucket.max)}` : `${duration(bucket.min)} to ${duration(bucket.max)}`;
 }
 
-function paint(canvas: HTMLCanvasElement, heat: Heat, width: number, height: number, chosen: { column: number; row: number } | null): void {
+function paint(canvas: HTMLCanvasElement, heat: Heat, width: number, rowHeight: number, chosen: { column: number; row: number } | null): void {
   const scale = devicePixelRatio || 1;
+  const height = heat.rows.length * rowHeight + BOTTOM;
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
   const context = canvas.getContext('2d');
@@ -108,16 +112,17 @@ function paint(canvas: HTMLCanvasElement, heat: Heat, width: number, height: num
   const ink = cssColour('--ink-quiet');
   context.font = '11px system-ui, sans-serif';
   heat.rows.forEach((_, row) => {
-    const y = (heat.rows.length - 1 - row) * ROW;
+    const y = Math.round((heat.rows.length - 1 - row) * rowHeight);
+    const cellHeight = Math.round((heat.rows.length - row) * rowHeight) - y;
     heat.columns.forEach((_, column) => {
       const count = heat.counts[column]?.[row] ?? 0;
       const [x, end] = [Math.round(LEFT + column * cellWidth), Math.round(LEFT + (column + 1) * cellWidth)];
       context.fillStyle = count ? `rgba(${hot}, ${strength(count, heat.top).toFixed(3)})` : `rgb(${cold})`;
-      context.fillRect(x, y, Math.max(1, end - x - 1), ROW - 1);
+      context.fillRect(x, y, Math.max(1, end - x - 1), cellHeight - 1);
       if (chosen?.column === column && chosen.row === row) {
         context.strokeStyle = cssColour('--ink');
         context.lineWidth = 1.5;
-        context.strokeRect(x + 0.5, y + 0.5, Math.max(2, end - x - 2), ROW - 2);
+        context.strokeRect(x + 0.5, y + 0.5, Math.max(2, end - x - 2), cellHeight - 2);
       }
     });
     // The lower bound of each second row, at its lower edge.
@@ -125,7 +130,7 @@ function paint(canvas: HTMLCanvasElement, heat: Heat, width: number, height: num
       context.fillStyle = ink;
       context.textAlign = 'right';
       context.textBaseline = 'middle';
-      context.fillText(duration(heat.rows[row]?.min ?? 0), LEFT - 8, y + ROW - 1);
+      context.fillText(duration(heat.rows[row]?.min ?? 0), LEFT - 8, y + cellHeight - 1);
     }
   });
   context.fillStyle = ink;

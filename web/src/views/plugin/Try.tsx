@@ -11,6 +11,7 @@ import { CopyButton } from '../../parts/CopyButton';
 import { Json } from '../../parts/Code';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { Tabs } from '../../parts/Tabs';
+import { Text } from '../../parts/Text';
 import { curlOf } from './curl';
 import { JsonInput, ObjectFields } from './Fields';
 import { initial, validate, type Schema, type Wrong } from './schema';
@@ -139,12 +140,12 @@ function TryVersion({ plugin, versions, version }: { plugin: Plugin; versions: V
                   common={{ 'aria-label': 'Input as JSON' }} rows={12} value={value.value} onChange={change}
                   onBroken={(message) => (broken.value = message)}
                 />
-                {wrong.map((one) => <span key={one.pointer + one.message} class="field-wrong"><span aria-hidden="true">✕ </span><code>{one.pointer || '/'}</code> {one.message}</span>)}
+                {wrong.map((one) => <span key={one.pointer + one.message} class="field-wrong"><span aria-hidden="true">✕ </span><code>{one.pointer || '/'}</code> <Text of={one.message} /></span>)}
               </div>
             ) : hasFields ? (
               <>
                 <ObjectFields schema={schema} root={schema} pointer="" value={value.value} onChange={change} wrong={wrong} />
-                {wrong.filter((one) => one.pointer === '').map((one) => <p key={one.message} class="field-wrong">✕ {one.message}</p>)}
+                {wrong.filter((one) => one.pointer === '').map((one) => <p key={one.message} class="field-wrong">✕ <Text of={one.message} /></p>)}
               </>
             ) : (
               <p class="muted">The manifest names no fields: any JSON object may be sent. Write it as JSON.</p>
@@ -184,7 +185,7 @@ function Failure({ error }: { error: ApiError }) {
   return (
     <div class="stack">
       <ErrorBox error={error} title="The call failed" />
-      {error.fields.length > 0 && <ul>{error.fields.map((one) => <li key={one.pointer + one.message}><code>{one.pointer || '/'}</code> {one.message}</li>)}</ul>}
+      {error.fields.length > 0 && <ul>{error.fields.map((one) => <li key={one.pointer + one.message}><code>{one.pointer || '/'}</code> <Text of={one.message} /></li>)}</ul>}
       {error.exception && <pre class="code" tabIndex={0}>{error.exception.traceback}</pre>}
       {error.invocationId && <p><a class="strong" href={addressOf.invocation(error.invocationId)}>Trace and logs of this call →</a></p>}
     </div>

@@ -69,5 +69,5 @@ const HISTORY: Column<History>[] = [
   { id: 'version', head: 'Version', cell: (one) => <span class="mono">{one.version}</span> },
   { id: 'to', head: 'Became', class: 'nowrap', cell: (one) => <><span class="muted">{one.from} → </span><Badge word={one.to} /></> },
   { id: 'by', head: 'By', cell: (one) => one.by },
-  { id: 'why', head: 'Why', cell: (one) => <span class={one.to === 'failed' ? 'bad wrap-text' : 'wrap-text'}>{one.cause ?? one.reason ?? ''}</span> },
+  { id: 'why', head: 'Why', cell: (one) => <span class={one.to === 'failed' ? 'bad wrap-text' : 'wrap-text'}>{[one.cause, one.reason].filter(Boolean).join('; ')}</span> },
 ];

@@ -33,27 +33,38 @@ export interface Specs {
   memory: ChartSpec;
 }
 
+/**
+ * The server answers with the finest step that gives at most 400. In a few minutes that is a second, in which most
+ * plugins have one call or none: a ratio of errors is then all or nothing.
+ */
+export function stepOf(sinceMs: number, untilMs: number): string | undefined {
+  const seconds = (untilMs - sinceMs) / 1000;
+  return seconds >= 180 && seconds <= 400 ? '10s' : undefined;
+}
+
 /** Versions keep their colours while they come and go: by their place among all that are known. */
 export function colourOf(version: string | null, versions: (string | null)[]): number {
   return version === null ? 6 : (Math.max(0, versions.indexOf(version)) % 5) + 1;
 }
 
-export function specsOf(byVersion: SeriesAnswer, sum: SeriesAnswer, markers: Marker[], onRange: (from: number, to: number) => void): Specs {
+/** `versions`: all that are known, oldest first. */
+export function specsOf(byVersion: SeriesAnswer, sum: SeriesAnswer, versions: string[], markers: Marker[], onRange: (from: number, to: number) => void): Specs {
   const chart = (answer: SeriesAnswer, format: (value: number) => string, lines: [string, number, (index: number) => number | null, Partial<Line>?][], what: string, topMin?: number): ChartSpec => {
     const length = steps(answer);
     const is = known(answer);
     const made = lines.map(([label, colour, value, more]): Line => {
       const values = Array.from({ length }, (_, index) => (is(index) ? value(index) : null));
-      const last = values.findLast((one) => one !== null);
+      const last = values.slice(-NOW_STEPS).findLast((one) => one !== null);
       return { label, colour, values, now: last === undefined || last === null ? '–' : format(last), ...more };
     });
     return {
-      times: answer.times.slice(0, length), lines: made, markers, format, onRange, ...(topMin === undefined ? {} : { topMin }),
+      range: [Date.parse(answer.from) / 1000, Date.parse(answer.until) / 1000], times: answer.times.slice(0, length), lines: made, markers, format, onRange, ...(topMin === undefined ? {} : { topMin }),
       summary: `${what}. Now: ${made.map((line) => `${line.label} ${line.now}`).join(', ') || 'nothing'}`,
     };
   };
   const width = widths(byVersion);
-  const names = byVersion.series.map((one) => one.version).reverse();
+  // Some may be gone and still have calls in the range.
+  const names = [...versions, ...byVersion.series.flatMap((one) => (one.version && !versions.includes(one.version) ? [one.version] : []))];
   const several = byVersion.series.length > 1;
   const label = (one: Series) => one.version ?? 'no version';
   const total = sum.series[0];
@@ -61,11 +72,14 @@ export function specsOf(byVersion: SeriesAnswer, sum: SeriesAnswer, markers: Mar
   return {
     rate: chart(byVersion, rate, byVersion.series.map((one) => [label(one), colourOf(one.version, names), (i) => (one.calls[i] ?? 0) / Math.max(1, width[i] ?? 1), several ? {} : { fill: true }]), 'Calls a second'),
     errors: chart(byVersion, ratio, byVersion.series.map((one) => [label(one), colourOf(one.version, names), (i) => errorRatio(one, i), several ? {} : { fill: true }]), 'Share of calls that failed', 0.05),
-    latency: chart(sum, duration, total ? [['p50', 1, (i) => total.p50_ms[i] ?? null], ['p95', 2, (i) => total.p95_ms[i] ?? null], ['p99', 4, (i) => total.p99_ms[i] ?? null, { dash: true }]] : [], 'Durations'),
+    latency: { ...chart(sum, duration, total ? [['p50', 1, (i) => total.p50_ms[i] ?? null], ['p95', 2, (i) => total.p95_ms[i] ?? null], ['p99', 4, (i) => total.p99_ms[i] ?? null, { dash: true }]] : [], 'Durations'), log: true },
     cpu: chart(sum, ratio, total ? [['of one core', 3, (i) => (total.cpu_ms[i] ?? 0) / 1000 / Math.max(1, sumWidth[i] ?? 1), { fill: true }]] : [], 'CPU time', 0.01),
     memory: { ...chart(sum, bytes, total ? [['peak of a call', 5, (i) => total.memory_peak_bytes[i] || null]] : [], 'Memory'), binary: true },
   };
 }
+
+/** A value that is older than so many steps is not how it is now. */
+const NOW_STEPS = 6;
 
 type Change = NonNullable<Plugin['history']>[number];
 
@@ -81,13 +95,16 @@ export function markersOf(history: Change[]): Marker[] {
     else marks.push({ at, version: change.version, first: change, last: change });
   }
   return marks.map(({ at, version, first, last }) => {
-    const why = last.cause ?? last.reason ?? first.reason;
-    return { at: at / 1000, label: `${version} ${said(first, last)}`, detail: [last.by && `by ${last.by}`, why].filter(Boolean).join(': '), bad: last.to === 'failed' };
+    const label = said(first, last);
+    const why = [label === last.cause ? null : last.cause, last.reason ?? first.reason].filter(Boolean).join('; ');
+    return { at: at / 1000, label: `${version} ${label}`, detail: [last.by && `by ${last.by}`, why].filter(Boolean).join(': '), bad: last.to === 'failed' };
   });
 }
 
 export function said(first: Change, last: Change): string {
   if (last.to === 'failed') return 'failed';
+  // Nothing changed but who gets the calls: `rolled back to 1.0.0`.
+  if (last.from === last.to && last.cause) return last.cause;
   if (last.to === 'destroyed') return 'removed';
   if (first.from === 'initialized') return 'registered';
   if (last.to === 'running') return 'enabled';

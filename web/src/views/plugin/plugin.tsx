@@ -21,6 +21,8 @@ import { ChangeDialog } from './ChangeDialog';
 import { Versions } from './Versions';
 import './plugin.css';
 
+const TABS = ['charts', 'try', 'versions', 'about'] as const;
+
 const EVERY_MS = 10_000;
 
 export default function PluginView({ params }: ViewProps) {
@@ -48,7 +50,8 @@ export default function PluginView({ params }: ViewProps) {
 }
 
 function One({ plugin, versions, reload }: { plugin: Plugin; versions: Version[]; reload: () => void }) {
-  const { tab = 'charts', version } = currentQuery.value;
+  const { tab: asked, version } = currentQuery.value;
+  const tab = TABS.find((one) => one === asked) ?? 'charts';
   const change = useSignal<Change | null>(null);
   const back = rollbackTarget(plugin, versions);
   return (

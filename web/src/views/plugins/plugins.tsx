@@ -1,7 +1,9 @@
 // All plugins at a glance: who is called, who fails, who is slow, and what fires.
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
 import { get } from '../../api/client';
 import type { Alert, Got, Overview } from '../../api/model';
-import { alerts } from '../../lib/alerts';
+import { alerts, alertsError } from '../../lib/alerts';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { bytes, count, duration, exact, plural, rate, ratio, span } from '../../lib/format';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
@@ -16,6 +18,7 @@ import { FirstRun } from './FirstRun';
 import { rowsOf, type Row } from './model';
 import './plugins.css';
 
+const ALERTS_WAIT_MS = 500;
 const OVERVIEW_EVERY_MS = 2_000;
 /** Changes are told by events; this mends a lost one. */
 const PLUGINS_EVERY_MS = 15_000;
@@ -31,6 +34,13 @@ export default function Plugins() {
   useEvents({ change: soon });
 
   const registered = plugins.data?.items ?? [];
+  // Alerts stand above the list: it waits a moment for them, so that it does not jump.
+  const waited = useSignal(false);
+  useEffect(() => {
+    const timer = setTimeout(() => (waited.value = true), ALERTS_WAIT_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  const ready = plugins.data !== null && (alerts.value !== null || alertsError.value !== null || waited.value);
   const rows = rowsOf(registered, overview.data, q);
   const nothingYet = plugins.data !== null && rows.length === 0 && !q;
   return (
@@ -47,8 +57,8 @@ export default function Plugins() {
           ))}
         </div>
       </div>
-      <Firing />
-      <Totals overview={overview.data} registered={registered.length} />
+      <Totals overview={overview.data} registered={plugins.data ? registered.length : null} />
+      {ready && <Firing />}
       {plugins.error && !plugins.data && <ErrorBox error={plugins.error} retry={plugins.reload} title="The plugins could not be listed" />}
       {overview.error && !plugins.error && <ErrorBox error={overview.error} retry={overview.reload} title="There are no numbers" />}
       <Refused refused={plugins.data?.refused ?? []} />
@@ -56,9 +66,11 @@ export default function Plugins() {
         <FirstRun />
       ) : rows.length === 0 && plugins.data ? (
         <Empty title="No plugin fits" filters={['q']} />
+      ) : !ready ? (
+        <div class="waiting" aria-busy="true" />
       ) : (
-        <section class="card plugins-card" aria-busy={!plugins.data}>
-          {plugins.data ? <Table label="Plugins" items={rows} columns={COLUMNS} keyOf={(row) => row.name} onOpen={(row) => navigate(addressOf.plugin(row.name))} keys /> : <Waiting />}
+        <section class="card plugins-card">
+          <Table label="Plugins" items={rows} columns={COLUMNS} keyOf={(row) => row.name} onOpen={(row) => navigate(addressOf.plugin(row.name))} keys />
         </section>
       )}
     </div>
@@ -151,7 +163,7 @@ function FiringRow({ alert }: { alert: Alert }) {
   );
 }
 
-function Totals({ overview, registered }: { overview: Overview | null; registered: number }) {
+function Totals({ overview, registered }: { overview: Overview | null; registered: number | null }) {
   const total = overview?.total;
   const firing = (alerts.value ?? []).filter((alert) => alert.state === 'firing').length;
   const pending = (alerts.value ?? []).filter((alert) => alert.state === 'pending').length;
@@ -161,7 +173,7 @@ function Totals({ overview, registered }: { overview: Overview | null; registere
     ['p50', duration(total?.p50_ms), 'median'],
     ['p95', duration(total?.p95_ms), `p99 ${duration(total?.p99_ms)}`],
     ['CPU', total && overview ? `${((total.cpu_ms / 1000 / overview.window_s) * 100).toFixed(1)} %` : '–', `of one core, peak ${bytes(total?.memory_peak_bytes)}`],
-    ['Plugins', String(registered || '–'), 'registered'],
+    ['Plugins', registered === null ? '–' : String(registered), 'registered'],
     ['Alerts', alerts.value ? String(firing) : '–', pending ? `firing, ${pending} pending` : 'firing'],
   ];
   return (
@@ -195,6 +207,3 @@ function Refused({ refused }: { refused: Got<'/v1/plugins'>['refused'] }) {
   );
 }
 
-function Waiting() {
-  return <div class="plugins-waiting" />;
-}
