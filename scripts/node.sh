@@ -21,6 +21,8 @@ else
     mkdir -p "$cached"
     cp "$source/package.json" "$source/package-lock.json" "$cached"
     retry npm --prefix "$cached" ci --ignore-scripts --no-audit --no-fund >&2
+    # npm 9 does not link the program of a package for one system only.
+    ln -sf "$(cd "$cached" && echo node_modules/node-linux-*/bin/node | sed 's|^node_modules|..|')" "$folder/node"
     recent "$folder/node" || die "the node from npm does not run here"
     touch "$cached/complete"
   fi
