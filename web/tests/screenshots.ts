@@ -1,15 +1,20 @@
 // The pictures of docs/images: a real demo, some minutes old, its release out and not rolled back.
 import { execFileSync } from 'node:child_process';
+import { mkdir, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Page } from '@playwright/test';
 import { expect, startDemo, test } from './support/test';
 
+/** Tracebacks and the view of health show it. */
+const FOLDER = '/var/tmp/spanglass';
 const IMAGES = resolve(import.meta.dirname, '../../docs/images');
 
 test('screenshots', async ({ page, at, open }) => {
   test.setTimeout(8 * 60_000);
   // Long enough for the charts to show what was before the release, and the alert what came after.
-  const demo = await startDemo('60s');
+  await rm(FOLDER, { recursive: true, force: true });
+  await mkdir(FOLDER);
+  const demo = await startDemo('60s', { folder: FOLDER });
   at.started.push((at.runner = demo));
   await demo.until('an alert that fires', async () => {
     const { items } = await demo.get('/v1/alerts');
@@ -19,7 +24,7 @@ test('screenshots', async ({ page, at, open }) => {
 
   await open('/');
   await shoot(page, 'plugins');
-  await open('/plugins/fraud-score?since=15m');
+  await open('/plugins/fraud-score?since=5m');
   await shoot(page, 'plugin');
   await open('/plugins/fraud-score?tab=try');
   await page.getByRole('button', { name: 'Invoke' }).click();
@@ -33,7 +38,7 @@ test('screenshots', async ({ page, at, open }) => {
   await open(`/invocations/${failed}?tab=replay`);
   await page.getByRole('button', { name: 'Replay', exact: true }).click();
   await expect(page.getByRole('article', { name: 'Replay on 1.0.0' })).toContainText('Time by step');
-  await page.getByRole('article', { name: 'Replay on 1.0.0' }).scrollIntoViewIfNeeded();
+  await page.getByRole('article', { name: 'Replay on 1.0.0' }).evaluate((result) => scrollTo(0, result.getBoundingClientRect().top + scrollY - 100));
   await shoot(page, 'replay');
   await open('/logs?plugin=fraud-score');
   await page.getByRole('table', { name: /Log lines/ }).getByRole('row').nth(2).click();
@@ -52,6 +57,8 @@ test('screenshots', async ({ page, at, open }) => {
   await shoot(page, 'phone-plugins');
   await open(`/invocations/${failed}`);
   await shoot(page, 'phone-invocation');
+  await demo.stop();
+  await rm(FOLDER, { recursive: true, force: true });
 });
 
 async function shoot(page: Page, name: string): Promise<void> {

@@ -73,9 +73,9 @@ export const test = base.extend<Each, Shared>({
 });
 
 /** A demo whose release came out right after its first calls, with a payment that failed on it. */
-export async function startDemo(releaseAfter = '1s'): Promise<Runner> {
+export async function startDemo(releaseAfter = '1s', options: Options = {}): Promise<Runner> {
   // Should nobody be left to end it, it ends by itself.
-  const demo = await Runner.start({ command: 'demo', args: ['--release-after', releaseAfter, '--duration', '30m'] });
+  const demo = await Runner.start({ ...options, command: 'demo', args: ['--release-after', releaseAfter, '--duration', '30m'] });
   await demo.until('a payment that fails on 1.1.0', async () => {
     const failed = await demo.get('/v1/invocations?plugin=fraud-score&version=1.1.0&outcome=failed&limit=1');
     return failed.items.length > 0;
