@@ -5,7 +5,8 @@ const chromium = process.env.SPANGLASS_TEST_CHROMIUM || '/usr/bin/chromium';
 
 export default defineConfig({
   testDir: 'tests',
-  testMatch: '*.spec.ts',
+  // `npm run screenshots` makes pictures with the same means.
+  testMatch: process.env.SPANGLASS_SCREENSHOTS ? 'screenshots.ts' : '*.spec.ts',
   outputDir: 'test-results',
   // A test is bounded as a whole, and so is each wait in it.
   timeout: 60_000,

@@ -31,7 +31,7 @@ export const test = base.extend<Each, Shared>({
       await use(demo);
       await demo.stop();
     },
-    { scope: 'worker', timeout: 120_000 },
+    { scope: 'worker', timeout: 180_000 },
   ],
 
   // The guard uses it too: so servers end after the page that is at them has been closed.
@@ -73,12 +73,13 @@ export const test = base.extend<Each, Shared>({
 });
 
 /** A demo whose release came out right after its first calls, with a payment that failed on it. */
-export async function startDemo(args: string[] = []): Promise<Runner> {
-  const demo = await Runner.start({ command: 'demo', args: ['--release-after', '1s', '--duration', '30m', ...args] });
+export async function startDemo(releaseAfter = '1s'): Promise<Runner> {
+  // Should nobody be left to end it, it ends by itself.
+  const demo = await Runner.start({ command: 'demo', args: ['--release-after', releaseAfter, '--duration', '30m'] });
   await demo.until('a payment that fails on 1.1.0', async () => {
     const failed = await demo.get('/v1/invocations?plugin=fraud-score&version=1.1.0&outcome=failed&limit=1');
     return failed.items.length > 0;
-  }, 90_000);
+  }, 150_000);
   return demo;
 }
 

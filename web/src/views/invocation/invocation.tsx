@@ -245,7 +245,17 @@ function Export({ trace }: { trace: string }): JSX.Element {
 }
 
 function NotThere({ error, what, id }: { error: ApiError; what: string; id: string }): JSX.Element {
-  if (error.status !== 404) return <ErrorBox error={error} title={`${what} cannot be shown`} />;
+  if (error.status !== 404) {
+    return (
+      <>
+        <h1 class="empty-title">{what} cannot be shown</h1>
+        <ErrorBox error={error} title="The server says why" />
+        <p>
+          <a href="/invocations">All invocations</a>
+        </p>
+      </>
+    );
+  }
   return (
     <div class="empty">
       <h1 class="empty-title">{what} is not kept</h1>

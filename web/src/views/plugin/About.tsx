@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import type { Plugin } from '../../api/model';
 import { ratio } from '../../lib/format';
+import { plain } from '../../lib/plain';
 import { addressOf } from '../../lib/router';
 import { Json } from '../../parts/Code';
 
@@ -12,8 +13,8 @@ export function About({ plugin }: { plugin: Plugin }) {
       <Card title="Plugin">
         <Pairs
           of={[
-            ['Description', plugin.description],
-            ['Owner', plugin.owner],
+            ['Description', plain(plugin.description ?? '')],
+            ['Owner', plain(plugin.owner ?? '')],
             ['Runtime', plugin.runtime],
             ['Actions', plugin.actions?.join(', ')],
             ['Found in', plugin.origin ?? 'registered over HTTP'],

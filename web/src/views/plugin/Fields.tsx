@@ -1,6 +1,7 @@
 // A schema as inputs. The value is one JSON tree; what is left empty and may be left out is left out.
 import { useSignal } from '@preact/signals';
 import { useEffect, useId } from 'preact/hooks';
+import { plain } from '../../lib/plain';
 import { Text } from '../../parts/Text';
 import { escapePointer, initial, resolve, said, widgetOf, type Schema, type Wrong } from './schema';
 
@@ -64,7 +65,7 @@ function Field(props: FieldProps) {
   );
   const foot = (
     <span id={`${id}-about`}>
-      {schema.description && <span class="field-about">{schema.description}</span>}
+      {schema.description && <span class="field-about">{plain(schema.description)}</span>}
       {mine.map((one) => <span key={one.message} class="field-wrong" role="alert"><span aria-hidden="true">✕ </span><Text of={one.message} /></span>)}
     </span>
   );

@@ -5,6 +5,7 @@ import { asApiError, authorization, get, post, type ApiError } from '../../api/c
 import type { Plugin, Success, Version } from '../../api/model';
 import { useData } from '../../lib/data';
 import { duration, plural } from '../../lib/format';
+import { plain } from '../../lib/plain';
 import { addressOf, currentQuery, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { CopyButton } from '../../parts/CopyButton';
@@ -186,7 +187,7 @@ function Failure({ error }: { error: ApiError }) {
     <div class="stack">
       <ErrorBox error={error} title="The call failed" />
       {error.fields.length > 0 && <ul>{error.fields.map((one) => <li key={one.pointer + one.message}><code>{one.pointer || '/'}</code> <Text of={one.message} /></li>)}</ul>}
-      {error.exception && <pre class="code" tabIndex={0}>{error.exception.traceback}</pre>}
+      {error.exception && <pre class="code" tabIndex={0}>{plain(error.exception.traceback ?? '')}</pre>}
       {error.invocationId && <p><a class="strong" href={addressOf.invocation(error.invocationId)}>Trace and logs of this call →</a></p>}
     </div>
   );

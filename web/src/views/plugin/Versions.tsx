@@ -1,4 +1,5 @@
 import type { Plugin, Version } from '../../api/model';
+import { plain } from '../../lib/plain';
 import { setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { CopyButton } from '../../parts/CopyButton';
@@ -19,7 +20,7 @@ export function Versions({ plugin, versions, onChange }: { plugin: Plugin; versi
           {one.version === plugin.version && <Badge word="gets the calls" tone="info" />}{' '}
           {one.held_back && <Badge word="held back" tone="warn" title="Rolled back: it gets only calls that name it" />}{' '}
           {one.crash_loop && <Badge word="crash loop" tone="bad" />}
-          {(one.cause ?? one.crash_loop?.error) && <p class="bad wrap-text">{one.cause ?? one.crash_loop?.error}</p>}
+          {(one.cause ?? one.crash_loop?.error) && <p class="bad wrap-text">{plain(one.cause ?? one.crash_loop?.error ?? '')}</p>}
         </>
       ),
     },
@@ -69,5 +70,5 @@ const HISTORY: Column<History>[] = [
   { id: 'version', head: 'Version', cell: (one) => <span class="mono">{one.version}</span> },
   { id: 'to', head: 'Became', class: 'nowrap', cell: (one) => <><span class="muted">{one.from} → </span><Badge word={one.to} /></> },
   { id: 'by', head: 'By', cell: (one) => one.by },
-  { id: 'why', head: 'Why', cell: (one) => <span class={one.to === 'failed' ? 'bad wrap-text' : 'wrap-text'}>{[one.cause, one.reason].filter(Boolean).join('; ')}</span> },
+  { id: 'why', head: 'Why', cell: (one) => <span class={one.to === 'failed' ? 'bad wrap-text' : 'wrap-text'}>{plain([one.cause, one.reason].filter(Boolean).join('; '))}</span> },
 ];

@@ -4,6 +4,7 @@ import { get } from '../../api/client';
 import type { Plugin, Version } from '../../api/model';
 import { alerts } from '../../lib/alerts';
 import { useData, useEvents, useThrottled } from '../../lib/data';
+import { plain } from '../../lib/plain';
 import { addressOf, currentQuery, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
@@ -71,7 +72,7 @@ function One({ plugin, versions, reload }: { plugin: Plugin; versions: Version[]
             {back && <button type="button" class="button button-small" onClick={() => (change.value = { what: 'rollback', version: back })}>Roll back to {back}…</button>}
           </span>
         </div>
-        {plugin.description && <p class="muted">{plugin.description}</p>}
+        {plugin.description && <p class="muted">{plain(plugin.description)}</p>}
         <Trouble plugin={plugin} />
       </div>
       <Tabs

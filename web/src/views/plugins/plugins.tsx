@@ -6,6 +6,7 @@ import type { Alert, Got, Overview } from '../../api/model';
 import { alerts, alertsError } from '../../lib/alerts';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { bytes, count, duration, exact, plural, rate, ratio, span } from '../../lib/format';
+import { plainLine } from '../../lib/plain';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
@@ -83,7 +84,7 @@ const COLUMNS: Column<Row>[] = [
     cell: ({ name, plugin }) => (
       <>
         <a class="strong" href={addressOf.plugin(name)}>{name}</a>
-        <span class="muted clip plugins-about" title={plugin?.description ?? undefined}>{plugin?.description ?? (plugin ? '' : 'no longer registered')}</span>
+        <span class="muted clip plugins-about" title={plainLine(plugin?.description ?? '')}>{plugin ? plainLine(plugin.description ?? '') : 'no longer registered'}</span>
       </>
     ),
   },
@@ -114,9 +115,9 @@ const COLUMNS: Column<Row>[] = [
       const last = rates?.last_error;
       if (!last) return <span class="muted">none</span>;
       return (
-        <a class="plugins-error" href={addressOf.invocation(last.invocation_id)} title={last.message}>
+        <a class="plugins-error" href={addressOf.invocation(last.invocation_id)} title={plainLine(last.message)}>
           <span><code>{last.kind}</code> <span class="muted"><Time at={last.at} relative /></span></span>
-          <span class="clip muted">{last.message}</span>
+          <span class="clip muted">{plainLine(last.message)}</span>
         </a>
       );
     },
@@ -129,13 +130,13 @@ const COLUMNS: Column<Row>[] = [
 
 function PluginState({ plugin }: { plugin: Row['plugin'] }) {
   if (!plugin) return <Badge word="removed" tone="quiet" />;
-  if (plugin.crash_loop) return <><Badge word="crash loop" tone="bad" title={plugin.crash_loop.error} /><span class="plugins-cause bad clip" title={plugin.crash_loop.error}>{plugin.crash_loop.error}</span></>;
+  if (plugin.crash_loop) return <><Badge word="crash loop" tone="bad" title={plainLine(plugin.crash_loop.error)} /><span class="plugins-cause bad clip" title={plainLine(plugin.crash_loop.error)}>{plainLine(plugin.crash_loop.error)}</span></>;
   if (plugin.state === 'registered') return <Badge word="disabled" tone="quiet" title="Registered, and takes no calls" />;
   return (
     <>
       <Badge word={plugin.state} />
       {plugin.held_back && <> <Badge word="held back" tone="warn" title="Rolled back: it gets only calls that name it" /></>}
-      {plugin.cause && <span class="plugins-cause bad clip" title={plugin.cause}>{plugin.cause}</span>}
+      {plugin.cause && <span class="plugins-cause bad clip" title={plainLine(plugin.cause)}>{plainLine(plugin.cause)}</span>}
     </>
   );
 }
