@@ -20,7 +20,7 @@ const PLUGINS_MAX: usize = 4_096;
 const HELD_LINES_MAX: usize = 4_096;
 const HELD_BYTES_MAX: usize = 4 << 20;
 const WINDOW: Duration = Duration::from_secs(1);
-/// So many seconds of the rate failed calls may have at once: what breaks in a burst is looked for call by call.
+/// So many seconds of the rate failed and slow calls may have at once: what breaks in a burst is looked for call by call.
 const FAILED_BURST_S: f64 = 8.0;
 
 /// Failed and slow calls are rarer than others, and worth more: their shares of the rate have their own room.
@@ -59,7 +59,7 @@ pub(super) struct Thinner {
 struct Plugin {
     pace: Pace,
     began: Instant,
-    /// Rows that failed calls may have beyond their sample.
+    /// Rows that failed and slow calls may have beyond their sample.
     spare: f64,
     /// Calls of this second and of the one before, by class.
     now: [u32; 3],
@@ -147,7 +147,7 @@ impl Plugin {
 
     /// Whether a call that is not part of the sample gets a row all the same.
     fn spares(&mut self, class: Class) -> bool {
-        let spares = class == Class::Failed && self.spare >= 1.0;
+        let spares = matches!(class, Class::Failed | Class::Slow) && self.spare >= 1.0;
         self.spare -= f64::from(u8::from(spares));
         spares
     }
