@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::{Alerting, Call, Example, Facts, Picture, PluginPicture, Registered, Slot, VersionPicture};
-use crate::model::text::truncate;
 use crate::telemetry::Signal;
 
-/// How much of a failure's message stands in a summary.
-const FAILURE_BYTES_MAX: usize = 120;
 /// The hour that the recent past is compared with.
 const PAST_S: u32 = 3_600;
 
@@ -62,10 +59,9 @@ impl Alerting {
                 windows: [short, minutes.get(&key).cloned().unwrap_or_default(), sum],
                 past: mine.unwrap_or_else(all),
                 promised: known.and_then(|one| one.latency),
-                failure: failed.as_ref().map(|call| {
-                    let kind = call.kind.map_or("error", crate::model::kind::ErrorKind::as_str);
-                    format!("{kind}, {}", truncate(&call.message, FAILURE_BYTES_MAX))
-                }),
+                failure: failed
+                    .as_ref()
+                    .map(|call| call.kind.map_or("error", crate::model::kind::ErrorKind::as_str)),
                 failed: failed.map(example),
                 slow: self.series.slowest(&plugin, version.as_deref()).map(example),
                 plugin: plugin.to_string(),

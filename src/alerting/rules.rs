@@ -46,8 +46,8 @@ pub struct VersionPicture {
     /// A failed call, and a slow one.
     pub failed: Option<Example>,
     pub slow: Option<Example>,
-    /// What failed last, in a few words.
-    pub failure: Option<String>,
+    /// What kind of failure was the last. A message may hold what the caller gave, and alerts are kept and go to others.
+    pub failure: Option<&'static str>,
 }
 
 /// A plugin that is to be called every so often.
@@ -241,7 +241,7 @@ fn error_ratio(version: &VersionPicture, thresholds: &Thresholds) -> Option<Verd
     let window = format_duration(Duration::from_secs(seconds.into()));
     let (errors, judged) = (slot.errors, slot.judged());
     let which = which(version);
-    let what = version.failure.as_ref().map_or_else(String::new, |failure| format!("; the last: {failure}"));
+    let what = version.failure.map_or_else(String::new, |failure| format!("; the last: {failure}"));
     Some(Verdict {
         rule: RuleName::PluginErrorRatio,
         plugin: Some(version.plugin.clone()),

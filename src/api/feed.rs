@@ -86,7 +86,7 @@ fn wishes(query: Option<&str>) -> Result<(Filter, bool), Problem> {
         kind: kind(&mut query),
         level: level(&mut query),
         trace_id: trace_id(&mut query, "trace"),
-        q: query.text("q").map(|q| q.trim().to_lowercase()),
+        q: query.search().map(|q| q.trim().to_lowercase()),
     };
     query.end()?;
     Ok((filter, topics.iter().any(|(name, _)| *name == ACTIVE)))

@@ -85,6 +85,11 @@ pub async fn health(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     if about.endpoint.is_some() {
         problems.extend(accounts.iter().filter_map(|(signal, account)| backlog(*signal, account)));
     }
+    for told in host.alerting().map(|alerting| alerting.listing().notifications).unwrap_or_default() {
+        if let Some(error) = told.last_error.filter(|_| told.undelivered) {
+            problems.push(format!("an alert was not delivered to {} {}: {error}", told.kind, told.target));
+        }
+    }
     for live in host.registry().all() {
         if let Lifecycle::Failed { stage, cause } = live.state() {
             let (name, version) = (&live.manifest.name, &live.manifest.version);

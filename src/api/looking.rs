@@ -322,7 +322,7 @@ pub async fn logs(
         level: level(&mut query),
         since: query.time("since"),
         until: query.time("until"),
-        q: query.text("q"),
+        q: query.search(),
         limit: Some(query.limit()),
         cursor: query.text("cursor"),
         after: query.text("after"),
@@ -340,7 +340,7 @@ fn invocation_filter(query: Option<&str>) -> Result<InvocationFilter, Problem> {
         kind: kind(&mut query),
         since: query.time("since"),
         until: query.time("until"),
-        q: query.text("q"),
+        q: query.search(),
         limit: Some(query.limit()),
         cursor: query.text("cursor"),
     };

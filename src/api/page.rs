@@ -67,8 +67,9 @@ async fn file(Path(name): Path<String>, uri: axum::extract::OriginalUri, headers
 fn answer(name: &str, request: &HeaderMap) -> Option<Response> {
     let file = files().get(name)?;
     let known = super::header(request, header::IF_NONE_MATCH.as_str());
-    let known =
-        known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == file.etag || tag.trim() == "*"));
+    let known = known.is_some_and(|known| {
+        known.split(',').map(str::trim).any(|tag| tag.trim_start_matches("W/") == file.etag || tag == "*")
+    });
     let zipped = super::header(request, header::ACCEPT_ENCODING.as_str()).is_some_and(takes_gzip);
     let mut response = match (known, zipped) {
         (true, _) => StatusCode::NOT_MODIFIED.into_response(),

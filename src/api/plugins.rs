@@ -40,7 +40,7 @@ impl VersionFilter {
             }),
             since: query.time("since"),
             until: query.time("until"),
-            q: query.text("q"),
+            q: query.search(),
         }
     }
 

@@ -8,6 +8,9 @@ use crate::model::kind::ErrorKind;
 use crate::model::units;
 use crate::store;
 
+/// Longest text to search for.
+const SEARCH_BYTES_MAX: usize = 1_024;
+
 /// The parameters of a request, each of which must be asked for.
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -38,6 +41,14 @@ impl Query {
                 None
             }
         }
+    }
+
+    /// A text to search for.
+    pub fn search(&mut self) -> Option<String> {
+        self.parsed("q", |text| match text.len() {
+            0..=SEARCH_BYTES_MAX => Ok(text.to_owned()),
+            bytes => Err(format!("it has {bytes} bytes; at most {SEARCH_BYTES_MAX} can be searched for")),
+        })
     }
 
     pub fn limit(&mut self) -> usize {
@@ -125,6 +136,15 @@ mod tests {
         assert_eq!(query.limit(), 5);
         let error = query.end().unwrap_err();
         assert_eq!(error.fields[0].pointer, "plugni");
+    }
+
+    #[test]
+    fn what_is_searched_for_is_bounded() {
+        let mut query = Query::new(Some(&format!("q={}", "a".repeat(SEARCH_BYTES_MAX))));
+        assert!(query.search().is_some() && query.end().is_ok());
+        let mut query = Query::new(Some(&format!("q={}", "a".repeat(SEARCH_BYTES_MAX + 1))));
+        assert!(query.search().is_none());
+        assert_eq!(query.end().unwrap_err().fields[0].pointer, "q");
     }
 
     #[test]

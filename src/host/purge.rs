@@ -17,6 +17,9 @@ impl Host {
         let mut operation = Operation::start(&self.telemetry, OperationKind::Storage, None);
         self.settle(SETTLE_MAX);
         let purged = self.purge_files(filter);
+        if let Some(series) = self.series() {
+            series.forget(filter);
+        }
         purged.inspect_err(|error| operation.fail(error.kind(), &error.to_string()))
     }
 

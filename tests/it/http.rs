@@ -767,7 +767,7 @@ async fn with_a_token_file_all_but_a_few_routes_want_a_token() {
 }
 
 #[tokio::test]
-async fn foreign_hosts_and_origins_change_nothing() {
+async fn foreign_hosts_and_origins_change_and_read_nothing() {
     if !require("python3") {
         return;
     }
@@ -808,7 +808,10 @@ async fn foreign_hosts_and_origins_change_nothing() {
                     assert_eq!(reply.json()["kind"], "forbidden");
                 }
             }
-            assert_eq!(server.client.send(Method::GET, "/v1/plugins", &headers, "").await.status, 200);
+            // What is kept is not for them either: there is no token that they would lack.
+            let read = server.client.send(Method::GET, "/v1/plugins", &headers, "").await;
+            assert_eq!(read.status, if refused { 403 } else { 200 }, "{headers:?}");
+            assert_eq!(server.client.send(Method::GET, "/", &headers, "").await.status, 200, "{headers:?}");
         }
     }
 }

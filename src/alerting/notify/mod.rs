@@ -46,6 +46,9 @@ pub struct Notified {
     pub dropped: u64,
     pub last_sent_at: Option<String>,
     pub last_error: Option<String>,
+    /// The newest message was given up.
+    #[serde(skip)]
+    pub undelivered: bool,
 }
 
 /// Why a message did not arrive.
@@ -147,6 +150,7 @@ impl Lane {
             dropped: 0,
             last_sent_at: None,
             last_error: None,
+            undelivered: false,
         }));
         let (queue, waiting) = mpsc::channel(settings.queue_max.max(1));
         let work = work(target.clone(), settings.clone(), counts.clone(), waiting);
@@ -173,6 +177,7 @@ async fn work(
                 Ok(()) => {
                     let mut counts = lock(&counts);
                     counts.sent += 1;
+                    counts.undelivered = false;
                     counts.last_sent_at = Some(rfc3339(SystemTime::now()));
                     break;
                 }
@@ -182,7 +187,9 @@ async fn work(
             match pauses.next().filter(|_| !refused.for_good) {
                 Some(pause) => tokio::time::sleep(*pause).await,
                 None => {
-                    lock(&counts).failed += 1;
+                    let mut counts = lock(&counts);
+                    counts.failed += 1;
+                    counts.undelivered = true;
                     break;
                 }
             }

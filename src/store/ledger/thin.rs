@@ -20,6 +20,8 @@ const PLUGINS_MAX: usize = 4_096;
 const HELD_LINES_MAX: usize = 4_096;
 const HELD_BYTES_MAX: usize = 4 << 20;
 const WINDOW: Duration = Duration::from_secs(1);
+/// So many seconds of the rate failed and slow calls may have at once: what breaks in a burst is looked for call by call.
+const FAILED_BURST_S: f64 = 8.0;
 
 /// Failed and slow calls are rarer than others, and worth more: their shares of the rate have their own room.
 fn share(class: Class) -> f64 {
@@ -57,6 +59,8 @@ pub(super) struct Thinner {
 struct Plugin {
     pace: Pace,
     began: Instant,
+    /// Rows that failed and slow calls may have beyond their sample.
+    spare: f64,
     /// Calls of this second and of the one before, by class.
     now: [u32; 3],
     before: [u32; 3],
@@ -89,7 +93,7 @@ impl Thinner {
         let slow = plugin.pace.is_slow(call.duration);
         let class = Class::of(call.error.as_ref().map(|error| error.kind), slow);
         plugin.now[class as usize] += 1;
-        let keeps = plugin.keeps(call.trace_id, class, rate);
+        let keeps = plugin.keeps(call.trace_id, class, rate) || plugin.spares(class);
         let lines = self.held.take(call.invocation_id);
         match (keeps, lines) {
             (true, None) => Verdict::Keep(class),
@@ -116,25 +120,36 @@ impl Thinner {
         if self.plugins.len() >= PLUGINS_MAX && !self.plugins.contains_key(name) {
             self.plugins.clear();
         }
+        let rate = self.rate;
         let plugin = self.plugins.entry(name.clone()).or_insert_with(|| Plugin {
             pace: Pace::default(),
             began: now,
+            spare: rate * FAILED_BURST_S,
             now: [0; 3],
             before: [0; 3],
         });
-        plugin.turn(now);
+        plugin.turn(now, rate);
         plugin
     }
 }
 
 impl Plugin {
-    fn turn(&mut self, now: Instant) {
+    fn turn(&mut self, now: Instant, rate: f64) {
         let passed = now.saturating_duration_since(self.began);
         if passed >= WINDOW {
+            let filled = passed.as_secs_f64() * rate * share(Class::Failed);
+            self.spare = (self.spare + filled).min(rate * FAILED_BURST_S);
             self.before = if passed < 2 * WINDOW { self.now } else { [0; 3] };
             self.now = [0; 3];
             self.began = now;
         }
+    }
+
+    /// Whether a call that is not part of the sample gets a row all the same.
+    fn spares(&mut self, class: Class) -> bool {
+        let spares = matches!(class, Class::Failed | Class::Slow) && self.spare >= 1.0;
+        self.spare -= f64::from(u8::from(spares));
+        spares
     }
 
     /// The sample is as large as the rate allows, by how many calls there were in the second before, or are by now.

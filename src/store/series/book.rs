@@ -252,6 +252,16 @@ impl Book {
         self.plugins.get(plugin).map_or(&[], Vec::as_slice)
     }
 
+    /// Forgets examples of calls that are purged.
+    pub fn forget(&mut self, purged: impl Fn(&str, &Example) -> bool) {
+        for (plugin, ones) in &mut self.plugins {
+            for one in ones {
+                one.last_error.take_if(|example| purged(plugin, example));
+                one.slowest.take_if(|example| purged(plugin, example));
+            }
+        }
+    }
+
     pub fn names(&self) -> Vec<Arc<str>> {
         self.plugins.keys().cloned().collect()
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::store::PurgeFilter;
+
 use super::book::Example;
 use super::slot::Slot;
 use super::{Series, unix_s};
@@ -119,6 +121,17 @@ impl Series {
     pub fn last_call(&self, plugin: &str) -> Option<u32> {
         let book = self.shared.book();
         book.ones_of(plugin).iter().filter_map(|one| one.last()).max()
+    }
+
+    /// Forgets the calls that it has as examples, as far as they are purged. The counts stay.
+    pub fn forget(&self, filter: &PurgeFilter) {
+        let trace = filter.trace_id.map(|id| id.to_string());
+        let before = filter.before_ns.map(|before| u64::try_from(before).unwrap_or(0));
+        self.shared.book().forget(|plugin, call| {
+            filter.plugin.as_deref().is_none_or(|purged| purged == plugin)
+                && trace.as_deref().is_none_or(|trace| trace == call.trace_id)
+                && before.is_none_or(|before| call.at_unix_ns.saturating_sub(call.duration_ns) < before)
+        });
     }
 
     /// The newest failed call, of all versions or of one, since the start.

@@ -52,6 +52,21 @@ fn below_the_rate_each_call_is_kept_and_beyond_it_a_sample() {
 }
 
 #[test]
+fn a_burst_of_failures_is_kept_whole_and_a_flood_of_them_is_not() {
+    let records = records(&vec![(true, false); 3_000]);
+    let mut thinner = Thinner::new(100);
+    let start = Instant::now();
+    let mut judge = |records: &[Record], at: Instant| {
+        records.iter().filter(|record| kept(&thinner.judge(record, at))).count()
+    };
+    assert_eq!(judge(&records[..800], start), 800);
+    let flood = judge(&records[800..2_200], start + Duration::from_secs(1));
+    assert!(flood < 400, "{flood}");
+    // A minute later there may be a burst again.
+    assert_eq!(judge(&records[2_200..], start + Duration::from_secs(61)), 800);
+}
+
+#[test]
 fn failed_calls_in_a_flood_are_kept_with_what_they_printed() {
     let mut calls = vec![(false, true); 5_000];
     calls[4_000].0 = true;
