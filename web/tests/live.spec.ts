@@ -72,6 +72,7 @@ test('who has scrolled away keeps the rows that are read', async ({ page, start,
   await open('/invocations');
   const calls = page.getByRole('table', { name: 'Calls, newest first' });
   await expect(calls).toContainText('n59');
+  await expect(calls).toHaveAttribute('aria-rowcount', '60');
   await calls.evaluate((list) => (list.scrollTop = 600));
   await expect(calls).toContainText('n30');
   const place = await calls.getByRole('row').filter({ hasText: 'number=n30' }).boundingBox();

@@ -29,6 +29,7 @@ test('screenshots', async ({ page, at, open }) => {
   await open('/plugins/fraud-score?tab=try');
   await page.getByRole('button', { name: 'Invoke' }).click();
   await expect(page.getByRole('region', { name: 'Reply' })).toContainText('Trace and logs of this call');
+  await page.evaluate(() => scrollTo(0, 0));
   await shoot(page, 'try');
   await open('/invocations');
   await shoot(page, 'invocations');
