@@ -1,6 +1,7 @@
 // What happens is on the page as it happens, unless somebody wants to read in peace.
 import { expect, test } from './support/test';
 import { python, Runner } from './support/runner';
+import { scrollTo } from './support/scroll';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,7 +74,7 @@ test('who has scrolled away keeps the rows that are read', async ({ page, start,
   const calls = page.getByRole('table', { name: 'Calls, newest first' });
   await expect(calls).toContainText('n59');
   await expect(calls).toHaveAttribute('aria-rowcount', '60');
-  await calls.evaluate((list) => (list.scrollTop = 600));
+  await scrollTo(calls, 600);
   await expect(calls).toContainText('n30');
   const place = await calls.getByRole('row').filter({ hasText: 'number=n30' }).boundingBox();
   await runner.invoke('echo', { number: 'late' });
