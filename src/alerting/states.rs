@@ -7,8 +7,10 @@ use super::rules::{RuleName, Verdict};
 
 /// Of those that are over.
 pub const RESOLVED_MAX: usize = 200;
-/// Of all; further ones are not begun.
+/// Of those that are judged here; further ones are not begun.
 const ALERTS_MAX: usize = 2_000;
+/// Of those that others tell of: they must not keep the built-in ones out.
+const RECEIVED_MAX: usize = 500;
 
 /// How long an alert goes on after it was last so: what comes and goes is one alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl States {
             let id = id_of(verdict.rule, verdict.plugin.as_deref(), verdict.version.as_deref());
             let goes_on = self.known.get(&id).is_some_and(|known| known.alert.state != State::Resolved);
             // What is between the bounds neither begins nor ends an alert.
-            if !goes_on && (verdict.weak || self.known.len() >= ALERTS_MAX) {
+            if !goes_on && (verdict.weak || self.count(true) >= ALERTS_MAX) {
                 continue;
             }
             let weak = verdict.weak;
@@ -83,10 +85,15 @@ impl States {
         changed
     }
 
+    /// How many there are of the built-in rules, or of others.
+    fn count(&self, builtin: bool) -> usize {
+        self.known.values().filter(|known| known.rule.is_some() == builtin).count()
+    }
+
     /// Takes over what somebody else judged.
     pub fn received(&mut self, alert: Alert, now: u32) {
         let resolved = alert.state == State::Resolved;
-        if self.known.len() < ALERTS_MAX || self.known.contains_key(&alert.id) {
+        if self.count(false) < RECEIVED_MAX || self.known.contains_key(&alert.id) {
             let known =
                 Known { rule: None, since: now, last: now, ended: if resolved { now } else { 0 }, alert };
             self.known.insert(known.alert.id.clone(), known);

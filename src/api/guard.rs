@@ -84,6 +84,10 @@ impl Guard {
         if !self.hosts.contains(&named.host) && !named.is_loopback() {
             return forbidden(format!("the host {host:?} is not one of this server's"));
         }
+        // Browsers say where a request comes from that has no Origin: an image on a stranger's page.
+        if super::header(request.headers(), "sec-fetch-site") == Some("cross-site") {
+            return forbidden("requests from the pages of others are not accepted".into());
+        }
         for origin in request.headers().get_all(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or_default();
             if !self.accepts(origin, &named) {
@@ -197,6 +201,17 @@ mod tests {
         ] {
             assert!(!with_origin("localhost:7717", origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn an_image_on_a_strangers_page_starts_nothing() {
+        let get = |site: &str| {
+            let request = http::Request::get("/v1/backup").header("host", "localhost");
+            let request = request.header("sec-fetch-site", site).body(Body::empty()).unwrap();
+            Guard::default().check(&request).map_err(|error| error.kind)
+        };
+        assert_eq!(get("cross-site"), Err(ErrorKind::Forbidden));
+        assert_eq!((get("same-origin"), get("none")), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -47,10 +47,13 @@ impl Host {
         if let Some(settings) = self.settings.load().plugins.get(manifest.name.as_str()) {
             config.extend(settings.config.clone());
         }
+        // Of a version that does not run the secrets are not read: then no text is shown that one could be in.
         let mask = match &deployment.body {
-            Body::Running(running) => Some(&running.plugin.mask),
+            Body::Running(running) => Some(running.plugin.mask.clone()),
+            Body::Registered | Body::Failed { .. } if manifest.secrets.is_empty() => Some(Mask::new([])),
             Body::Registered | Body::Failed { .. } => None,
         };
+        let mask = mask.as_ref();
         config.iter().map(|(key, value)| (key.clone(), shown(key, value, mask))).collect()
     }
 }
@@ -59,7 +62,9 @@ fn shown(key: &str, value: &Value, mask: Option<&Mask>) -> Value {
     let key = key.to_ascii_lowercase();
     match value {
         _ if HIDDEN.iter().any(|hidden| key.contains(hidden)) => "***".into(),
-        Value::String(text) => mask.map_or_else(|| text.clone(), |mask| mask.text(text).into_owned()).into(),
+        Value::String(text) => {
+            mask.map_or_else(|| "***".to_owned(), |mask| mask.text(text).into_owned()).into()
+        }
         Value::Array(items) => items.iter().map(|item| shown("", item, mask)).collect(),
         Value::Object(members) => members
             .iter()

@@ -30,6 +30,9 @@ const LINGER: Duration = Duration::from_secs(60);
 /// Messages that a reader is given at once.
 const BATCH_MAX: usize = 256;
 
+/// Messages that are looked at while the ring is held: the telemetry thread wants it, too.
+const LOOK_MAX: u64 = 512;
+
 /// Where a reader stands, as he is told and tells: which process it was, and the number of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -171,25 +174,33 @@ impl Following {
         if let Some(lost) = self.lost.take() {
             return Some(News::Lost(lost));
         }
-        let mut state = self.shared.lock();
-        if !state.ring.reaches(self.next) {
-            let lost = state.ring.missed_since(self.next);
-            state.missed += lost.invocations + lost.logs;
-            self.next = state.ring.begin();
-            return Some(News::Lost(lost));
-        }
-        let mut messages = Vec::new();
-        while messages.len() < BATCH_MAX
-            && let Some(message) = state.ring.get(self.next)
-        {
-            self.next += 1;
-            if self.filter.takes(message) {
-                messages.push(message.clone());
+        loop {
+            let mut state = self.shared.lock();
+            if !state.ring.reaches(self.next) {
+                let lost = state.ring.missed_since(self.next);
+                state.missed += lost.invocations + lost.logs;
+                self.next = state.ring.begin();
+                return Some(News::Lost(lost));
+            }
+            let until = self.next + LOOK_MAX;
+            let mut messages = Vec::new();
+            while messages.len() < BATCH_MAX
+                && self.next < until
+                && let Some(message) = state.ring.get(self.next)
+            {
+                self.next += 1;
+                if self.filter.takes(message) {
+                    messages.push(message.clone());
+                }
+            }
+            if !messages.is_empty() {
+                return Some(News::Messages(messages));
+            }
+            if self.next < until {
+                break;
             }
         }
-        if !messages.is_empty() {
-            return Some(News::Messages(messages));
-        }
+        let mut state = self.shared.lock();
         let left_out = state.ring.left_out(self.filter.plugin());
         let lost = self.filter.concerned(left_out.since(self.told));
         self.told = left_out;

@@ -169,7 +169,10 @@ impl super::Ledger {
     /// Waits until what was recorded before is written, deletes on the thread that writes, and returns when the file
     /// holds nothing of it. Records wait meanwhile, as many as the queue takes. Blocks.
     pub fn purge(&self, filter: &PurgeFilter) -> Result<Purged, Error> {
-        self.queue.flush(FLUSH_MAX);
+        if !self.queue.flush(FLUSH_MAX) {
+            let detail = "what came before is not written yet, and would be there after the purge: try again";
+            return Err(Error::Database { file: self.path.clone(), detail: detail.into() });
+        }
         let (filter, path) = (filter.clone(), self.path.clone());
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let errand = Box::new(move |connection: Result<&mut Connection, Error>| {

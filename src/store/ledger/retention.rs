@@ -36,6 +36,8 @@ pub(super) struct Retention {
     /// What was judged to go and is not gone.
     passes: VecDeque<Pass>,
     blocks_after: i64,
+    /// Pages were given back, and are not in the file's length yet.
+    checkpoint_due: bool,
 }
 
 struct Pages {
@@ -48,6 +50,7 @@ impl Retention {
     pub fn new(age_max: Duration, bytes_max: u64) -> Retention {
         Retention {
             age_max,
+            checkpoint_due: false,
             bytes_max,
             shrinking: false,
             age_due_at: Instant::now(),
@@ -87,9 +90,13 @@ impl Retention {
         if deleted_any {
             self.blocks_after = blocks::forget_empty(connection, self.blocks_after, STEP_BLOCKS)?;
         }
-        if gave_back {
-            // Only then does the file itself become smaller.
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        self.checkpoint_due |= gave_back;
+        if self.checkpoint_due {
+            // Only then does the file itself become smaller. Readers may hold up a part of it: then again, later.
+            let (journal, taken): (i64, i64) =
+                connection
+                    .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+            self.checkpoint_due = taken < journal;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rusqlite::{Connection, params};
 
@@ -99,7 +100,13 @@ impl File {
         self.open = None;
     }
 
-    /// The largest key, all steps, and the notes.
+    /// The next look at it is as at the first.
+    pub fn forget(&mut self) {
+        self.open = None;
+        self.identity = None;
+    }
+
+    /// The largest key, the newest steps, and the notes.
     pub fn load(&self, bounds: &Bounds) -> Result<Loaded, Error> {
         let Some(connection) = &self.open else { return Ok(Loaded::default()) };
         load(connection, bounds).map_err(Error::engine(&self.path))
@@ -192,10 +199,13 @@ fn load(connection: &Connection, bounds: &Bounds) -> rusqlite::Result<Loaded> {
     }
     let mut statement = connection.prepare(
         "SELECT series, at, calls, errors, refused, dropped, cold_starts, queue_ns, cpu_ns, memory_peak_bytes, buckets
-         FROM steps WHERE width_s = ?1 ORDER BY at",
+         FROM steps WHERE width_s = ?1 AND at <= ?2 ORDER BY at DESC LIMIT ?3",
     )?;
+    // Of each width as many as memory may hold of all; and none of a clock that was wrong.
+    let (now, most) = (super::unix_s(SystemTime::now()), i64::try_from(bounds.steps_max).unwrap_or(i64::MAX));
     for (tier, resolution) in bounds.resolutions.iter().enumerate() {
-        let mut rows = statement.query([resolution.width_s])?;
+        let first = loaded.steps.len();
+        let mut rows = statement.query(params![resolution.width_s, now, most])?;
         while let Some(row) = rows.next()? {
             let id = row.get(0)?;
             let Some((plugin, version)) = series.get(&id).cloned() else { continue };
@@ -213,6 +223,8 @@ fn load(connection: &Connection, bounds: &Bounds) -> rusqlite::Result<Loaded> {
             };
             loaded.steps.push(Change { id, plugin, version, tier, at: row.get(1)?, slot });
         }
+        drop(rows);
+        loaded.steps[first..].reverse();
     }
     let mut notes = connection.prepare("SELECT name, value FROM notes")?;
     let notes = notes.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -289,17 +289,19 @@ impl Keeper {
     }
 
     fn try_ready(&mut self) -> Result<(), Error> {
-        if self.file.connect()? == Found::Same {
+        if self.file.connect()? == Found::Same && self.loaded {
             return Ok(());
         }
         if self.loaded {
-            self.file.empty()?;
+            // A file that could not be emptied is another one again the next time.
+            self.file.empty().inspect_err(|_| self.file.forget())?;
             self.shared.book().all_changed();
             let mut state = self.shared.state();
             state.notes_changed = state.notes.keys().cloned().collect();
             return Ok(());
         }
-        let loaded = self.file.load(&self.shared.bounds)?;
+        // Numbers of a file that was not read must not be given again.
+        let loaded = self.file.load(&self.shared.bounds).inspect_err(|_| self.file.forget())?;
         self.loaded = true;
         let now = unix_s(SystemTime::now());
         let mut book = self.shared.book();

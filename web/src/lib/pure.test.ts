@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { compareInstants, millisecondsBetween, parseInstant, shiftInstant } from './instant';
 import { plain, plainLine } from './plain';
@@ -80,10 +81,12 @@ describe('windowing', () => {
 });
 
 describe('curl', () => {
-  const nasty = `it's "q" $HOME \`id\` \\ !! ; rm -rf ~ \n second # line`;
+  const nasty = `it's "q" $HOME \`id\` \\ !! ; echo pwned \n second # line`;
+  // If the quoting is wrong, the shell runs what is in the word: nothing of value may be within its reach.
+  const harmless = { encoding: 'utf8', cwd: tmpdir(), env: { PATH: '/nowhere', HOME: '/nowhere' } } as const;
   test('quotes so that a real shell gives back the same bytes', () => {
     for (const word of [nasty, '', "'", "''", '-n', '*', '~', 'a b', '\u00e4\u2603']) {
-      expect(execFileSync('sh', ['-c', `printf %s ${quote(word)}`], { encoding: 'utf8' })).toBe(word);
+      expect(execFileSync('/bin/sh', ['-c', `printf %s ${quote(word)}`], harmless)).toBe(word);
     }
   });
   test('leaves harmless words alone', () => {

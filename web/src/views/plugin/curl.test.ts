@@ -4,7 +4,7 @@ import { curlOf, quote } from './curl';
 
 test('a shell reads back what was quoted', () => {
   for (const text of [`it's`, '$(id) `id` "x" \\ \n', '', `'''`, 'ü!']) {
-    expect(execFileSync('sh', ['-c', `printf %s ${quote(text)}`], { encoding: 'utf8' })).toBe(text);
+    expect(execFileSync('/bin/sh', ['-c', `printf %s ${quote(text)}`], { encoding: 'utf8', env: { PATH: '/nowhere', HOME: '/nowhere' } })).toBe(text);
   }
 });
 
