@@ -1,6 +1,6 @@
 //! What happens, as it happens: every ended call, log line, change of a plugin and alert, for readers who follow.
 //!
-//! Messages lie in one ring ([`ring`]) that readers go through at their own pace, so that a slow one costs nobody
+//! Messages lie in one ring (`ring.rs`) that readers go through at their own pace, so that a slow one costs nobody
 //! anything and one that was away for a moment goes on where it was. What nobody has asked for lately is not even
 //! written. Nothing here waits: what does not fit is left out, counted, and said to the reader whom it concerns.
 
