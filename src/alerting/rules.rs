@@ -251,7 +251,7 @@ fn error_ratio(version: &VersionPicture, thresholds: &Thresholds) -> Option<Verd
         threshold: bound,
         summary: format!("{errors} of {judged} calls of {which} failed in the last {window}{what}"),
         help: format!(
-            "look at a failed call; spanglass plugin rollback {} goes back a version",
+            "look at a failed call; if an earlier version works, spanglass plugin rollback {} goes back to it",
             version.plugin
         ),
         example: version.failed.clone(),

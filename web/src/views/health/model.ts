@@ -16,7 +16,7 @@ export function sampling(ledger: Health['ledger']): string {
   if (!ledger.seen) return `No call has ended yet. ${bound}`;
   if (!ledger.sampled_until) {
     const gone = ledger.seen - ledger.invocations;
-    return `Each call that is younger than that is here: ${exact(ledger.invocations)} of ${exact(ledger.seen)} ever seen${gone > 0 ? `; ${exact(gone)} were too old or were purged` : ''}. ${bound}`;
+    return `Nothing is sampled: ${exact(ledger.invocations)} of ${exact(ledger.seen)} ever seen${gone > 0 ? `; ${exact(gone)} were too old or were purged` : ''}. ${bound}`;
   }
   return `Of calls before ${full(ledger.sampled_until)} a fair sample is kept: errors and slow ones first, then some of each plugin. Of all ${exact(ledger.seen)} calls, ${exact(ledger.invocations)} (${ratio(ledger.invocations / ledger.seen)}) have a row. Counts, rates and charts are exact. ${bound}`;
 }
