@@ -18,4 +18,5 @@ PATH=$(scripts/node.sh):$PATH
 export PATH SPANGLASS_BIN SPANGLASS_TEST_CHROMIUM SPANGLASS_TEST_DIST
 
 cd web
+export CI=${CI:-1}
 node node_modules/@playwright/test/cli.js test "$@"

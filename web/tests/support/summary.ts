@@ -4,7 +4,11 @@ import type { FullResult, Reporter, TestCase, TestResult } from '@playwright/tes
 export default class Summary implements Reporter {
   private readonly outcomes = new Map<TestCase, TestResult['status']>();
 
+  /** Those that passed at the second try only. */
+  private late = 0;
+
   onTestEnd(test: TestCase, result: TestResult): void {
+    if (result.retry > 0 && result.status === 'passed') this.late += 1;
     this.outcomes.set(test, result.status);
   }
 
@@ -16,7 +20,7 @@ export default class Summary implements Reporter {
     const failed = this.outcomes.size - passed - skipped;
     // A run that was cut off, or had no tests, has not passed.
     const rest = run.status === 'passed' || failed > 0 ? '' : `, ${run.status}`;
-    console.log(`browser tests: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}${rest}`);
+    console.log(`browser tests: ${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}${this.late ? `, ${this.late} at the second try` : ''}${rest}`);
   }
 
   printsToStdio(): boolean {
