@@ -18,6 +18,7 @@ pub mod calls;
 mod check;
 mod clock;
 mod database;
+mod drift;
 mod error;
 mod folder;
 mod kv;
@@ -30,6 +31,10 @@ mod time;
 
 pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};
 pub use check::{Check, FileCheck, check};
+pub use drift::{
+    BASELINES_MAX, DRIFT_EVENTS_MAX, DriftEventFilter, DriftStore, LoadedWatch, SavedPane, SavedWatch,
+    StoredBaseline, StoredDriftEvent,
+};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
 pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};
