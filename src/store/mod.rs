@@ -18,7 +18,7 @@ pub mod calls;
 mod check;
 mod clock;
 mod database;
-mod drift;
+pub mod drift;
 mod error;
 mod folder;
 mod kv;
@@ -31,10 +31,6 @@ mod time;
 
 pub use backup::{BACKUP_BYTES_MAX, Part, Snapshot, Staged, Summary, verify};
 pub use check::{Check, FileCheck, check};
-pub use drift::{
-    BASELINES_MAX, DRIFT_EVENTS_MAX, DriftEventFilter, DriftStore, LoadedWatch, SavedPane, SavedWatch,
-    StoredBaseline, StoredDriftEvent,
-};
 pub use error::Error;
 pub use folder::{DataFolder, Lock};
 pub use kv::{KeyValueAnswer, KeyValueEntry, KeyValueError, KeyValueStore};

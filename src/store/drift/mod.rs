@@ -20,7 +20,7 @@ mod events;
 mod watches;
 
 pub use baselines::{BASELINES_MAX, StoredBaseline};
-pub use events::{DRIFT_EVENTS_MAX, DriftEventFilter, StoredDriftEvent};
+pub use events::{EVENTS_MAX, EventFilter, StoredEvent};
 pub use watches::{LoadedWatch, SavedPane, SavedWatch};
 
 /// Longest document, a baseline or the state of a watch.
