@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrate::Dispersion;
+use super::statistics::chi_square::Order;
+use super::statistics::special::normal_two_sided;
 use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, total};
 
 /// Each slice of counts ends with three special bins: other, null, invalid.
@@ -31,8 +34,11 @@ pub struct Thresholds {
 pub struct Compared<'a> {
     pub baseline: &'a [u32],
     pub current: &'a [u32],
-    /// At least 1: how much more counts vary than independent samples would ([`super::calibrate::dispersion`]).
-    pub dispersion: f64,
+    /// The regular bins are in the order of the numbers in them. Categories have no order, not even that of their counts: the
+    /// commonest are so partly by chance, and later less common.
+    pub ordered: bool,
+    /// How much more the baseline's counts vary than those of independent samples.
+    pub dispersion: Dispersion,
 }
 
 /// What was found out about one field. What cannot be said is `None`, never 0.
@@ -111,7 +117,7 @@ pub fn compare(fields: &[Compared<'_>], thresholds: &Thresholds) -> Vec<Comparis
 
 /// All but what depends on the other fields.
 fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
-    let (baseline, current) = (Counts::new(field.baseline), Counts::new(field.current));
+    let (baseline, current) = (Split::new(field.baseline), Split::new(field.current));
     let enough = baseline.all.min(current.all) >= u64::from(thresholds.min_samples.max(1));
     let ratio = |part: u32| (current.all > 0).then(|| f64::from(part) / current.all as f64);
     let mut comparison = Comparison {
@@ -130,41 +136,47 @@ fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
         comparison.psi = psi::psi(baseline.values, current.values);
         comparison.js = jensen_shannon::distance_base2(baseline.values, current.values);
         comparison.effect = psi::psi(field.baseline, field.current);
-        comparison.tests = tests(&baseline, &current, field.dispersion);
+        comparison.tests = tests(&baseline, &current, field);
     }
     comparison
 }
 
-fn tests(baseline: &Counts<'_>, current: &Counts<'_>, dispersion: f64) -> Vec<Test> {
-    let dispersion = if dispersion.is_finite() { dispersion.max(1.0) } else { 1.0 };
+fn tests(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Vec<Test> {
     let test = |name, pvalue| Test { name, pvalue, adjusted: 1.0 };
     let mut tests = Vec::new();
-    let found = chi_square::two_sample_pooled(baseline.regular, current.regular).divided_by(dispersion);
+    let dispersion = &field.dispersion;
+    let order = if field.ordered { Order::Given } else { Order::ByCount };
+    let found = chi_square::two_sample_pooled(baseline.values, current.values, order);
+    let found = found.divided_by(dispersion.values);
     if found.degrees > 0 {
         tests.push(test("chi_square", found.pvalue));
     }
-    if found.degrees > 1 {
-        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.sqrt();
-        tests.push(test("rank_sum", super::statistics::special::normal_two_sided(z)));
+    if field.ordered && found.degrees > 1 {
+        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.values.max(1.0).sqrt();
+        tests.push(test("rank_sum", normal_two_sided(z)));
+    }
+    if current.other > 0 {
+        let (expected, certainty) = baseline.expected_other();
+        let now = (current.other.into(), current.all as f64);
+        let pvalue = rare((expected * certainty, baseline.all as f64 * certainty), now, dispersion.other);
+        tests.push(test("other", pvalue));
     }
     // What is seen on neither side is no question, and must not make the others' answers weaker.
-    for (name, then, now) in [
-        ("other", baseline.other, current.other),
-        ("null", baseline.null, current.null),
-        ("invalid", baseline.invalid, current.invalid),
-    ] {
+    for (name, then, now) in
+        [("null", baseline.null, current.null), ("invalid", baseline.invalid, current.invalid)]
+    {
         if then > 0 || now > 0 {
-            let scaled = |count: f64| (count / dispersion).round() as u64;
-            let pvalue = fisher::exact(
-                scaled(then.into()),
-                scaled(baseline.all as f64),
-                scaled(now.into()),
-                scaled(current.all as f64),
-            );
-            tests.push(test(name, pvalue));
+            let (then, now) = ((then.into(), baseline.all as f64), (now.into(), current.all as f64));
+            tests.push(test(name, rare(then, now, dispersion.missing)));
         }
     }
     tests
+}
+
+/// Fisher's exact test of two counts, each of so many, as if each sample that depends on others were only a part of one.
+fn rare(then: (f64, f64), now: (f64, f64), dispersion: f64) -> f64 {
+    let scaled = |count: f64| (count / dispersion.max(1.0)).round() as u64;
+    fisher::exact(scaled(then.0), scaled(then.1), scaled(now.0), scaled(now.1))
 }
 
 fn decide(comparison: &mut Comparison, thresholds: &Thresholds) {
@@ -176,32 +188,36 @@ fn decide(comparison: &mut Comparison, thresholds: &Thresholds) {
 }
 
 /// One side, taken apart.
-struct Counts<'a> {
-    regular: &'a [u32],
+pub(super) struct Split<'a> {
+    pub regular: &'a [u32],
     /// Regular bins and `other`.
-    values: &'a [u32],
-    other: u32,
-    null: u32,
-    invalid: u32,
-    all: u64,
+    pub values: &'a [u32],
+    pub other: u32,
+    pub null: u32,
+    pub invalid: u32,
+    pub all: u64,
 }
 
-impl<'a> Counts<'a> {
+impl<'a> Split<'a> {
     /// What is too short to have special bins has none.
-    fn new(counts: &'a [u32]) -> Counts<'a> {
+    pub fn new(counts: &'a [u32]) -> Split<'a> {
+        let all = total(counts);
         let (regular, special) = counts.split_at(counts.len().saturating_sub(SPECIAL));
-        let &[other, null, invalid] = special else {
-            return Counts {
-                regular: counts,
-                values: counts,
-                other: 0,
-                null: 0,
-                invalid: 0,
-                all: total(counts),
-            };
-        };
-        let values = &counts[..counts.len() - 2];
-        Counts { regular, values, other, null, invalid, all: total(counts) }
+        match *special {
+            [other, null, invalid] => {
+                Split { regular, values: &counts[..=regular.len()], other, null, invalid, all }
+            }
+            _ => Split { regular: counts, values: counts, other: 0, null: 0, invalid: 0, all },
+        }
+    }
+
+    /// How many of this side, from which the bins were made, would be in `other` had the bins been made from another: each
+    /// value that was seen once would be new beside the rest of its side (Good 1953). Values that were seen twice make
+    /// that less certain than a count: its variance is `once + 2 twice`. The second number says how much less.
+    fn expected_other(&self) -> (f64, f64) {
+        let seen = |times: u32| self.regular.iter().filter(|&&count| count == times).count() as f64;
+        let (once, twice) = (seen(1), seen(2));
+        (f64::from(self.other) + once, (once + 1.0) / (once + 1.0 + 2.0 * twice))
     }
 }
 
