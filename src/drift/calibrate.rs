@@ -14,13 +14,13 @@ use super::statistics::special::chi_square_tail;
 use super::statistics::total;
 
 /// Calls of the smallest blocks.
-const BLOCK_CALLS_MIN: usize = 10;
+const BLOCK_CALLS_MIN: usize = 5;
 /// Blocks that are kept of a baseline at most.
 pub const BLOCKS_MAX: usize = 200;
-/// With fewer blocks nothing is known about how they differ.
-const BLOCKS_MIN: usize = 5;
-/// Differences less likely than this are not chance,
-const SIGNIFICANT: f64 = 0.01;
+/// With fewer blocks too little is known about how they differ.
+const BLOCKS_MIN: usize = 8;
+/// Differences between the smallest blocks that are less likely than this are not chance,
+const SIGNIFICANT: f64 = 0.02;
 /// and for what is rare, where few clusters are chance.
 const SIGNIFICANT_RARE: f64 = 1e-3;
 /// The rarest values, as a share of all samples.
@@ -39,8 +39,11 @@ pub fn block_calls(baseline_calls: usize) -> usize {
 /// than that of independent samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispersion {
-    /// Of the values: of their place in the order of the bins, or of the whole table, whichever is larger.
+    /// Of the whole table of values. Not all of a table depends on the past alike; this lies between what is so on average and
+    /// the most of it, because the most decides how often chance alone is large.
     pub values: f64,
+    /// Of the place of values in the order of the bins.
+    pub place: f64,
     /// Of what is rare: what is new comes in clusters as the rarest values do.
     pub other: f64,
     /// Of nulls and invalid values, which may depend on something else than values do.
@@ -50,7 +53,7 @@ pub struct Dispersion {
 impl Default for Dispersion {
     /// Of independent samples.
     fn default() -> Dispersion {
-        Dispersion { values: 1.0, other: 1.0, missing: 1.0 }
+        Dispersion { values: 1.0, place: 1.0, other: 1.0, missing: 1.0 }
     }
 }
 
@@ -72,13 +75,11 @@ pub fn dispersion(blocks: &[Vec<u32>]) -> Dispersion {
             .collect();
         factor(&rows, calls, SIGNIFICANT_RARE, |rows| of_scores(rows, &[0.0, 1.0]))
     };
+    let place = factor(&values, calls, SIGNIFICANT, |rows| of_scores(rows, &places));
+    let average = factor(&values, calls, SIGNIFICANT, table);
     Dispersion {
-        values: factor(&values, calls, SIGNIFICANT, |rows| of_scores(rows, &places)).max(factor(
-            &values,
-            calls,
-            SIGNIFICANT,
-            table,
-        )),
+        values: (average * place.max(average)).sqrt(),
+        place,
         other: factor(&values, calls, SIGNIFICANT_RARE, |rows| of_scores(rows, &rare)),
         missing: shares(|split| split.null).max(shares(|split| split.invalid)),
     }
@@ -93,7 +94,7 @@ fn factor(
     measure: impl Fn(&[Vec<f64>]) -> (f64, usize),
 ) -> f64 {
     let (mut rows, mut calls) = (blocks.to_vec(), calls);
-    let (mut found, mut shows) = (1.0f64, false);
+    let (mut found, mut shows, mut significant) = (1.0f64, false, significant);
     while rows.len() >= BLOCKS_MIN {
         let (statistic, degrees) = measure(&rows);
         if degrees == 0 {
@@ -109,6 +110,8 @@ fn factor(
         }
         rows = rows.chunks_exact(2).map(|pair| add(&pair[0], &pair[1])).collect();
         calls *= 2.0;
+        // So that all looks together find no more by chance than twice the first.
+        significant /= 2.0;
     }
     found
 }

@@ -21,12 +21,15 @@ const STEPS_ALERT: u32 = 2;
 /// What is asked of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// The chance that any field exceeds in a window in which nothing has changed.
+    /// The chance that any field exceeds in any of the windows that a call is in, if nothing has changed.
     pub alpha: f64,
     /// PSI (nats) over all bins, special ones too.
     pub min_effect: f64,
     /// With fewer samples on either side nothing is said.
     pub min_samples: u32,
+    /// In how many windows each call is looked at: a change by chance has as many chances to be found. 200 calls by steps of 50
+    /// and 2,000 by 250 make 12; two files that are compared once, 1.
+    pub looks: u32,
 }
 
 /// One field: counts in the same bins, `[regular.., other, null, invalid]`.
@@ -52,7 +55,8 @@ pub struct Comparison {
     pub js: Option<f64>,
     /// PSI over all bins: what is held against [`Thresholds::min_effect`].
     pub effect: Option<f64>,
-    /// The smallest adjusted p-value of the field's tests.
+    /// The smallest adjusted p-value of the field's tests, times [`Thresholds::looks`]: what is held against
+    /// [`Thresholds::alpha`].
     pub pvalue: Option<f64>,
     pub tests: Vec<Test>,
     pub null_ratio: Option<f64>,
@@ -97,7 +101,7 @@ pub struct Persistence {
 
 impl Default for Thresholds {
     fn default() -> Thresholds {
-        Thresholds { alpha: 0.01, min_effect: 0.1, min_samples: 200 }
+        Thresholds { alpha: 0.01, min_effect: 0.1, min_samples: 200, looks: 12 }
     }
 }
 
@@ -152,7 +156,7 @@ fn tests(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Vec
         tests.push(test("chi_square", found.pvalue));
     }
     if field.ordered && found.degrees > 1 {
-        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.values.max(1.0).sqrt();
+        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.place.max(1.0).sqrt();
         tests.push(test("rank_sum", normal_two_sided(z)));
     }
     if current.other > 0 {
@@ -182,8 +186,9 @@ fn rare(then: (f64, f64), now: (f64, f64), dispersion: f64) -> f64 {
 fn decide(comparison: &mut Comparison, thresholds: &Thresholds) {
     let Some(effect) = comparison.effect else { return };
     let smallest = comparison.tests.iter().map(|test| test.adjusted).fold(1.0, f64::min);
-    comparison.pvalue = Some(smallest);
-    let exceeds = smallest < thresholds.alpha && effect >= thresholds.min_effect;
+    let pvalue = (smallest * f64::from(thresholds.looks.max(1))).min(1.0);
+    comparison.pvalue = Some(pvalue);
+    let exceeds = pvalue < thresholds.alpha && effect >= thresholds.min_effect;
     comparison.verdict = if exceeds { Verdict::Exceeds } else { Verdict::Quiet };
 }
 
