@@ -12,7 +12,7 @@ use super::statistics::special::normal_two_sided;
 use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, total};
 
 /// Each slice of counts ends with three special bins: other, null, invalid.
-const SPECIAL: usize = 3;
+use super::bins::SPECIAL;
 /// Of so many steps
 const STEPS: u32 = 3;
 /// so many have to exceed for an alert.

