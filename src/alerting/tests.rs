@@ -176,6 +176,7 @@ fn drift(fields: &[&str], takes_calls: bool) -> Facts {
         state: DriftState::Alert,
         psi: Some(0.31),
         pvalue: Some(3e-10),
+        reason: None,
         example: Some(Example { invocation_id: format!("call-{field}"), trace_id: format!("trace-{field}") }),
     });
     let fact = DriftFact { plugin: "echo".into(), version: "1.0.0".into(), fields: fields.collect() };

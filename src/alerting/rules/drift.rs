@@ -18,6 +18,8 @@ pub struct DriftField {
     pub state: DriftState,
     pub psi: Option<f64>,
     pub pvalue: Option<f64>,
+    /// Which difference it is, with the numbers and their bounds.
+    pub reason: Option<String>,
     /// A call in a bin that grew.
     pub example: Option<Example>,
 }
@@ -53,7 +55,10 @@ pub(super) fn verdict(fact: &DriftFact) -> Option<Verdict> {
     let psi = |field: &DriftField| field.psi.unwrap_or(0.0);
     drifted.sort_by(|a, b| psi(b).total_cmp(&psi(a)));
     let (plugin, version, all) = (&fact.plugin, &fact.version, fact.fields.len());
-    let named: Vec<String> = drifted.iter().take(NAMED_MAX).map(|field| numbers(field)).collect();
+    let named: Vec<String> = match &drifted[..] {
+        [field] => vec![in_full(field)],
+        several => several.iter().take(NAMED_MAX).map(|field| numbers(field)).collect(),
+    };
     let more = match drifted.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -79,6 +84,13 @@ pub(super) fn verdict(fact: &DriftFact) -> Option<Verdict> {
         examples: examples.into_iter().take(EXAMPLES_MAX).collect(),
         fields: drifted.into_iter().map(|field| field.field.clone()).collect(),
     })
+}
+
+fn in_full(field: &DriftField) -> String {
+    match &field.reason {
+        Some(reason) => format!("{}, {reason}", field.field),
+        None => numbers(field),
+    }
 }
 
 fn numbers(field: &DriftField) -> String {

@@ -110,7 +110,14 @@ fn silence_is_longer_than_what_is_expected() {
 fn field(name: &str, state: DriftState, psi: Option<f64>) -> DriftField {
     let id = |text: &str| format!("{text} of {name}");
     let example = Example { invocation_id: id("call"), trace_id: id("trace") };
-    DriftField { field: name.into(), state, psi, pvalue: psi.map(|_| 3e-10), example: Some(example) }
+    DriftField {
+        field: name.into(),
+        state,
+        psi,
+        pvalue: psi.map(|_| 3e-10),
+        reason: None,
+        example: Some(example),
+    }
 }
 
 fn drift(fields: Vec<DriftField>) -> Option<Verdict> {
@@ -135,6 +142,12 @@ fn drift_is_told_once_a_version_with_the_worst_fields_first() {
     );
     assert!(!one.weak && one.help.contains("spanglass drift show fraud-score@1.1.0"), "{}", one.help);
     assert_eq!(one.example.unwrap().trace_id, "trace of $.input.amount");
+
+    let reason = Some("more or fewer nulls: PSI 0.31 (bound 0.1)".to_owned());
+    let with_reason = || DriftField { reason: reason.clone(), ..field("$.a", Alert, Some(0.31)) };
+    let said = |fields| drift(fields).unwrap().summary.split_once(": ").unwrap().1.to_owned();
+    assert_eq!(said(vec![with_reason()]), "$.a, more or fewer nulls: PSI 0.31 (bound 0.1)");
+    assert_eq!(said(vec![with_reason(), with_reason()]), "$.a (PSI 0.31, p 3e-10), $.a (PSI 0.31, p 3e-10)");
 
     let mut many: Vec<DriftField> =
         (0..8).map(|at| field(&format!("$.f{at}"), Alert, Some(f64::from(at)))).collect();
