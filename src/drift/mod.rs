@@ -30,6 +30,7 @@ pub mod bins;
 pub mod calibrate;
 mod capture;
 mod describe;
+mod facts;
 pub mod judge;
 mod judged;
 mod keep;
