@@ -92,7 +92,7 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 3, "{shown}");
         assert!(lines[0].contains("baseline") && lines[0].ends_with("now"), "{shown}");
-        assert!(lines[1].contains(&format!("{}▎ 50 %", "█".repeat(13))), "{shown}");
+        assert!(lines[1].contains(&format!("{}▍ 50 %", "█".repeat(13))), "{shown}");
         assert!(lines[2].starts_with("  ▲ more"), "{shown}");
         assert!(lines[2].ends_with(&format!("{} 75 %", "█".repeat(20))), "{shown}");
         let ascii = Style { unicode: false, ..Style::plain(100) };
