@@ -1,6 +1,7 @@
 // Drift as it is shown, also what a demo does not have: many fields, few values, names that mean harm.
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
+import { python } from './support/runner';
 import { expect, test } from './support/test';
 import { answerWith, baselineOf, categoryField, eventOf, numberField, overviewOf, versionDrift } from './support/drift';
 
@@ -266,6 +267,22 @@ test('an alert about drift leads to the view of it', async ({ page, context, sta
   await page.getByRole('link', { name: 'Its drift' }).click();
   await expect(page).toHaveURL(/\/drift\/payments\?version=1\.2\.0$/);
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Drift of payments 1.2.0');
+});
+
+test('the view of a plugin says in a line how it drifts, and leads to the field', async ({ page, context, start, open }) => {
+  await start({ plugins: python('payments', 'return input_data') });
+  const drift = versionDrift([numberField(AMOUNT, 'alert'), numberField('$.output.risk', 'ok')], { version: '1.0.0' });
+  const answers = await answerWith(context, { drift });
+  await open('/plugins/payments');
+  const card = page.getByRole('region', { name: 'Drift' });
+  await expect(card).toContainText('alert');
+  await expect(card).toContainText('since 4 m ago');
+  await expect(card.getByRole('link', { name: '2 fields of 1.0.0 watched' })).toHaveAttribute('href', '/drift/payments?version=1.0.0');
+  await card.getByRole('link', { name: AMOUNT }).click();
+  await expect(opener(page, AMOUNT)).toHaveAttribute('aria-expanded', 'true');
+  answers.versions = [];
+  await page.goBack();
+  await expect(card).toContainText('Not watched');
 });
 
 test('without a mouse: g r, j and Enter open a version; j and Enter open a field', async ({ page, context, start, open }) => {

@@ -17,14 +17,15 @@ export function Bins({ field }: { field: FieldDrift }) {
   return (
     <div class="bins-box">
       <table class="bins">
-        <caption class="off-screen">Shares of values by bin, baseline and now</caption>
+        <caption class="bins-legend">
+          <span class="off-screen">Shares of values by bin: </span>
+          <span><i class="bar-baseline" aria-hidden="true" /> baseline</span>{' '}
+          {known && <span><i class="bar-current" aria-hidden="true" /> now</span>}
+        </caption>
         <thead>
           <tr>
             <th scope="col">Values</th>
-            <th scope="col" class="bins-legend">
-              <span><i class="bar-baseline" aria-hidden="true" /> baseline</span>
-              {known && <span><i class="bar-current" aria-hidden="true" /> now</span>}
-            </th>
+            <th scope="col"><span class="off-screen">As bars</span></th>
             <th scope="col" class="number">Baseline</th>
             <th scope="col" class="number">Now</th>
           </tr>

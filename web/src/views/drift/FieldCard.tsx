@@ -73,7 +73,7 @@ function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
           <dl class="pairs">
             <dt>Kind</dt><dd>{KINDS[field.kind] ?? plainLine(field.kind)}</dd>
             <dt>Values</dt><dd>{exact(field.samples)} in the window, {exact(field.baseline_samples)} in the baseline</dd>
-            <dt>PSI</dt><dd>{judged ? <>{score(field.psi)} <span class="muted">drift from {score(settings.min_effect)} on</span></> : NOT_YET}</dd>
+            <dt>PSI</dt><dd>{judged ? <>{score(field.psi)} <span class="muted">of its values alone</span></> : NOT_YET}</dd>
             <dt>Jensen-Shannon</dt><dd>{judged ? <>{score(field.js)} <span class="muted">0 alike, 1 nothing in common</span></> : NOT_YET}</dd>
             <dt>p-value</dt><dd>{judged ? <>{pvalue(field.pvalue)} <span class="muted">adjusted for all tests</span></> : NOT_YET}</dd>
             <dt>Null or absent</dt><dd>{judged ? change(field) : NOT_YET}</dd>

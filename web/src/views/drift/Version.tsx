@@ -36,10 +36,10 @@ export function VersionView({ params }: ViewProps) {
       </>
     );
   }
-  if (drift.error?.status === 404) {
+  if (drift.error?.status === 404 || drift.error?.status === 409) {
     return (
       <Empty title={`Nothing of ${plugin}${version ? ` ${version}` : ''} is watched`} filters={['version']}>
-        <p class="muted">Either there is no such version, or no field of it can be watched: <code>observe.fields</code> of its manifest names them.</p>
+        <p class="muted">Either there is no such version, or its manifest has no <code>observe</code>, or it is disabled.</p>
         <p><a href="/drift">All that is watched</a> · <a href={addressOf.plugin(plugin)}>The plugin</a></p>
       </Empty>
     );
@@ -113,7 +113,7 @@ function Facts({ drift, onPin }: { drift: VersionDrift; onPin: () => void }) {
         </div>
         <div><dt>Window</dt><dd>{exact(window.calls)} of {exact(window.wanted)} calls<span class="muted">judged every {plural(window.step, 'call')}</span></dd></div>
         <div><dt>Long window</dt><dd>{exact(long.calls)} of {exact(long.wanted)} calls<span class="muted">judged every {plural(long.step, 'call')}</span></dd></div>
-        <div><dt>Drift is</dt><dd>PSI at least {score(settings.min_effect)} and p below {score(settings.alpha)}<span class="muted">twice in three steps, from {plural(settings.min_samples, 'value')} on</span></dd></div>
+        <div><dt>Drift is</dt><dd>PSI at least {score(settings.min_effect)} and p below {score(settings.alpha)}<span class="muted">nulls and other types counted in; twice in three steps, from {plural(settings.min_samples, 'value')} on</span></dd></div>
         <div><dt>Judged</dt><dd>{drift.judged_at ? <Time at={drift.judged_at} relative /> : <span class="muted">not yet</span>}<span class="muted">{exact(drift.calls)} calls seen, {bytes(drift.memory_bytes)}</span></dd></div>
       </dl>
       {drift.phase === 'waiting' && <p class="muted drift-hint">Its manifest says <code>baseline: manual</code>: pin one with <code>spanglass drift baseline {drift.plugin} --from data.jsonl --version {drift.version}</code>.</p>}

@@ -53,7 +53,7 @@ export default function DriftView() {
           ? <Table label="Watched versions" items={shown} columns={COLUMNS} keyOf={(one) => `${one.plugin} ${one.version}`} onOpen={(one) => navigate(to(one))} keys />
           : (
             <Empty title={all.length ? 'No version fits' : 'Nothing is watched yet'} filters={['state', 'q']}>
-              {all.length === 0 && <p class="muted">A version is watched by what its schemas or <code>observe.fields</code> of its manifest name.</p>}
+              {all.length === 0 && <p class="muted">A version is watched if its manifest has <code>observe</code>: <code>{'observe: {fields: auto}'}</code> takes what its schemas name.</p>}
             </Empty>
           )}
       </section>

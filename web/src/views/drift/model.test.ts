@@ -67,6 +67,7 @@ describe('names from outside', () => {
     expect(Array.from(name('x'.repeat(1_000_000)))).toHaveLength(NAME_MOST + 1);
     expect(Array.from(labelOf({ kind: 'category', label: '😀'.repeat(500) }).text)).toHaveLength(LABEL_MOST + 1);
     expect(labelOf({ kind: 'category', label: '😀'.repeat(LABEL_MOST) }).text).toBe('😀'.repeat(LABEL_MOST));
+    expect(labelOf({ kind: 'category', label: 'x'.repeat(LABEL_MOST + 1) }).text).toBe(`${'x'.repeat(LABEL_MOST)}…`);
     expect(labelOf({ kind: 'category', label: 'a\n\u202eb\u0000' }).text).toBe('a↵⟨U+202E⟩b␀');
     expect(labelOf({ kind: 'category', label: '' }).text).toBe('(empty text)');
   });

@@ -197,7 +197,7 @@ export type Pin = { from: 'window' } | { from: 'earlier'; baseline: StoredBaseli
 export function pinMeans(pin: Pin, drift: VersionDrift): { title: string; means: string[]; from: string } {
   const drifting = drift.fields.filter((one) => one.state === 'alert' || one.state === 'warn').map((one) => name(one.field));
   const many = drifting.length > 3 ? `${drifting.slice(0, 3).join(', ')} and ${drifting.length - 3} more` : drifting.join(', ');
-  const starts = `Judging ${drift.version} starts anew: its fields are insufficient until the window is full again.`;
+  const starts = `Judging ${drift.version} starts anew: its fields are insufficient until the window has ${exact(drift.settings.min_samples)} calls again.`;
   const kept = drift.baseline ? [`The baseline of now, ${shortId(drift.baseline.id)}, is kept and can be pinned again.`] : [];
   if (pin.from === 'earlier') {
     return {

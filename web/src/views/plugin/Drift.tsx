@@ -19,7 +19,7 @@ export function Drift({ plugin, version }: { plugin: string; version: string | u
     <section class="card drift-card" aria-label="Drift" aria-busy={!data && !error}>
       <h2>Drift</h2>
       {error && !data && <span class="muted">It cannot be told: {error.detail}</span>}
-      {data && (one ? <Line one={one} /> : <span class="muted">No field of {version ?? 'this version'} is watched.</span>)}
+      {data && (one ? <Line one={one} /> : <span class="muted">Not watched: {version ? `the manifest of ${version}` : 'its manifest'} has no <code>observe</code>.</span>)}
     </section>
   );
 }
