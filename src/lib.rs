@@ -10,6 +10,7 @@ pub mod alerting;
 pub mod package;
 pub mod sandbox;
 pub mod runtimes;
+pub mod drift;
 pub mod pipeline;
 pub mod registry;
 pub mod host;

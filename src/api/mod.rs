@@ -17,6 +17,7 @@ mod backup;
 mod body;
 mod changes;
 mod docs;
+mod drift;
 mod error;
 mod errors;
 mod export;
@@ -87,6 +88,12 @@ pub fn router(api: Api) -> Router {
         .route("/series", get(series::series))
         .route("/purge", post(purge::purge))
         .route("/alerts", get(alerts::list).post(alerts::receive))
+        .route("/drift", get(drift::overview))
+        .route("/drift/events", get(drift::events))
+        .route("/plugins/{name}/drift", get(drift::version))
+        .route("/plugins/{name}/drift/samples", get(drift::samples))
+        .route("/plugins/{name}/baselines", get(drift::baselines).post(drift::pin))
+        .route("/plugins/{name}/baselines/{id}", get(drift::baseline))
         .route("/invocations/{id}/replay", post(replay::replay))
         .route("/invocations/{id}/cancel", post(asynchronous::cancel))
         .merge(ledger_routes().with_state(api.looking.clone()))

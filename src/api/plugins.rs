@@ -302,7 +302,7 @@ fn find(api: &Api, name: &str, version: &str) -> Result<Arc<Deployment>, Problem
     api.host.registry().get(name, &parsed).ok_or_else(|| unknown(name, Some(&parsed)))
 }
 
-fn unknown(name: &str, version: Option<&Version>) -> Problem {
+pub(super) fn unknown(name: &str, version: Option<&Version>) -> Problem {
     let what = version
         .map_or_else(|| format!("plugin {name:?}"), |version| format!("version {version} of {name:?}"));
     let error = InvokeError::new(ErrorKind::NotFound, format!("there is no {what}"));

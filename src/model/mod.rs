@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod error;
+pub mod field;
 pub mod guest;
 pub mod hook;
 pub mod ids;

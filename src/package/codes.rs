@@ -42,6 +42,7 @@ pub const EXAMPLE_UNFIT: &str = "SG0301";
 pub const SANDBOX_MISSING: &str = "SG0302";
 pub const UNREACHABLE: &str = "SG0303";
 pub const KEYWORD_IGNORED: &str = "SG0304";
+pub const NOT_OBSERVED: &str = "SG0305";
 
 // What is only said.
 pub const NO_EFFECT: &str = "SG0401";

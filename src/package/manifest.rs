@@ -14,6 +14,8 @@ use crate::model::limits::{BreakerSettings, Limits, RetrySettings};
 use crate::model::name::PluginName;
 use crate::model::slo::Slo;
 
+use super::observe::Observe;
+
 /// A manifest without mistakes, defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -47,6 +49,8 @@ pub struct Manifest {
     pub slo: Slo,
     /// A plugin that had no call for longer is worth an alert.
     pub expect_every: Option<Duration>,
+    /// Which values are watched for drift. `None`: none.
+    pub observe: Option<Observe>,
     pub examples: Vec<Example>,
 }
 
@@ -76,6 +80,7 @@ impl Manifest {
             start: Start::default(),
             slo: Slo::default(),
             expect_every: None,
+            observe: None,
             examples: Vec::new(),
         }
     }

@@ -22,6 +22,7 @@ mod tests {
     use super::*;
     use crate::model::limits::{BreakerSettings, Limits, RetrySettings};
     use crate::model::units::{format_bytes, format_duration};
+    use crate::package::observe::{self, Observe};
     use crate::package::read::KEYS;
 
     #[test]
@@ -30,6 +31,23 @@ mod tests {
         let keys: BTreeSet<&str> =
             document["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, KEYS.iter().copied().collect());
+    }
+
+    #[test]
+    fn it_tells_the_true_bounds() {
+        let document = document();
+        let properties = &document["properties"]["observe"]["properties"];
+        for (key, range) in [
+            ("baseline_calls", observe::BASELINE_CALLS),
+            ("window", observe::WINDOW),
+            ("step", observe::STEP),
+            ("long_window", observe::LONG_WINDOW),
+            ("min_samples", observe::MIN_SAMPLES),
+            ("samples", observe::SAMPLES),
+        ] {
+            let written = (&properties[key]["minimum"], &properties[key]["maximum"]);
+            assert_eq!(written, (&json!(range.start()), &json!(range.end())), "{key}");
+        }
     }
 
     #[test]
@@ -56,5 +74,15 @@ mod tests {
         assert_eq!(default("circuit_breaker", "window"), format_duration(breaker.window));
         assert_eq!(default("circuit_breaker", "min_calls"), breaker.calls_min);
         assert_eq!(default("circuit_breaker", "open_for"), format_duration(breaker.open_for));
+        let observe = Observe::default();
+        assert_eq!(default("observe", "baseline"), observe.baseline.as_str());
+        assert_eq!(default("observe", "baseline_calls"), observe.baseline_calls);
+        assert_eq!(default("observe", "window"), observe.window);
+        assert_eq!(default("observe", "step"), observe.step);
+        assert_eq!(default("observe", "long_window"), observe.long_window);
+        assert_eq!(default("observe", "min_samples"), observe.min_samples);
+        assert_eq!(default("observe", "alpha"), observe.alpha);
+        assert_eq!(default("observe", "min_effect"), observe.min_effect);
+        assert_eq!(default("observe", "samples"), observe.samples);
     }
 }

@@ -9,6 +9,7 @@ pub mod error;
 mod load;
 pub mod manifest;
 pub mod manifest_schema;
+pub mod observe;
 pub mod read;
 pub mod reader;
 pub mod requirements;

@@ -22,6 +22,7 @@ pub struct Check {
     pub calls: FileCheck,
     pub ledger: FileCheck,
     pub kv: FileCheck,
+    pub drift: FileCheck,
     /// `None`: there is no ledger, or it can't be read.
     pub ledger_counts: Option<LedgerCounts>,
     pub registrations: usize,
@@ -62,6 +63,8 @@ pub fn check(folder: &DataFolder) -> Check {
     let ledger_counts = ledger.run(|| Reader::new(folder).time_max(LEDGER_TIME_MAX).check());
     let mut kv = FileCheck::of(&folder.kv());
     kv.run(|| Ok((super::kv::check(&folder.kv())?, ())));
+    let mut drift = FileCheck::of(&folder.drift());
+    drift.run(|| Ok((super::drift::check(folder)?, ())));
     let packages = Packages::list_in(&folder.packages()).unwrap_or_default();
     let kept = |digest: &Digest| packages.iter().any(|package| package.digest == *digest);
     let named = |digest: &Digest| registrations.iter().any(|registration| registration.digest == *digest);
@@ -78,6 +81,7 @@ pub fn check(folder: &DataFolder) -> Check {
         calls,
         ledger,
         kv,
+        drift,
         ledger_counts,
         available_bytes: folder.available_bytes().ok(),
         write_problem: folder.probe_write().err().map(|error| error.to_string()),

@@ -42,6 +42,10 @@ impl DataFolder {
         self.path.join("kv.db")
     }
 
+    pub fn drift(&self) -> PathBuf {
+        self.path.join("drift.db")
+    }
+
     pub fn calls(&self) -> PathBuf {
         self.path.join("calls.db")
     }

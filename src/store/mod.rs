@@ -18,6 +18,7 @@ pub mod calls;
 mod check;
 mod clock;
 mod database;
+pub mod drift;
 mod error;
 mod folder;
 mod kv;

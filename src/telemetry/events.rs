@@ -15,8 +15,13 @@ use super::names::{self, attribute, event};
 use super::record::{LogRecord, TEXT_BYTES_MAX, Value};
 
 mod alert;
+mod drift;
 
 pub use alert::AlertNotified;
+pub use drift::{
+    BaselinePinned, DriftDetected, DriftExample, DriftFinding, DriftResolved, DriftSaveFailed,
+    DriftSaveRecovered, DriftWarned,
+};
 
 /// Implemented here only. Each method is called once per emission, on the emitting thread; none may block.
 pub trait Event {

@@ -14,17 +14,20 @@ use super::exemplars::Slots;
 use super::names::{self, Family};
 
 mod capped;
+mod drift;
 mod labels;
 mod series;
 mod slo;
 
 pub use capped::LABEL_SETS_MAX;
+pub use drift::{DriftScores, DriftSeries};
 pub use labels::{CircuitState, ExitReason, InstanceState, Lifecycle, PrepareResult};
 pub(super) use series::EndingLabels;
 pub use series::PluginSeries;
 pub(super) use slo::EndedCall;
 
 use capped::Capped;
+use drift::DriftFamilies;
 
 /// All families and who holds children of them.
 pub struct Metrics {
@@ -48,6 +51,7 @@ pub struct Metrics {
     prepare: Capped<IntCounterVec>,
     slo_events: Capped<IntCounterVec>,
     slo_objective: Capped<GaugeVec>,
+    drift: Arc<DriftFamilies>,
     log_lines_dropped: Capped<IntCounterVec>,
     ledger_dropped: Capped<IntCounterVec>,
     config_last_reload: Gauge,
@@ -83,11 +87,13 @@ impl Metrics {
             let vec = registered(&registry, HistogramVec::new(opts, family.labels)?)?;
             Ok(Capped::new(family, vec, &overflow))
         };
+        let float_gauge = |family: &'static Family| -> Result<_, prometheus::Error> {
+            let vec = registered(&registry, GaugeVec::new(opts(family), family.labels)?)?;
+            Ok(Capped::new(family, vec, &overflow))
+        };
         let single = |family: &'static Family| registered(&registry, Gauge::with_opts(opts(family))?);
         let cpu =
             registered(&registry, CounterVec::new(opts(&names::PLUGIN_CPU), names::PLUGIN_CPU.labels)?)?;
-        let slo_objective =
-            registered(&registry, GaugeVec::new(opts(&names::SLO_OBJECTIVE), names::SLO_OBJECTIVE.labels)?)?;
         let metrics = Metrics {
             invocations: counter(&names::INVOCATIONS)?,
             duration: histogram(&names::INVOCATION_DURATION)?,
@@ -107,7 +113,8 @@ impl Metrics {
             exits: counter(&names::INSTANCE_EXITS)?,
             prepare: counter(&names::PREPARE)?,
             slo_events: counter(&names::SLO_EVENTS)?,
-            slo_objective: Capped::new(&names::SLO_OBJECTIVE, slo_objective, &overflow),
+            slo_objective: float_gauge(&names::SLO_OBJECTIVE)?,
+            drift: Arc::new(DriftFamilies::new(float_gauge)?),
             log_lines_dropped: counter(&names::LOG_LINES_DROPPED)?,
             ledger_dropped: counter(&names::LEDGER_DROPPED)?,
             config_last_reload: single(&names::CONFIG_LAST_RELOAD)?,

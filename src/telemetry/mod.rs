@@ -31,7 +31,10 @@ mod worker;
 pub use accounting::{Accounting, Signal};
 pub use events::Event;
 pub use exposition::Exposition;
-pub use metrics::{CircuitState, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries, PrepareResult};
+pub use metrics::{
+    CircuitState, DriftScores, DriftSeries, ExitReason, InstanceState, Lifecycle, Metrics, PluginSeries,
+    PrepareResult,
+};
 pub use operation::{Operation, OperationKind};
 pub use queue::ActiveInvocation;
 pub use record::{

@@ -72,6 +72,22 @@ families! {
         "Ended invocations that count for an objective of the version, good and bad ones.";
     SLO_OBJECTIVE = Gauge "slo_objective_ratio" ["plugin", "version", "slo"]
         "Share of good events that the version promises.";
+    DRIFT_PSI = Gauge "drift_psi" ["plugin", "version", "field"]
+        "Population stability index of a field's window against its baseline; absent while there are too few samples.";
+    DRIFT_JS = Gauge "drift_js" ["plugin", "version", "field"]
+        "Jensen-Shannon distance, base 2, of a field's window to its baseline; absent while there are too few samples.";
+    DRIFT_PVALUE = Gauge "drift_pvalue" ["plugin", "version", "field"]
+        "Smallest p-value of a field's tests, corrected for all tests of the version; absent while there are too few samples.";
+    DRIFT_STATE = Gauge "drift_state" ["plugin", "version", "field"]
+        "0 insufficient, 1 ok, 2 warn, 3 alert.";
+    FIELD_NULL_RATIO = Gauge "field_null_ratio" ["plugin", "version", "field"]
+        "Share of a field's window that is null or missing; absent while there are too few samples.";
+    FIELD_NEW_CATEGORY_RATIO = Gauge "field_new_category_ratio" ["plugin", "version", "field"]
+        "Share of a field's window that its baseline does not know; absent while there are too few samples.";
+    DRIFT_WINDOW_SAMPLES = Gauge "drift_window_samples" ["plugin", "version"]
+        "Calls in the window that is compared with the baseline.";
+    DRIFT_BASELINE_TIMESTAMP = Gauge "drift_baseline_timestamp_seconds" ["plugin", "version"]
+        "When the baseline was pinned, as Unix time; absent as long as there is none.";
     TELEMETRY_PRODUCED = Counter "telemetry_produced_total" ["signal"]
         "Records handed to the delivery of telemetry.";
     TELEMETRY_RECOVERED = Counter "telemetry_recovered_total" ["signal"]
@@ -204,6 +220,18 @@ pub mod attribute {
     pub const ALERT_DASHBOARD_URL: &str = "alert.dashboard_url";
     pub const ALERT_STARTS_AT: &str = "alert.starts_at";
     pub const ALERT_ENDS_AT: &str = "alert.ends_at";
+    /// Of drift: which field, what was found, against which baseline.
+    pub const DRIFT_FIELD: &str = "drift.field";
+    pub const DRIFT_PSI: &str = "drift.psi";
+    pub const DRIFT_JS: &str = "drift.js";
+    pub const DRIFT_PVALUE: &str = "drift.pvalue";
+    pub const DRIFT_SUMMARY: &str = "drift.summary";
+    pub const DRIFT_BASELINE_ID: &str = "drift.baseline.id";
+    pub const DRIFT_BASELINE_SOURCE: &str = "drift.baseline.source";
+    pub const DRIFT_BASELINE_CALLS: &str = "drift.baseline.calls";
+    /// Calls that show it, separated by commas.
+    pub const DRIFT_EXAMPLE_INVOCATIONS: &str = "drift.example.invocation_ids";
+    pub const DRIFT_EXAMPLE_TRACES: &str = "drift.example.trace_ids";
     /// What a plugin may not set: it would speak in the host's name.
     pub const RESERVED_PREFIXES: &[&str] = &["spanglass.", "sampling."];
 }
@@ -292,6 +320,12 @@ pub mod event {
     pub const TELEMETRY_SPOOL_DAMAGED: &str = "telemetry.spool_damaged";
     pub const TELEMETRY_SPOOL_FAILED: &str = "telemetry.spool_failed";
     pub const TELEMETRY_SPOOL_RECOVERED: &str = "telemetry.spool_recovered";
+    pub const DRIFT_DETECTED: &str = "drift.detected";
+    pub const DRIFT_WARNED: &str = "drift.warned";
+    pub const DRIFT_RESOLVED: &str = "drift.resolved";
+    pub const DRIFT_BASELINE_PINNED: &str = "drift.baseline_pinned";
+    pub const DRIFT_SAVE_FAILED: &str = "drift.save_failed";
+    pub const DRIFT_SAVE_RECOVERED: &str = "drift.save_recovered";
     pub const ALERT_FIRED: &str = "alert.fired";
     pub const ALERT_RESOLVED: &str = "alert.resolved";
     pub const ALERT_HEARTBEAT: &str = "alert.heartbeat";

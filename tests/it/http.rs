@@ -18,6 +18,8 @@ const LATER: &str = "import time\n\ndef invoke(input_data):\n    time.sleep(1)\n
 fn home() -> Home {
     Home::new()
         .plugin("echo", "description: Says it again", ECHO)
+        .plugin("watched", "input: {n: number}\nobserve: auto", ECHO)
+        .plugin("sampled", "input: {n: number}\nobserve: {samples: 10}", ECHO)
         .plugin("typed", "input: {n: number}\noutput: {n: number}", ECHO)
         .plugin("stream", "", "def invoke(input_data):\n    yield from range(3)\n")
 }
@@ -106,6 +108,13 @@ async fn every_route_answers_as_described() {
     let call = |body: Value| body.to_string().into_bytes();
     let zeros = "0".repeat(32);
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
+    let baselines = "/v1/plugins/{name}/baselines";
+    let samples = "/v1/plugins/{name}/drift/samples";
+    let calls = |count: u32| {
+        (0..count)
+            .fold(String::new(), |lines, n| lines + &json!({"input": {"n": n % 30}}).to_string() + "\n")
+            .into_bytes()
+    };
     let requests: Vec<(&Method, &str, String, Vec<u8>, u16)> = vec![
         (&get, "/", "/".into(), vec![], 200),
         (&get, "/healthz", "/healthz".into(), vec![], 200),
@@ -129,6 +138,37 @@ async fn every_route_answers_as_described() {
         (&get, "/v1/alerts", "/v1/alerts?state=firing".into(), vec![], 422),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4", "alerts": []})), 200),
         (&post, "/v1/alerts", "/v1/alerts".into(), call(json!({"version": "4"})), 422),
+        (&get, "/v1/drift", "/v1/drift".into(), vec![], 200),
+        (&get, "/v1/drift", "/v1/drift?plugin=echo".into(), vec![], 422),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/watched/drift".into(), vec![], 200),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/watched/drift?version=1.0.0".into(), vec![], 200),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/watched/drift?version=1".into(), vec![], 422),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/echo/drift".into(), vec![], 404),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/nobody/drift".into(), vec![], 404),
+        (&post, baselines, "/v1/plugins/watched/baselines".into(), calls(200), 201),
+        (&post, baselines, "/v1/plugins/watched/baselines".into(), calls(199), 422),
+        (&post, baselines, "/v1/plugins/watched/baselines".into(), b"[1]".to_vec(), 422),
+        (&post, baselines, "/v1/plugins/watched/baselines?from=window".into(), vec![], 422),
+        (&post, baselines, "/v1/plugins/watched/baselines?from=elsewhere".into(), vec![], 422),
+        (&post, baselines, "/v1/plugins/watched/baselines?from=sha256:0".into(), vec![], 404),
+        (&post, baselines, "/v1/plugins/echo/baselines".into(), calls(200), 404),
+        (&get, "/v1/plugins/{name}/drift", "/v1/plugins/watched/drift".into(), vec![], 200),
+        (&get, baselines, "/v1/plugins/watched/baselines".into(), vec![], 200),
+        (&get, baselines, "/v1/plugins/nobody/baselines".into(), vec![], 404),
+        (&get, baselines, "/v1/plugins/watched/baselines?limit=3".into(), vec![], 422),
+        (
+            &get,
+            "/v1/plugins/{name}/baselines/{id}",
+            format!("/v1/plugins/watched/baselines/sha256:{zeros}"),
+            vec![],
+            404,
+        ),
+        (&get, "/v1/drift/events", "/v1/drift/events?plugin=watched&limit=2".into(), vec![], 200),
+        (&get, "/v1/drift/events", "/v1/drift/events?type=drift".into(), vec![], 422),
+        (&get, "/v1/drift/events", "/v1/drift/events?cursor=x".into(), vec![], 422),
+        (&get, samples, "/v1/plugins/sampled/drift/samples".into(), vec![], 200),
+        (&get, samples, "/v1/plugins/watched/drift/samples".into(), vec![], 409),
+        (&get, samples, "/v1/plugins/echo/drift/samples".into(), vec![], 404),
         (&get, "/v1/errors", "/v1/errors".into(), vec![], 200),
         (&get, "/v1/errors", "/v1/errors?blame=caller&since=1h&plugin=typed".into(), vec![], 200),
         (&get, "/v1/errors", "/v1/errors?blame=nobody".into(), vec![], 422),

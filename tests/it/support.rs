@@ -370,6 +370,7 @@ fn manifest(source: &PluginSource<'_>) -> Manifest {
         start: Start::default(),
         slo: Slo::default(),
         expect_every: None,
+        observe: None,
     }
 }
 

@@ -94,6 +94,7 @@ pub async fn store(settings: &Settings) -> Check {
         ("queue of calls", &found.calls),
         ("ledger", &found.ledger),
         ("key-value store", &found.kv),
+        ("record of drift", &found.drift),
     ];
     let problem = files.into_iter().find_map(|(what, file)| Some((what, &file.path, file.problems.first()?)));
     if let Some((what, path, problem)) = problem {
@@ -104,7 +105,7 @@ pub async fn store(settings: &Settings) -> Check {
             );
         }
         let help = match what {
-            "ledger" | "key-value store" => {
+            "ledger" | "key-value store" | "record of drift" => {
                 format!("stop the server, then move it away: mv {path} {path}.damaged")
             }
             _ => format!("restore {shown} from a backup, or register the plugins anew in another --data-dir"),
@@ -120,7 +121,7 @@ pub async fn store(settings: &Settings) -> Check {
             .help("register it again: spanglass plugin register PATH");
     }
     let calls = found.ledger_counts.as_ref().map_or(0, |counts| counts.invocations);
-    let size = output::bytes(found.ledger.bytes + found.registry.bytes + found.kv.bytes);
+    let size = output::bytes(found.ledger.bytes + found.registry.bytes + found.kv.bytes + found.drift.bytes);
     let calls = output::count(usize::try_from(calls).unwrap_or(usize::MAX));
     let schema =
         |file: &store::FileCheck| file.schema.map_or_else(|| "-".to_owned(), |schema| schema.to_string());

@@ -78,12 +78,7 @@ pub fn sandbox(reader: &mut Reader<'_>, top: &Section<'_>) -> SandboxTier {
     tier
 }
 
-pub fn rest(reader: &mut Reader<'_>, top: &Section<'_>) {
-    permissions(reader, top);
-    observe(reader, top);
-}
-
-fn permissions(reader: &mut Reader<'_>, top: &Section<'_>) {
+pub fn permissions(reader: &mut Reader<'_>, top: &Section<'_>) {
     let Some(field) = top.get("permissions") else { return };
     reader.no_effect(&field);
     let Some(section) = reader.section(&field, &["network", "files"]) else { return };
@@ -114,31 +109,5 @@ fn permissions(reader: &mut Reader<'_>, top: &Section<'_>) {
                 reader.choice(&field, &[("r", ()), ("w", ()), ("rw", ())]);
             }
         }
-    }
-}
-
-fn observe(reader: &mut Reader<'_>, top: &Section<'_>) {
-    let Some(field) = top.get("observe") else { return };
-    reader.no_effect(&field);
-    let Some(section) = reader.section(&field, &["fields", "baseline"]) else { return };
-    if let Some(field) = section.get("fields") {
-        for item in reader.list(&field, 64) {
-            let Some(text) = reader.text(&item) else { continue };
-            if !["$.input.", "$.output."]
-                .iter()
-                .any(|root| text.strip_prefix(root).is_some_and(|rest| !rest.is_empty()))
-            {
-                let message = format!("{} is not a field of the input or output", quote(text));
-                reader.error(
-                    codes::INVALID_VALUE,
-                    &item,
-                    message,
-                    "write it as `$.input.amount` or `$.output.score`",
-                );
-            }
-        }
-    }
-    if let Some(field) = section.get("baseline") {
-        reader.text(&field);
     }
 }

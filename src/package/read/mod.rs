@@ -16,6 +16,7 @@ mod entry;
 mod entrypoint;
 mod examples;
 mod later;
+mod observe;
 mod settings;
 mod shape;
 mod slo;
@@ -106,7 +107,9 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
     let (isolation, start) = settings::processes(&mut reader, &top);
     let slo = slo::slo(&mut reader, &top);
     let expect_every = slo::expect_every(&mut reader, &top);
-    later::rest(&mut reader, &top);
+    later::permissions(&mut reader, &top);
+    let shapes = observe::Shapes::new(&top, input_schema.as_ref(), output_schema.as_ref());
+    let observe = observe::observe(&mut reader, &top, &shapes);
     let examples =
         examples::read(&mut reader, &top, &entry.actions, input_schema.as_ref(), output_schema.as_ref());
 
@@ -133,6 +136,7 @@ fn manifest(root: &Node, files: Option<&Files<'_>>, diagnostics: &mut Diagnostic
         start,
         slo,
         expect_every,
+        observe,
         examples,
     })
 }

@@ -13,10 +13,12 @@ use super::diagnostic::quote;
 
 mod bounds;
 mod coerce;
+mod outline;
 mod redact;
 mod words;
 
 pub use coerce::coerce;
+pub use outline::{Outline, Told};
 pub use redact::REDACTED;
 pub(super) use words::type_meant;
 

@@ -27,7 +27,7 @@ impl Redactor {
     }
 
     fn walk(&self, document: &Value, schemas: &[&Value], value: &Value) -> Option<Value> {
-        let Some(schemas) = self.applicable(document, schemas) else {
+        let Some(schemas) = applicable(&self.names, document, schemas) else {
             return Some(Value::String(REDACTED.to_owned()));
         };
         if schemas.is_empty() {
@@ -64,10 +64,7 @@ impl Redactor {
         for (index, item) in items.iter().enumerate() {
             let mut below = Vec::new();
             for schema in schemas {
-                below.extend(
-                    ["items", "contains", "unevaluatedItems"].iter().filter_map(|key| schema.get(*key)),
-                );
-                below.extend(schema.get("prefixItems").and_then(|list| list.get(index)));
+                below_index(schema, index, &mut below);
             }
             if let Some(hidden) = self.walk(document, &below, item) {
                 copy.get_or_insert_with(|| items.to_vec())[index] = hidden;
@@ -75,43 +72,43 @@ impl Redactor {
         }
         copy.map(Value::Array)
     }
-
-    /// All subschemas that speak about the same value. `None`: hide it, because one of them is marked, cannot
-    /// be found, or there are too many.
-    fn applicable<'a>(
-        &self,
-        document: &'a Value,
-        schemas: &[&'a Value],
-    ) -> Option<Vec<&'a Map<String, Value>>> {
-        let mut found: Vec<&Map<String, Value>> = Vec::new();
-        let mut open: Vec<&Value> = schemas.to_vec();
-        while let Some(schema) = open.pop() {
-            let Value::Object(schema) = schema else { continue };
-            if found.iter().any(|known| std::ptr::eq(*known, schema)) {
-                continue;
-            }
-            if is_marked(schema) || found.len() == SUBSCHEMAS_MAX {
-                return None;
-            }
-            found.push(schema);
-            for key in ["$ref", "$dynamicRef"] {
-                if let Some(Value::String(reference)) = schema.get(key) {
-                    open.push(self.names.target(document, reference)?);
-                }
-            }
-            for key in ["allOf", "anyOf", "oneOf"] {
-                open.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());
-            }
-            open.extend(["if", "then", "else"].iter().filter_map(|key| schema.get(*key)));
-            open.extend(
-                schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values),
-            );
-        }
-        Some(found)
-    }
 }
 
-fn below_property<'a>(schema: &'a Map<String, Value>, name: &str, below: &mut Vec<&'a Value>) {
+/// All subschemas that speak about the same value. `None`: hide it, because one of them is marked, cannot
+/// be found, or there are too many.
+pub(super) fn applicable<'a>(
+    names: &Names,
+    document: &'a Value,
+    schemas: &[&'a Value],
+) -> Option<Vec<&'a Map<String, Value>>> {
+    let mut found: Vec<&Map<String, Value>> = Vec::new();
+    let mut open: Vec<&Value> = schemas.to_vec();
+    while let Some(schema) = open.pop() {
+        let Value::Object(schema) = schema else { continue };
+        if found.iter().any(|known| std::ptr::eq(*known, schema)) {
+            continue;
+        }
+        if is_marked(schema) || found.len() == SUBSCHEMAS_MAX {
+            return None;
+        }
+        found.push(schema);
+        for key in ["$ref", "$dynamicRef"] {
+            if let Some(Value::String(reference)) = schema.get(key) {
+                open.push(names.target(document, reference)?);
+            }
+        }
+        for key in ["allOf", "anyOf", "oneOf"] {
+            open.extend(schema.get(key).and_then(Value::as_array).into_iter().flatten());
+        }
+        open.extend(["if", "then", "else"].iter().filter_map(|key| schema.get(*key)));
+        open.extend(
+            schema.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values),
+        );
+    }
+    Some(found)
+}
+
+pub(super) fn below_property<'a>(schema: &'a Map<String, Value>, name: &str, below: &mut Vec<&'a Value>) {
     let declared = schema.get("properties").and_then(|properties| properties.get(name));
     below.extend(declared);
     // Names are not matched against the patterns: one marked pattern hides every undeclared property.
@@ -123,6 +120,11 @@ fn below_property<'a>(schema: &'a Map<String, Value>, name: &str, below: &mut Ve
             ["additionalProperties", "unevaluatedProperties"].iter().filter_map(|key| schema.get(*key)),
         );
     }
+}
+
+pub(super) fn below_index<'a>(schema: &'a Map<String, Value>, index: usize, below: &mut Vec<&'a Value>) {
+    below.extend(["items", "contains", "unevaluatedItems"].iter().filter_map(|key| schema.get(*key)));
+    below.extend(schema.get("prefixItems").and_then(|list| list.get(index)));
 }
 
 fn is_marked(schema: &Map<String, Value>) -> bool {

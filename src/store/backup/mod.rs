@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls;
 use super::database::{self, Access, Schema};
+use super::drift;
 use super::error::Error;
 use super::kv;
 use super::ledger;
@@ -47,6 +48,8 @@ struct Database {
     /// Into the backup's file, before it takes the place of the one that is there, which is attached as `other`:
     /// rows of the latter that stay.
     keep: Option<Import>,
+    /// Of the copy: what must not go with it.
+    leave_out: Option<&'static str>,
 }
 
 type Import = fn(&mut Connection) -> rusqlite::Result<()>;
@@ -58,21 +61,37 @@ const DATABASES: &[Database] = &[
         schema: &registry::SCHEMA,
         import: Some(|connection| replace_tables(connection, &["documents"])),
         keep: None,
+        leave_out: None,
     },
     Database {
         name: "ledger.db",
         schema: &ledger::SCHEMA,
         import: Some(ledger::merge),
         keep: Some(ledger::merge),
+        leave_out: None,
     },
     Database {
         name: "kv.db",
         schema: &kv::SCHEMA,
         import: Some(|connection| replace_tables(connection, &["entries", "plugins"])),
         keep: None,
+        leave_out: None,
+    },
+    Database {
+        name: "drift.db",
+        schema: &drift::SCHEMA,
+        import: Some(drift::merge),
+        keep: Some(drift::keep),
+        leave_out: Some(drift::ANONYMIZE),
     },
     // What a running server has acknowledged since is worth more than what once waited: its queue stays as it is.
-    Database { name: "calls.db", schema: &calls::SCHEMA, import: None, keep: Some(calls::keep) },
+    Database {
+        name: "calls.db",
+        schema: &calls::SCHEMA,
+        import: None,
+        keep: Some(calls::keep),
+        leave_out: None,
+    },
 ];
 
 /// `backup.json`, the last part of the archive.

@@ -80,6 +80,11 @@ impl Snapshot {
         let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = Connection::open_with_flags(&from, flags).map_err(&engine)?;
         connection.execute("VACUUM INTO ?1", [&*to.to_string_lossy()]).map_err(&engine)?;
+        drop(connection);
+        if let Some(leave_out) = database.leave_out {
+            let copy = Connection::open(&to).map_err(Error::engine(&to))?;
+            copy.execute_batch(leave_out).map_err(Error::engine(&to))?;
+        }
         self.parts.push((database.name.to_owned(), to));
         Ok(())
     }

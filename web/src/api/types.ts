@@ -682,6 +682,109 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Versions whose values are watched, in a line each */
+        get: operations["listDrift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/drift/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was found, newest first */
+        get: operations["listDriftEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/plugins/{name}/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Drift of one version: each field with its baseline, its current values and its state */
+        get: operations["showDrift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/plugins/{name}/drift/samples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Calls that were kept as samples, if the manifest asks for them */
+        get: operations["driftSamples"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/plugins/{name}/baselines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Baselines of a plugin, newest first */
+        get: operations["listBaselines"];
+        put?: never;
+        /** Pin what a version is compared with from now on */
+        post: operations["pinBaseline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/plugins/{name}/baselines/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One baseline with its bins and counts */
+        get: operations["showBaseline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1270,6 +1373,183 @@ export interface components {
             /** Format: date-time */
             last_sent_at: string | null;
             last_error: string | null;
+        };
+        /**
+         * @description insufficient: too few values to say anything. warn: the last step differs. alert: so do two of the last three.
+         * @enum {string}
+         */
+        DriftState: "insufficient" | "ok" | "warn" | "alert";
+        /**
+         * @description waiting: somebody has to pin a baseline. capturing: the first calls become it.
+         * @enum {string}
+         */
+        DriftPhase: "waiting" | "capturing" | "watching";
+        DriftProgress: {
+            calls: number;
+            wanted: number;
+        };
+        DriftOverview: {
+            plugin: string;
+            version: string;
+            /** @description Calls that name no version go to it. */
+            takes_calls: boolean;
+            state: components["schemas"]["DriftState"];
+            since: string | null;
+            phase: components["schemas"]["DriftPhase"];
+            capture: components["schemas"]["DriftProgress"] | null;
+            baseline_id: string | null;
+            baseline_created_at: string | null;
+            window_calls: number;
+            /** @description How many are watched. */
+            fields: number;
+            /** @description Those in alert. */
+            drifting: string[];
+        };
+        BaselineHead: {
+            /** @description `sha256:` of its content. */
+            id: string;
+            /** @enum {string} */
+            source: "first_calls" | "file" | "window";
+            created_at: string;
+            calls: number;
+            fields: number;
+        };
+        DriftWindow: {
+            calls: number;
+            wanted: number;
+            /** @description It is judged after each so many calls. */
+            step: number;
+        };
+        DriftBin: {
+            label: string;
+            /** @enum {string} */
+            kind: "range" | "value" | "category" | "other" | "null" | "invalid";
+            /** @description Share of all values, 0 to 1. */
+            baseline: number;
+            current: number;
+            baseline_count: number;
+            current_count: number;
+            /** @description It holds noticeably more than it did. */
+            grew: boolean;
+        };
+        DriftExample: {
+            invocation_id: string;
+            trace_id: string;
+            at: string;
+            /** @description Label of the bin that its value lies in. */
+            bin: string;
+        };
+        DriftField: {
+            /** @description As the manifest spells it: `$.input.amount`. */
+            field: string;
+            /** @description number, category, boolean, text_length or list_size; unknown without a baseline. */
+            kind: string;
+            state: components["schemas"]["DriftState"];
+            since: string | null;
+            samples: number;
+            baseline_samples: number;
+            /** @description Population stability index over the pinned bins, nulls apart. */
+            psi: number | null;
+            /** @description Jensen-Shannon distance, base 2: 0 to 1. */
+            js: number | null;
+            /** @description The smallest of the field's tests, adjusted for all tests of the window. */
+            pvalue: number | null;
+            /** @description Share of values that are null or absent. */
+            null_ratio: number | null;
+            baseline_null_ratio: number | null;
+            /** @description Share of values that the baseline does not have. */
+            new_category_ratio: number | null;
+            /** @description From 1: how many times more than independent calls the baseline varies from block to block. */
+            dispersion: number;
+            reason: string | null;
+            /** @description What the long window says. */
+            long: {
+                state: components["schemas"]["DriftState"];
+                samples: number;
+                psi: number | null;
+                js: number | null;
+                pvalue: number | null;
+            };
+            bins: components["schemas"]["DriftBin"][];
+            /** @description Calls whose values lie in the bins that grew, newest first. */
+            examples: components["schemas"]["DriftExample"][];
+            /** @description Oldest first. */
+            history: {
+                at: string;
+                state: components["schemas"]["DriftState"];
+                psi: number | null;
+                pvalue: number | null;
+            }[];
+        };
+        VersionDrift: {
+            plugin: string;
+            version: string;
+            /** @description The worst of its fields. */
+            state: components["schemas"]["DriftState"];
+            since: string | null;
+            phase: components["schemas"]["DriftPhase"];
+            capture: components["schemas"]["DriftProgress"] | null;
+            baseline: components["schemas"]["BaselineHead"] | null;
+            window: components["schemas"]["DriftWindow"];
+            long_window: components["schemas"]["DriftWindow"];
+            settings: {
+                alpha: number;
+                min_effect: number;
+                min_samples: number;
+            };
+            /** @description Calls since there is a baseline. */
+            calls: number;
+            judged_at: string | null;
+            /** @description What is kept of it in memory, at most. */
+            memory_bytes: number;
+            fields: components["schemas"]["DriftField"][];
+        };
+        DriftEvent: {
+            id: string;
+            at: string;
+            /** @enum {string} */
+            type: "drift.detected" | "drift.warned" | "drift.resolved" | "drift.baseline_pinned";
+            plugin: string;
+            version: string;
+            /** @description null: it is about the whole version. */
+            field: string | null;
+            state: components["schemas"]["DriftState"];
+            psi: number | null;
+            js: number | null;
+            pvalue: number | null;
+            baseline_id: string | null;
+            summary: string;
+            examples: components["schemas"]["DriftExample"][];
+        };
+        Baseline: {
+            /** @description `sha256:` of its content. */
+            id: string;
+            plugin: string;
+            version: string;
+            /** @enum {string} */
+            source: "first_calls" | "file" | "window";
+            created_at: string;
+            calls: number;
+            fields: number;
+            /** @description The version is judged by it. */
+            pinned: boolean;
+        };
+        BaselineDocument: {
+            /** @description `sha256:` of its content. */
+            id: string;
+            plugin: string;
+            version: string;
+            /** @enum {string} */
+            source: "first_calls" | "file" | "window";
+            created_at: string;
+            calls: number;
+            fields: {
+                field: string;
+                /** @description Of its bins, the last three are: unseen, null, of another type. */
+                counts: number[];
+            }[];
+            /** @description The version is judged by it. */
+            pinned: boolean;
         };
     };
     responses: {
@@ -2726,6 +3006,234 @@ export interface operations {
             403: components["responses"]["Problem"];
             409: components["responses"]["Problem"];
             422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
+    listDrift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["DriftOverview"][];
+                        /** @description Always null: all are listed. */
+                        next: string | null;
+                    };
+                };
+            };
+            401: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+        };
+    };
+    listDriftEvents: {
+        parameters: {
+            query?: {
+                /** @description Only this plugin. */
+                plugin?: string;
+                /** @description Only this version. */
+                version?: string;
+                /** @description Only this type. */
+                type?: "drift.detected" | "drift.warned" | "drift.resolved" | "drift.baseline_pinned";
+                /** @description At most so many items. */
+                limit?: number;
+                /** @description The `next` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["DriftEvent"][];
+                        /** @description Cursor of the next page; null on the last. */
+                        next: string | null;
+                    };
+                };
+            };
+            401: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
+    showDrift: {
+        parameters: {
+            query?: {
+                /** @description This version; without it the one that takes calls. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a plugin. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionDrift"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+        };
+    };
+    driftSamples: {
+        parameters: {
+            query?: {
+                /** @description This version; without it the one that takes calls. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a plugin. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One call a line: `{"input": …, "output": …}`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+        };
+    };
+    listBaselines: {
+        parameters: {
+            query?: {
+                /** @description Only those of this version. */
+                version?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a plugin. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Baseline"][];
+                        /** @description Always null: all are listed. */
+                        next: string | null;
+                    };
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+        };
+    };
+    pinBaseline: {
+        parameters: {
+            query?: {
+                /** @description This version; without it the one that takes calls. */
+                version?: string;
+                /** @description `window`: the calls that were seen last, as many as the long window has; or the id of an earlier baseline. Without it the body. */
+                from?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a plugin. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        /** @description Calls, one a line: `{"input": …, "output": …}`; at most 64 MiB and 100,000 lines. */
+        requestBody?: {
+            content: {
+                "application/x-ndjson": string;
+            };
+        };
+        responses: {
+            /** @description It is pinned. */
+            201: {
+                headers: {
+                    /** @description Where it can be read. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Baseline"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            403: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
+            409: components["responses"]["Problem"];
+            413: components["responses"]["Problem"];
+            422: components["responses"]["Problem"];
+            500: components["responses"]["Problem"];
+            503: components["responses"]["Problem"];
+        };
+    };
+    showBaseline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of a plugin. */
+                name: string;
+                /** @description Id of a baseline: `sha256:` and 64 hex digits. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The baseline. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaselineDocument"];
+                };
+            };
+            401: components["responses"]["Problem"];
+            404: components["responses"]["Problem"];
             500: components["responses"]["Problem"];
         };
     };

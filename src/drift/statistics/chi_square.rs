@@ -1,0 +1,174 @@
+//! Pearson's chi-square on counts. The statistic has no unit; under equal distributions it is about as large as its
+//! degrees of freedom.
+
+use super::special::chi_square_tail;
+use super::{pairs, total};
+
+/// Cells with a smaller expected count are put together: below it the chi-square distribution is a bad description.
+pub const EXPECTED_MIN: f64 = 5.0;
+
+/// What a test found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChiSquare {
+    pub statistic: f64,
+    /// 0 if there was nothing to compare; then the p-value is 1.
+    pub degrees: u32,
+    pub pvalue: f64,
+}
+
+impl ChiSquare {
+    fn new(statistic: f64, cells: usize) -> ChiSquare {
+        let degrees = u32::try_from(cells.saturating_sub(1)).unwrap_or(u32::MAX);
+        ChiSquare { statistic, degrees, pvalue: chi_square_tail(statistic, degrees.into()) }
+    }
+
+    /// For samples that depend on each other: the statistic is that much too large.
+    pub fn divided_by(self, dispersion: f64) -> ChiSquare {
+        let statistic = self.statistic / dispersion.max(1.0);
+        ChiSquare { statistic, pvalue: chi_square_tail(statistic, self.degrees.into()), ..self }
+    }
+}
+
+/// Goodness of fit as Evidently does it: `sum (c - e)^2 / e` with `e` the reference's counts scaled to the current total.
+/// It takes the reference as exact, so that it is too large by about `1 + currents / references`; here for comparison.
+/// A bin that only the current side has makes it infinite, and p 0. Source: `scipy.stats.chisquare`.
+pub fn goodness_of_fit(reference: &[u32], current: &[u32]) -> ChiSquare {
+    let (references, currents) = (total(reference) as f64, total(current) as f64);
+    if references == 0.0 || currents == 0.0 {
+        return ChiSquare::new(0.0, 0);
+    }
+    let (mut statistic, mut cells) = (0.0, 0);
+    for (r, c) in pairs(reference, current).filter(|&(r, c)| r + c > 0.0) {
+        let expected = r * (currents / references);
+        statistic += if expected > 0.0 { (c - expected).powi(2) / expected } else { f64::INFINITY };
+        cells += 1;
+    }
+    ChiSquare::new(statistic, cells)
+}
+
+/// Two samples, both with their own chance: `sum (observed - expected)^2 / expected` over a table of two rows. Bins that
+/// are empty on both sides are left out. Source: `scipy.stats.chi2_contingency(correction=False)`.
+pub fn two_sample(reference: &[u32], current: &[u32]) -> ChiSquare {
+    of_cells(&pairs(reference, current).filter(|&(r, c)| r + c > 0.0).collect::<Vec<_>>())
+}
+
+/// [`two_sample`] after [`pooled`].
+pub fn two_sample_pooled(reference: &[u32], current: &[u32]) -> ChiSquare {
+    of_cells(&pooled(reference, current))
+}
+
+/// Cells of both sides, in order, neighbours put together until each has an expected count of [`EXPECTED_MIN`] on the
+/// smaller side. Neighbours, because numbers are in order and categories begin with the commonest: few large cells and
+/// several of rare ones remain, not a single one that hides them all.
+pub fn pooled(reference: &[u32], current: &[u32]) -> Vec<(f64, f64)> {
+    let (references, currents) = (total(reference) as f64, total(current) as f64);
+    let smaller = references.min(currents) / (references + currents).max(1.0);
+    let mut cells: Vec<(f64, f64)> = Vec::new();
+    let mut open = (0.0, 0.0);
+    for (r, c) in pairs(reference, current) {
+        open = (open.0 + r, open.1 + c);
+        if (open.0 + open.1) * smaller >= EXPECTED_MIN {
+            cells.push(open);
+            open = (0.0, 0.0);
+        }
+    }
+    match cells.last_mut() {
+        Some(last) => *last = (last.0 + open.0, last.1 + open.1),
+        None if open.0 + open.1 > 0.0 => cells.push(open),
+        None => {}
+    }
+    cells
+}
+
+/// Pearson's statistic of a table of many rows, and its degrees of freedom: do all rows have the same shares? Neighbouring
+/// columns are put together until each has an expected count of [`EXPECTED_MIN`] in the average row. `(0, 0)` if there is
+/// nothing to compare.
+pub fn pooled_table(rows: &[Vec<u32>]) -> (f64, usize) {
+    let totals: Vec<f64> = rows.iter().map(|row| total(row) as f64).collect();
+    let all: f64 = totals.iter().sum();
+    let filled = totals.iter().filter(|&&total| total > 0.0).count();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let (mut statistic, mut cells) = (0.0, 0usize);
+    let (mut open, mut open_sum, mut left) = (vec![0.0; rows.len()], 0.0, all);
+    for column in 0..columns {
+        for (sum, row) in open.iter_mut().zip(rows) {
+            let count = f64::from(row.get(column).copied().unwrap_or(0));
+            *sum += count;
+            open_sum += count;
+        }
+        let large = |sum: f64| sum >= EXPECTED_MIN * filled as f64;
+        // The last cell takes what is left, unless that would be large enough by itself.
+        if large(open_sum) && (large(left - open_sum) || column + 1 == columns) || column + 1 == columns {
+            if open_sum > 0.0 {
+                statistic += open
+                    .iter()
+                    .zip(&totals)
+                    .filter(|&(_, &total)| total > 0.0)
+                    .map(|(&count, &total)| {
+                        let expected = total * open_sum / all;
+                        (count - expected).powi(2) / expected
+                    })
+                    .sum::<f64>();
+                cells += 1;
+            }
+            left -= open_sum;
+            open_sum = 0.0;
+            open.fill(0.0);
+        }
+    }
+    (statistic, cells.saturating_sub(1) * filled.saturating_sub(1))
+}
+
+fn of_cells(cells: &[(f64, f64)]) -> ChiSquare {
+    let (references, currents) = cells.iter().fold((0.0, 0.0), |sum, cell| (sum.0 + cell.0, sum.1 + cell.1));
+    let all = references + currents;
+    if references == 0.0 || currents == 0.0 {
+        return ChiSquare::new(0.0, 0);
+    }
+    let statistic = cells
+        .iter()
+        .map(|&(r, c)| {
+            let (expected_r, expected_c) = ((r + c) * references / all, (r + c) * currents / all);
+            (r - expected_r).powi(2) / expected_r + (c - expected_c).powi(2) / expected_c
+        })
+        .sum();
+    ChiSquare::new(statistic, cells.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_without_samples_or_a_single_cell_says_nothing() {
+        for (reference, current) in [(&[][..], &[][..]), (&[0, 0], &[3, 4]), (&[3, 4], &[0, 0]), (&[7], &[9])]
+        {
+            assert_eq!(two_sample(reference, current).pvalue, 1.0);
+            assert_eq!(two_sample_pooled(reference, current).pvalue, 1.0);
+            assert_eq!(goodness_of_fit(reference, current).pvalue, 1.0);
+        }
+    }
+
+    #[test]
+    fn what_the_reference_lacks_is_impossible_for_a_fit_and_only_unlikely_for_two_samples() {
+        assert_eq!(goodness_of_fit(&[100, 0], &[99, 1]).pvalue, 0.0);
+        assert!(two_sample(&[100, 0], &[99, 1]).pvalue > 0.3);
+    }
+
+    #[test]
+    fn neighbours_are_put_together_until_each_cell_is_large_enough() {
+        assert_eq!(
+            pooled(&[50, 1, 2, 3, 50, 2], &[50, 1, 2, 3, 50, 2]),
+            [(50.0, 50.0), (6.0, 6.0), (52.0, 52.0)]
+        );
+        assert_eq!(pooled(&[1, 2], &[2, 1]), [(3.0, 3.0)]);
+        assert!(pooled(&[0, 0], &[0, 0]).is_empty());
+    }
+
+    #[test]
+    fn dispersion_divides_the_statistic_and_never_raises_it() {
+        let found = two_sample(&[100, 100], &[120, 80]);
+        assert_eq!(found.divided_by(2.0).statistic, found.statistic / 2.0);
+        assert_eq!(found.divided_by(0.5), found);
+    }
+}
