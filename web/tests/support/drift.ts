@@ -1,20 +1,20 @@
 // Answers about drift as the server gives them, for what a demo does not show: many fields, few values, hostile names.
 import type { BrowserContext, Route } from '@playwright/test';
-import type { BinShare, DriftEvent, DriftOverview, DriftState, FieldDrift, StoredBaseline, VersionDrift } from '../../src/api/drift';
+import type { Baseline, DriftBin, DriftEvent, DriftField, DriftOverview, DriftState, VersionDrift } from '../../src/api/model';
 
 const MINUTE = 60_000;
 const ago = (ms: number): string => new Date(Date.now() - ms).toISOString();
 const id = (digit: string): string => `sha256:${digit.repeat(64)}`;
 const invocation = (number: number): string => `019ac000-0000-7000-8000-${String(number).padStart(12, '0')}`;
 
-function bin(label: string, kind: BinShare['kind'], baseline: number, current: number, grew = false): BinShare {
+function bin(label: string, kind: DriftBin['kind'], baseline: number, current: number, grew = false): DriftBin {
   return { label, kind, baseline, current, baseline_count: Math.round(baseline * 500), current_count: Math.round(current * 200), grew };
 }
 
 const SPECIAL = [bin('other', 'other', 0, 0), bin('null', 'null', 0, 0), bin('invalid', 'invalid', 0, 0)];
 
 /** Ten deciles; those above the fifth hold more than they did while it drifts. */
-export function numberField(field: string, state: DriftState, more: Partial<FieldDrift> = {}): FieldDrift {
+export function numberField(field: string, state: DriftState, more: Partial<DriftField> = {}): DriftField {
   const drifts = state === 'alert' || state === 'warn';
   const insufficient = state === 'insufficient';
   const psi = insufficient ? null : drifts ? 0.314 : 0.021;
@@ -33,13 +33,13 @@ export function numberField(field: string, state: DriftState, more: Partial<Fiel
   };
 }
 
-export function categoryField(field: string, state: DriftState, names: string[], more: Partial<FieldDrift> = {}): FieldDrift {
+export function categoryField(field: string, state: DriftState, names: string[], more: Partial<DriftField> = {}): DriftField {
   const share = 0.96 / names.length;
   const bins = [...names.map((name) => bin(name, 'category', share, share)), bin('other', 'other', 0, 0.04, true), bin('null', 'null', 0.0125, 0.12, true), bin('invalid', 'invalid', 0, 0)];
   return { ...numberField(field, state), kind: 'category', null_ratio: 0.12, baseline_null_ratio: 0.0125, new_category_ratio: 0.04, bins, ...more };
 }
 
-export function versionDrift(fields: FieldDrift[], more: Partial<VersionDrift> = {}): VersionDrift {
+export function versionDrift(fields: DriftField[], more: Partial<VersionDrift> = {}): VersionDrift {
   const worst = (['alert', 'warn', 'insufficient', 'ok'] as const).find((state) => fields.some((one) => one.state === state)) ?? 'insufficient';
   return {
     plugin: 'payments', version: '1.2.0', state: worst, since: ago(4 * MINUTE), phase: 'watching', capture: null,
@@ -69,7 +69,7 @@ export function eventOf(field: string | null, type: DriftEvent['type'], more: Pa
   };
 }
 
-export function baselineOf(digit: string, pinned: boolean): StoredBaseline {
+export function baselineOf(digit: string, pinned: boolean): Baseline {
   return { id: id(digit), plugin: 'payments', version: '1.2.0', source: pinned ? 'first_calls' : 'window', created_at: ago(90 * MINUTE), calls: 500, fields: 6, pinned };
 }
 
@@ -77,7 +77,7 @@ export interface Answers {
   versions: DriftOverview[];
   drift: VersionDrift;
   events: DriftEvent[];
-  baselines: StoredBaseline[];
+  baselines: Baseline[];
   /** Requests that pin, with their query. */
   pinned: URLSearchParams[];
   /** What such a request is answered. */

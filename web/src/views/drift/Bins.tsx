@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import type { BinShare, FieldDrift } from '../../api/drift';
+import type { DriftBin, DriftField } from '../../api/model';
 import { exact, ratio } from '../../lib/format';
 import { labelOf, longName, scaleOf, shownBins } from './model';
 
@@ -7,7 +7,7 @@ import { labelOf, longName, scaleOf, shownBins } from './model';
  * Baseline and now, a pair of bars for each bin. It is a table: who does not see the bars reads the shares. The two bars
  * differ by their filling, not only by colour.
  */
-export function Bins({ field }: { field: FieldDrift }) {
+export function Bins({ field }: { field: DriftField }) {
   const all = useSignal(false);
   // Below the minimum there is nothing to compare with: a share of some values would look like one of all.
   const known = field.state !== 'insufficient';
@@ -48,7 +48,7 @@ export function Bins({ field }: { field: FieldDrift }) {
   );
 }
 
-function Row({ bin, known, scale }: { bin: BinShare; known: boolean; scale: number }) {
+function Row({ bin, known, scale }: { bin: DriftBin; known: boolean; scale: number }) {
   const { text, special } = labelOf(bin);
   const grew = known && bin.grew;
   return (

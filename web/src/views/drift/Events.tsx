@@ -1,4 +1,4 @@
-import type { DriftEvent } from '../../api/drift';
+import type { DriftEvent } from '../../api/model';
 import { plainLine } from '../../lib/plain';
 import { addressOf } from '../../lib/router';
 import { Badge, type Tone } from '../../parts/Badge';

@@ -1,6 +1,6 @@
 // One field: a line with its numbers, and under it, when it is open, both distributions, why, since when, and which calls.
 import { useId, useMemo } from 'preact/hooks';
-import type { DriftEvent, DriftExample, FieldDrift, VersionDrift } from '../../api/drift';
+import type { DriftEvent, DriftExample, DriftField, VersionDrift } from '../../api/model';
 import { exact, ratio } from '../../lib/format';
 import { plainLine } from '../../lib/plain';
 import { addressOf } from '../../lib/router';
@@ -18,7 +18,7 @@ const EVENTS_MOST = 5;
 const UNEVEN = 1.2;
 
 interface Props {
-  field: FieldDrift;
+  field: DriftField;
   drift: VersionDrift;
   events: DriftEvent[];
   open: boolean;
@@ -46,7 +46,7 @@ export function FieldCard({ field, drift, events, open, onToggle }: Props) {
 }
 
 /** What is compared at a glance. */
-function Numbers({ field }: { field: FieldDrift }) {
+function Numbers({ field }: { field: DriftField }) {
   return (
     <span class="field-numbers">
       <span>PSI <strong>{score(field.psi)}</strong></span>
@@ -57,7 +57,7 @@ function Numbers({ field }: { field: FieldDrift }) {
   );
 }
 
-const change = (field: FieldDrift): string => `${ratio(field.baseline_null_ratio)} → ${ratio(field.null_ratio)}`;
+const change = (field: DriftField): string => `${ratio(field.baseline_null_ratio)} → ${ratio(field.null_ratio)}`;
 
 function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
   const { long } = field;

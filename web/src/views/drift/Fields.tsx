@@ -1,7 +1,7 @@
 // All fields of a version: those that drift are open, quiet ones are a line each, and many quiet ones are folded.
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import type { DriftEvent, FieldDrift, VersionDrift } from '../../api/drift';
+import type { DriftEvent, DriftField, VersionDrift } from '../../api/model';
 import { exact, plural } from '../../lib/format';
 import { useShortcuts } from '../../lib/keys';
 import { currentQuery, setQuery } from '../../lib/router';
@@ -51,7 +51,7 @@ export function Fields({ drift, events }: { drift: VersionDrift; events: DriftEv
     { keys: 'k', what: 'Field before', group: 'Lists', run: () => move(-1) },
   ]);
 
-  const cards = (fields: FieldDrift[]) =>
+  const cards = (fields: DriftField[]) =>
     fields.map((field) => <FieldCard key={field.field} field={field} drift={drift} events={events.filter((event) => event.field === field.field)} open={isOpen(field.field)} onToggle={() => toggle(field.field)} />);
   return (
     <section class="drift-fields" aria-label="Fields">

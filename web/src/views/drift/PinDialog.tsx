@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
-import { asApiError, type ApiError } from '../../api/client';
-import { pinBaseline, type VersionDrift } from '../../api/drift';
+import { asApiError, post, type ApiError } from '../../api/client';
+import type { VersionDrift } from '../../api/model';
 import { Dialog } from '../../parts/Dialog';
 import { ErrorBox } from '../../parts/ErrorBox';
 import { pinMeans, type Pin } from './model';
@@ -15,7 +15,7 @@ export function PinDialog({ pin, drift, onClose, onDone }: { pin: Pin; drift: Ve
     busy.value = true;
     error.value = null;
     try {
-      await pinBaseline(drift.plugin, drift.version, from);
+      await post('/v1/plugins/{name}/baselines', undefined, { path: { name: drift.plugin }, query: { version: drift.version, from } });
       onDone();
       onClose();
     } catch (failure) {

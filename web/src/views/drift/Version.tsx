@@ -1,6 +1,7 @@
 // One version: how far it is from its baseline, field by field, the worst first.
 import { useSignal } from '@preact/signals';
-import { baselinesOf, driftEvents, versionDrift, watchedVersions, type DriftOverview, type VersionDrift } from '../../api/drift';
+import { get } from '../../api/client';
+import type { DriftOverview, VersionDrift } from '../../api/model';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { bytes, exact, plural } from '../../lib/format';
 import { addressOf, currentQuery, setQuery } from '../../lib/router';
@@ -25,7 +26,7 @@ const EVENTS_MOST = 200;
 export function VersionView({ params }: ViewProps) {
   const plugin = params.plugin ?? '';
   const { version } = currentQuery.value;
-  const drift = useData(`${plugin} ${version ?? ''}`, (signal) => versionDrift(plugin, version, signal), { every: EVERY_MS });
+  const drift = useData(`${plugin} ${version ?? ''}`, (signal) => get('/v1/plugins/{name}/drift', { path: { name: plugin }, query: { version }, signal }), { every: EVERY_MS });
   const soon = useThrottled(drift.reload, 300);
   useEvents({ alert: soon, change: (event) => event['plugin.name'] === plugin && soon() });
   if (drift.data) {
@@ -36,7 +37,7 @@ export function VersionView({ params }: ViewProps) {
       </>
     );
   }
-  if (drift.error?.status === 404 || drift.error?.status === 409) {
+  if (drift.error?.status === 404) {
     return (
       <Empty title={`Nothing of ${plugin}${version ? ` ${version}` : ''} is watched`} filters={['version']}>
         <p class="muted">Either there is no such version, or its manifest has no <code>observe</code>, or it is disabled.</p>
@@ -51,9 +52,9 @@ export function VersionView({ params }: ViewProps) {
 function One({ drift, reload }: { drift: VersionDrift; reload: () => void }) {
   const { plugin, version } = drift;
   const pin = useSignal<Pin | null>(null);
-  const events = useData(`${plugin} ${version}`, (signal) => driftEvents({ plugin, version, limit: EVENTS_MOST }, signal), { every: BESIDE_EVERY_MS });
-  const baselines = useData(`${plugin} ${version}`, (signal) => baselinesOf(plugin, version, signal), { every: BESIDE_EVERY_MS });
-  const versions = useData(plugin, async (signal) => (await watchedVersions(signal)).filter((one) => one.plugin === plugin), { every: BESIDE_EVERY_MS });
+  const events = useData(`${plugin} ${version}`, (signal) => get('/v1/drift/events', { query: { plugin, version, limit: EVENTS_MOST }, signal }), { every: BESIDE_EVERY_MS });
+  const baselines = useData(`${plugin} ${version}`, (signal) => get('/v1/plugins/{name}/baselines', { path: { name: plugin }, query: { version }, signal }), { every: BESIDE_EVERY_MS });
+  const versions = useData('all', (signal) => get('/v1/drift', { signal }), { every: BESIDE_EVERY_MS });
   const happened = events.data?.items ?? [];
   const done = () => [reload, events.reload, baselines.reload].forEach((again) => again());
   return (
@@ -62,7 +63,7 @@ function One({ drift, reload }: { drift: VersionDrift; reload: () => void }) {
         <h1><a class="plain" href="/drift">Drift</a> of {plugin} <span class="mono">{version}</span></h1>
         <Badge word={drift.state} />
         {drift.since && <span class="muted">since <Time at={drift.since} relative /></span>}
-        <Choose versions={versions.data ?? []} version={version} />
+        <Choose versions={(versions.data?.items ?? []).filter((one) => one.plugin === plugin)} version={version} />
         <span class="row row-end"><a href={addressOf.plugin(plugin)}>Plugin</a> <a href={addressOf.invocations({ plugin, version })}>Invocations</a></span>
       </div>
       <Facts drift={drift} onPin={() => (pin.value = { from: 'window' })} />
@@ -76,7 +77,7 @@ function One({ drift, reload }: { drift: VersionDrift; reload: () => void }) {
       <section class="card" aria-label="Baselines">
         <h2>Baselines</h2>
         {baselines.error && <ErrorBox error={baselines.error} retry={baselines.reload} title="Baselines could not be listed" />}
-        {baselines.data && <Baselines items={baselines.data} onPin={(baseline) => (pin.value = { from: 'earlier', baseline })} />}
+        {baselines.data && <Baselines items={baselines.data.items} onPin={(baseline) => (pin.value = { from: 'earlier', baseline })} />}
       </section>
       {pin.value && <PinDialog pin={pin.value} drift={drift} onClose={() => (pin.value = null)} onDone={done} />}
     </div>

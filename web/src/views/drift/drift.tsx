@@ -1,6 +1,7 @@
 // What is watched: which versions drift, since when, compared with what; and what happened lately.
 import { useSignal } from '@preact/signals';
-import { driftEvents, watchedVersions, type DriftOverview } from '../../api/drift';
+import { get } from '../../api/client';
+import type { DriftOverview } from '../../api/model';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { exact, plural } from '../../lib/format';
 import { addressOf, currentQuery, navigate, setQuery } from '../../lib/router';
@@ -25,14 +26,14 @@ const DRIFTING_MOST = 3;
 
 export default function DriftView() {
   const { q = '', state } = currentQuery.value;
-  const versions = useData('all', watchedVersions, { every: EVERY_MS });
+  const versions = useData('all', (signal) => get('/v1/drift', { signal }), { every: EVERY_MS });
   const soon = useThrottled(versions.reload, 300);
   useEvents({ alert: soon, change: soon });
   if (!versions.data) {
     if (versions.error) return <ErrorBox error={versions.error} retry={versions.reload} title="What is watched could not be listed" />;
     return <div class="waiting" aria-busy="true" />;
   }
-  const all = worstFirst(versions.data);
+  const all = worstFirst(versions.data.items);
   const counts = countsOf(all);
   const shown = all.filter((one) => matchesVersion(one, { q, state }));
   return (
@@ -65,7 +66,7 @@ export default function DriftView() {
 function Happened() {
   const page = useSignal(0);
   const limit = EVENTS[page.value] ?? EVENTS[0];
-  const events = useData(`${limit}`, (signal) => driftEvents({ limit }, signal), { every: EVERY_MS, keep: true });
+  const events = useData(`${limit}`, (signal) => get('/v1/drift/events', { query: { limit }, signal }), { every: EVERY_MS, keep: true });
   const items = events.data?.items ?? [];
   return (
     <section class="card" aria-label="Drift events">

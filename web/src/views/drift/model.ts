@@ -1,5 +1,5 @@
 // From what the server answers to what the view shows. No components here.
-import type { BinShare, DriftOverview, DriftSettings, DriftState, FieldDrift, HistoryPoint, StoredBaseline, VersionDrift } from '../../api/drift';
+import type { Baseline, DriftBin, DriftField, DriftOverview, DriftPoint, DriftState, VersionDrift } from '../../api/model';
 import { exact, plural } from '../../lib/format';
 import { cutLine } from '../../lib/plain';
 import type { ChartSpec } from '../../parts/Chart';
@@ -49,12 +49,12 @@ export function countsOf(items: readonly { state: DriftState }[]): Record<DriftS
 }
 
 export interface Groups {
-  drifting: FieldDrift[];
-  insufficient: FieldDrift[];
-  quiet: FieldDrift[];
+  drifting: DriftField[];
+  insufficient: DriftField[];
+  quiet: DriftField[];
 }
 
-export function groupsOf(fields: readonly FieldDrift[], { q = '', state }: { q?: string | undefined; state?: string | undefined }): Groups {
+export function groupsOf(fields: readonly DriftField[], { q = '', state }: { q?: string | undefined; state?: string | undefined }): Groups {
   const wanted = q.toLowerCase();
   const fits = worstFirst(fields.filter((one) => (!state || one.state === state) && one.field.toLowerCase().includes(wanted)));
   return {
@@ -70,7 +70,7 @@ export function matchesVersion(one: DriftOverview, { q = '', state }: { q?: stri
 }
 
 /** How many values a field lacks before it can be judged: a number to wait for, where a score would be made up. */
-export function missing(field: Pick<FieldDrift, 'state' | 'samples' | 'baseline_samples'>, settings: DriftSettings, drift: Pick<VersionDrift, 'phase' | 'capture'>): string | null {
+export function missing(field: Pick<DriftField, 'state' | 'samples' | 'baseline_samples'>, settings: VersionDrift['settings'], drift: Pick<VersionDrift, 'phase' | 'capture'>): string | null {
   if (field.state !== 'insufficient') return null;
   if (drift.phase === 'waiting') return 'there is no baseline yet';
   if (drift.phase === 'capturing') {
@@ -83,35 +83,35 @@ export function missing(field: Pick<FieldDrift, 'state' | 'samples' | 'baseline_
   return left > 0 ? `${plural(left, 'more value')} needed, ${exact(field.samples)} of ${exact(settings.min_samples)} are there` : 'it is judged at the next step';
 }
 
-const SPECIAL: Partial<Record<BinShare['kind'], string>> = { other: 'unseen in the baseline', null: 'null or absent', invalid: 'of another type' };
+const SPECIAL: Partial<Record<DriftBin['kind'], string>> = { other: 'unseen in the baseline', null: 'null or absent', invalid: 'of another type' };
 
 /** What the last three bins are is said in words of the page, so that a category of the same name is told from them. */
-export function labelOf(bin: Pick<BinShare, 'kind' | 'label'>): { text: string; special: boolean } {
+export function labelOf(bin: Pick<DriftBin, 'kind' | 'label'>): { text: string; special: boolean } {
   const special = SPECIAL[bin.kind];
   if (special) return { text: special, special: true };
   return { text: cutLine(bin.label, LABEL_MOST) || '(empty text)', special: false };
 }
 
 export interface ShownBins {
-  bins: BinShare[];
+  bins: DriftBin[];
   /** Categories that are not shown, together. */
   rest: { count: number; baseline: number; current: number } | null;
 }
 
 /** Special bins with nothing in them say nothing; of many categories the largest and those that grew are shown. */
-export function shownBins(bins: readonly BinShare[], all: boolean): ShownBins {
+export function shownBins(bins: readonly DriftBin[], all: boolean): ShownBins {
   const some = bins.filter((bin) => !SPECIAL[bin.kind] || bin.baseline_count > 0 || bin.current_count > 0);
   const categories = some.filter((bin) => bin.kind === 'category');
   if (all || categories.length <= CATEGORIES_MOST) return { bins: some, rest: null };
-  const size = (bin: BinShare) => Math.max(bin.baseline, bin.current) + (bin.grew ? 2 : 0);
+  const size = (bin: DriftBin) => Math.max(bin.baseline, bin.current) + (bin.grew ? 2 : 0);
   const kept = new Set([...categories].sort((a, b) => size(b) - size(a)).slice(0, CATEGORIES_MOST));
   const folded = categories.filter((bin) => !kept.has(bin));
-  const sum = (of: (bin: BinShare) => number) => folded.reduce((total, bin) => total + of(bin), 0);
+  const sum = (of: (bin: DriftBin) => number) => folded.reduce((total, bin) => total + of(bin), 0);
   return { bins: some.filter((bin) => bin.kind !== 'category' || kept.has(bin)), rest: { count: folded.length, baseline: sum((bin) => bin.baseline), current: sum((bin) => bin.current) } };
 }
 
 /** The largest share has the whole width. */
-export function scaleOf(bins: readonly Pick<BinShare, 'baseline' | 'current'>[], known: boolean): number {
+export function scaleOf(bins: readonly Pick<DriftBin, 'baseline' | 'current'>[], known: boolean): number {
   return Math.max(0.01, ...bins.map((bin) => Math.max(bin.baseline, known ? bin.current : 0)));
 }
 
@@ -127,7 +127,7 @@ export const WIDTH = 120;
 export const HEIGHT = 28;
 
 /** The PSI over the last steps; a picture for the shape, with its numbers in words. */
-export function trendOf(history: readonly HistoryPoint[], threshold: number): Trend {
+export function trendOf(history: readonly DriftPoint[], threshold: number): Trend {
   const values = history.map((point) => point.psi);
   const known = values.filter((value): value is number => value !== null && Number.isFinite(value));
   const top = Math.max(threshold * 1.6, ...known);
@@ -152,7 +152,7 @@ function trendSaid(values: readonly (number | null)[], known: readonly number[],
 }
 
 /** The same as a chart with times, if anything is known. A clock that was set back leaves out what would run backwards. */
-export function chartOf(history: readonly HistoryPoint[], threshold: number): ChartSpec | null {
+export function chartOf(history: readonly DriftPoint[], threshold: number): ChartSpec | null {
   const times: number[] = [];
   const values: (number | null)[] = [];
   for (const point of history) {
@@ -191,7 +191,7 @@ export function pinBlocked(drift: Pick<VersionDrift, 'phase' | 'long_window' | '
 }
 
 /** What a person pins: what was seen last, or what was pinned before. */
-export type Pin = { from: 'window' } | { from: 'earlier'; baseline: StoredBaseline };
+export type Pin = { from: 'window' } | { from: 'earlier'; baseline: Baseline };
 
 /** What pinning means, said before it is done. */
 export function pinMeans(pin: Pin, drift: VersionDrift): { title: string; means: string[]; from: string } {

@@ -1,4 +1,5 @@
-import { watchedVersions, type DriftOverview } from '../../api/drift';
+import { get } from '../../api/client';
+import type { DriftOverview } from '../../api/model';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { exact, plural } from '../../lib/format';
 import { cutLine } from '../../lib/plain';
@@ -12,9 +13,9 @@ const NAME_MOST = 60;
 
 /** Drift in a line: of the chosen version, else of the one that gets the calls. The view of drift says the rest. */
 export function Drift({ plugin, version }: { plugin: string; version: string | undefined }) {
-  const { data, error, reload } = useData(plugin, async (signal) => (await watchedVersions(signal)).filter((one) => one.plugin === plugin), { every: EVERY_MS });
+  const { data, error, reload } = useData('all', (signal) => get('/v1/drift', { signal }), { every: EVERY_MS });
   useEvents({ alert: useThrottled(reload, 300) });
-  const one = data?.find((watched) => (version ? watched.version === version : watched.takes_calls));
+  const one = data?.items.find((watched) => watched.plugin === plugin && (version ? watched.version === version : watched.takes_calls));
   return (
     <section class="card drift-card" aria-label="Drift" aria-busy={!data && !error}>
       <h2>Drift</h2>
