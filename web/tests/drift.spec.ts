@@ -1,7 +1,7 @@
 // Drift as it is shown, also what a demo does not have: many fields, few values, names that mean harm.
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
-import { python } from './support/runner';
+import { python, type Runner } from './support/runner';
 import { expect, test } from './support/test';
 import { answerWith, baselineOf, categoryField, eventOf, numberField, overviewOf, versionDrift } from './support/drift';
 
@@ -330,3 +330,55 @@ for (const scheme of ['light', 'dark'] as const) {
     expect(found).toEqual([]);
   });
 }
+
+/** Calls with these amounts, some at a time. */
+async function call(runner: Runner, amounts: number[]): Promise<void> {
+  for (let from = 0; from < amounts.length; from += 20) {
+    const answers = await Promise.all(amounts.slice(from, from + 20).map((amount) => runner.invoke('amounts', { amount, country: ['DE', 'FR', 'US'][amount % 3] })));
+    for (const { status, body } of answers) expect(status, JSON.stringify(body)).toBe(200);
+  }
+}
+
+test('a real stream: captured, watched, drifted, and pinned anew, all without a reload', async ({ page, start, open, guard }) => {
+  test.setTimeout(180_000);
+  const runner = await start({ plugins: python('amounts', 'return {"double": input_data["amount"] * 2}', 'observe: {fields: [$.input.amount, $.input.country, $.output.double], baseline_calls: 200}\n') });
+  await runner.until('the plugin', async () => (await runner.invoke('amounts', { amount: 1, country: 'DE' })).status === 200);
+  const usual = Array.from({ length: 200 }, (_, at) => (at * 37) % 100);
+  await open('/drift/amounts');
+  await expect(page.getByRole('progressbar')).toBeVisible();
+  await expect(field(page, AMOUNT)).toContainText('its baseline needs 199 more calls');
+  await call(runner, usual.slice(1));
+  await expect(page.getByRole('main')).toContainText('200 calls from the first calls');
+  await call(runner, usual.slice(0, 100));
+  await expect(field(page, AMOUNT)).toContainText('100 more values needed, 100 of 200 are there');
+  await call(runner, usual.slice(100));
+  await expect(field(page, AMOUNT)).toContainText('ok');
+
+  await call(runner, usual.map((amount) => amount + 60));
+  await expect(field(page, AMOUNT)).toContainText('alert');
+  await expect(field(page, '$.output.double')).toContainText('alert');
+  const amount = field(page, AMOUNT);
+  await expect(amount.getByRole('table')).toContainText('grew to');
+  await expect(amount.getByRole('list', { name: /^Events of/ })).toContainText('detected');
+  await expect(opener(page, COUNTRY)).toHaveAttribute('aria-expanded', 'false');
+  const address = page.url();
+  await amount.getByRole('listitem').getByRole('link').first().click();
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('amounts');
+  const shown = (await page.request.get(`${runner.url}/v1/invocations/${new URL(page.url()).pathname.split('/').pop()}`)).json();
+  expect(Number(/"amount":\s*(\d+)/.exec(JSON.stringify(await shown).replaceAll('\\"', '"'))?.[1])).toBeGreaterThan(60);
+  await page.goBack();
+  await expect(page).toHaveURL(address);
+
+  await page.getByRole('button', { name: /^Pin the current window/ }).click();
+  await page.getByRole('button', { name: 'Pin it' }).click();
+  await expect(page.getByRole('main')).toContainText('calls from a window');
+  await expect(field(page, AMOUNT)).toContainText('200 more values needed');
+  await expect(page.getByRole('table', { name: 'Baselines' }).getByRole('row')).toHaveCount(3);
+  await expect(page.getByRole('list', { name: /^Drift events/ })).toContainText('baseline pinned');
+  await page.getByRole('button', { name: /^Pin again/ }).click();
+  await page.getByRole('button', { name: 'Pin it' }).click();
+  await expect(page.getByRole('main')).toContainText('200 calls from the first calls');
+  await open('/plugins/amounts');
+  await expect(page.getByRole('region', { name: 'Drift' }).getByRole('link', { name: '3 fields of 1.0.0 watched' })).toBeVisible();
+  expect(guard.problems).toEqual([]);
+});

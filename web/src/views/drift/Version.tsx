@@ -56,6 +56,8 @@ function One({ drift, reload }: { drift: VersionDrift; reload: () => void }) {
   const baselines = useData(`${plugin} ${version}`, (signal) => get('/v1/plugins/{name}/baselines', { path: { name: plugin }, query: { version }, signal }), { every: BESIDE_EVERY_MS });
   const versions = useData('all', (signal) => get('/v1/drift', { signal }), { every: BESIDE_EVERY_MS });
   const happened = events.data?.items ?? [];
+  const soon = useThrottled(events.reload, 300);
+  useEvents({ change: (event) => event['plugin.name'] === plugin && soon() });
   const done = () => [reload, events.reload, baselines.reload].forEach((again) => again());
   return (
     <div class="stack">

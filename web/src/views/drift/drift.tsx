@@ -17,6 +17,7 @@ import './drift.css';
 
 export { VersionView } from './Version';
 
+/** Changes are told by events; calls that fill a window are not. */
 const EVERY_MS = 3_000;
 /** At first, with each click on "more", and at most. */
 const EVENTS = [20, 100, 500] as const;
@@ -67,6 +68,7 @@ function Happened() {
   const page = useSignal(0);
   const limit = EVENTS[page.value] ?? EVENTS[0];
   const events = useData(`${limit}`, (signal) => get('/v1/drift/events', { query: { limit }, signal }), { every: EVERY_MS, keep: true });
+  useEvents({ change: useThrottled(events.reload, 300) });
   const items = events.data?.items ?? [];
   return (
     <section class="card" aria-label="Drift events">

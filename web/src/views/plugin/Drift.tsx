@@ -14,7 +14,8 @@ const NAME_MOST = 60;
 /** Drift in a line: of the chosen version, else of the one that gets the calls. The view of drift says the rest. */
 export function Drift({ plugin, version }: { plugin: string; version: string | undefined }) {
   const { data, error, reload } = useData('all', (signal) => get('/v1/drift', { signal }), { every: EVERY_MS });
-  useEvents({ alert: useThrottled(reload, 300) });
+  const soon = useThrottled(reload, 300);
+  useEvents({ alert: soon, change: soon });
   const one = data?.items.find((watched) => watched.plugin === plugin && (version ? watched.version === version : watched.takes_calls));
   return (
     <section class="card drift-card" aria-label="Drift" aria-busy={!data && !error}>
