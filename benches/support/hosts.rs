@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use semver::Version;
 use serde_json::value::RawValue;
+use spanglass::drift::Drift;
 use spanglass::host::services::StubServices;
 use spanglass::host::settings::Capture;
 use spanglass::host::{CaptureMode, Host, Parts, Settings};
@@ -89,6 +90,7 @@ impl Rig {
         };
         let host = Arc::new(Host::new(Parts {
             series: None,
+            drift: Arc::new(Drift::new(telemetry.clone(), None)),
             telemetry,
             store: None,
             ledger: ledger.clone(),

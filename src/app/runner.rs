@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::failure::Failure;
 use crate::api::Looking;
 use crate::config;
+use crate::drift::Drift;
 use crate::host::services::LiveServices;
 use crate::host::{Host, Parts};
 use crate::pipeline::GuestServices;
@@ -16,6 +17,7 @@ use crate::runtimes::process::ProcessRuntime;
 use crate::runtimes::python::{PythonRuntime, PythonSettings};
 use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
+use crate::store::drift::DriftStore;
 use crate::store::series::{Series, SeriesSettings};
 use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, SpoolSettings, Telemetry};
@@ -30,6 +32,7 @@ pub struct Runner {
     pub host: Arc<Host>,
     ledger: Option<Arc<Ledger>>,
     series: Option<Arc<Series>>,
+    drift: Arc<Drift>,
     data_dir: PathBuf,
 }
 
@@ -84,6 +87,8 @@ impl Runner {
         let spool = store.is_some().then(|| spool(settings));
         let telemetry = start_telemetry(options.logs, spool, ledger.as_deref(), series.as_deref())?;
         let runtimes = runtimes(settings, &telemetry)?;
+        let kept = store.as_ref().map(|store| DriftStore::open(store)).transpose()?;
+        let drift = Arc::new(Drift::new(telemetry.clone(), kept));
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());
         let host = Host::new(Parts {
@@ -91,11 +96,12 @@ impl Runner {
             store,
             ledger: ledger.clone(),
             series: series.clone(),
+            drift: drift.clone(),
             runtimes,
             services,
             settings: settings.host.clone(),
         });
-        Ok(Runner { host: Arc::new(host), ledger, series, data_dir: data_dir.clone() })
+        Ok(Runner { host: Arc::new(host), ledger, series, drift, data_dir: data_dir.clone() })
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -112,8 +118,10 @@ impl Runner {
     /// In reverse: workers, telemetry, ledger.
     pub async fn stop(self) {
         self.host.stop().await;
-        let Runner { host, ledger, series, .. } = self;
+        let Runner { host, ledger, series, drift, .. } = self;
         let end = move || {
+            // While there is telemetry to tell.
+            drift.close();
             host.telemetry().shutdown(TELEMETRY_GRACE);
             if let Some(ledger) = ledger {
                 ledger.close(LEDGER_GRACE);

@@ -108,6 +108,7 @@ impl Server {
         }
         self.followers.push(tokio::spawn(host.clone().tell_alerts()));
         self.followers.push(tokio::spawn(host.clone().judge_alerts()));
+        self.followers.push(tokio::spawn(host.clone().judge_drift()));
         host.set_ready(true);
         host.start_queue();
         Ok(())

@@ -264,6 +264,7 @@ impl Host {
             output_schema: compile(manifest.output_schema.as_ref())?,
             capture_bytes_max: if capture.mode == CaptureMode::None { 0 } else { capture.bytes_max },
             circuits: Circuits::new(manifest.breaker.clone()),
+            watch: self.drift.watch(manifest),
             manifest: manifest.clone(),
             mask,
         });

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::alerting::{Alerting, AlertingSettings};
+use crate::drift::Drift;
 use crate::model::error::InvokeError;
 use crate::model::ids::InvocationId;
 use crate::model::invocation::{Completed, Delivery, Invocation, Meta, Origin, Usage};
@@ -46,6 +47,7 @@ mod delivery;
 mod dependencies;
 mod deploy;
 mod difference;
+mod drift;
 pub mod feed;
 mod folders;
 mod inputs;
@@ -85,6 +87,7 @@ pub struct Host {
     ledger: Option<Arc<Ledger>>,
     series: Option<Arc<Series>>,
     alerting: Option<Arc<Alerting>>,
+    drift: Arc<Drift>,
     runtimes: Vec<Arc<dyn Runtime>>,
     services: Arc<dyn GuestServices>,
     settings: ArcSwap<Settings>,
@@ -129,6 +132,7 @@ pub struct Parts {
     pub ledger: Option<Arc<Ledger>>,
     /// `None`: the data folder is not this host's.
     pub series: Option<Arc<Series>>,
+    pub drift: Arc<Drift>,
     pub runtimes: Vec<Arc<dyn Runtime>>,
     pub services: Arc<dyn GuestServices>,
     pub settings: Settings,
@@ -142,7 +146,7 @@ impl Host {
             let settings = AlertingSettings::default();
             Arc::new(Alerting::new(parts.telemetry.clone(), series.clone(), settings))
         });
-        let Parts { telemetry, store, ledger, series, runtimes, services, settings } = parts;
+        let Parts { telemetry, store, ledger, series, drift, runtimes, services, settings } = parts;
         let registry = Registry::new(settings.ranges());
         let (ready, ends) = (AtomicBool::new(false), watch::Sender::default());
         Host {
@@ -152,6 +156,7 @@ impl Host {
             ledger,
             series,
             alerting,
+            drift,
             runtimes,
             services,
             settings: ArcSwap::from_pointee(settings),
@@ -388,6 +393,7 @@ impl Begun {
             attempt: None,
             usage: Usage::default(),
             kept_chunks: Default::default(),
+            sighting: None,
             replay_of: None,
         };
         let mut ends = host.ends.subscribe();
@@ -398,6 +404,7 @@ impl Begun {
                 Err(if ended.is_ok_and(|ends| ends.all) { stopped() } else { cancelled() })
             }
         };
+        call.observe();
         let reply = call.deliver(reply).await;
         let result = reply.map(|reply| call.whole_output(&reply));
         let Call { mut recording, usage, replay_of, .. } = call;

@@ -71,6 +71,7 @@ impl Host {
         if let Some(removed) = self.registry.remove(name.as_str(), version) {
             self.tell(&removed, &removed.state(), &[Lifecycle::Destroyed], actor);
             self.telemetry.emit(PluginRemoved { series: &removed.series });
+            self.drift.forget(name.as_str(), &version.to_string());
             let draining = is_called(&removed).then(|| Digest::parse(&removed.digest).ok()).flatten();
             changes.held.extend(draining.clone());
             self.retire(removed, draining);

@@ -12,6 +12,7 @@ use semver::VersionReq;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
+use crate::drift::{Seen, Sighting, Watch};
 use crate::model::error::InvokeError;
 use crate::model::guest::{GuestAnswer, GuestCall};
 use crate::model::ids::{InvocationId, SpanId, TraceId};
@@ -54,6 +55,8 @@ pub struct Call {
     pub attempt: Option<Attempt>,
     pub usage: Usage,
     pub kept_chunks: KeptChunks,
+    /// What its values show, of a version that is watched for drift.
+    pub sighting: Option<Sighting>,
     /// The reply is that of this earlier call.
     pub replay_of: Option<InvocationId>,
 }
@@ -82,6 +85,18 @@ impl Call {
                 Ok(Reply::Streamed)
             }
             reply => Ok(reply),
+        }
+    }
+
+    /// The call is over: what its values showed counts.
+    pub fn observe(&mut self) {
+        if let (Some(watch), Some(sighting)) = (&self.plugin.watch, self.sighting.take()) {
+            let seen = Seen {
+                invocation_id: self.recording.invocation_id(),
+                trace_id: self.recording.trace_id(),
+                at_unix_ms: self.recording.created_at_unix_ns() / 1_000_000,
+            };
+            watch.count(sighting, seen);
         }
     }
 
@@ -114,6 +129,8 @@ pub struct CalledPlugin {
     pub mask: Mask,
     /// Of the hosts that it calls over HTTP.
     pub circuits: Circuits,
+    /// Its values are watched for drift.
+    pub watch: Option<Arc<Watch>>,
 }
 
 /// Where the output goes.

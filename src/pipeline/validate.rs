@@ -83,6 +83,7 @@ impl Call {
         let plugin = self.plugin.clone();
         let value =
             check(plugin.output_schema.as_ref(), &part, ErrorKind::InvalidOutput, "a chunk of the output")?;
+        see_output(self, value.as_ref(), &part);
         let chunk = captured(&plugin, plugin.output_schema.as_ref(), value.as_ref(), &part);
         self.kept_chunks.keep(&chunk, plugin.capture_bytes_max);
         self.output.push(part).await
@@ -115,7 +116,27 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     json::check(input.get()).map_err(unusable)?;
     let parsed = parse_for(schema, &input).map_err(unusable)?;
     call.recording.capture_input(captured(&plugin, schema, parsed.as_ref(), &input));
-    fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")
+    fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")?;
+    // Somebody who looks at an old call again says nothing about what comes in.
+    if let Some(watch) = plugin.watch.as_ref().filter(|_| call.invocation.replay_of.is_none()) {
+        call.sighting = with_value(parsed.as_ref(), &input, |value| watch.sight(value)).flatten();
+    }
+    Ok(())
+}
+
+/// Shows an output, or a chunk of one, to who watches for drift.
+fn see_output(call: &mut Call, value: Option<&Value>, output: &RawValue) {
+    if let (Some(watch), Some(sighting)) = (&call.plugin.watch, &mut call.sighting) {
+        with_value(value, output, |value| watch.sight_output(sighting, value));
+    }
+}
+
+/// Without a schema nobody has parsed it yet.
+fn with_value<T>(parsed: Option<&Value>, json: &RawValue, look: impl FnOnce(&Value) -> T) -> Option<T> {
+    match parsed {
+        Some(value) => Some(look(value)),
+        None => serde_json::from_str(json.get()).ok().map(|value| look(&value)),
+    }
 }
 
 fn within_size(plugin: &CalledPlugin, input: &RawValue) -> Result<(), InvokeError> {
@@ -141,7 +162,10 @@ fn check_value(call: &mut Call, output: &Arc<RawValue>) -> Result<(), InvokeErro
     let span = call.recording.open(span::VALIDATE_OUTPUT, call.recording.root());
     let checked = check(schema, output, ErrorKind::InvalidOutput, "the output");
     match &checked {
-        Ok(value) => call.recording.capture_output(captured(&plugin, schema, value.as_ref(), output)),
+        Ok(value) => {
+            see_output(call, value.as_ref(), output);
+            call.recording.capture_output(captured(&plugin, schema, value.as_ref(), output));
+        }
         // What is wrong with it can be seen only if it is kept.
         Err(_) if schema.is_none_or(|schema| !schema.is_sensitive()) => {
             call.recording.capture_output(captured(&plugin, None, None, output));

@@ -1,0 +1,363 @@
+//! Two files of calls, compared as a baseline and one window: what `drift check` says. The bins are those of a running
+//! version, so that both say the same.
+
+use std::io::BufRead;
+
+use serde_json::Value;
+
+use super::baseline::{Baseline, FieldBaseline};
+use super::bins::{Bins, Datum, Kept};
+use super::calibrate::BLOCK_CALLS;
+use super::capture::Capture;
+use super::judge::{Compared, Comparison, Thresholds, compare};
+use super::lines::{self, LinesError, Row};
+use super::statistics::{kolmogorov_smirnov, wasserstein};
+use crate::model::field::{FieldKind, FieldPath, Side, Step};
+
+/// Fields that are found in files: one more would cost all others some of their power.
+pub const FIELDS_MAX: usize = 64;
+/// How deep they are looked for.
+const DEPTH_MAX: usize = 4;
+/// Values of a field that are kept one by one; beyond them the file is read again.
+const KEPT_MAX: usize = 100_000;
+
+/// Opens a file, each time from its beginning.
+pub type Opener<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn BufRead>>;
+
+/// One field of two files.
+#[derive(Debug)]
+pub struct Checked {
+    pub field: String,
+    pub bins: Bins,
+    pub baseline: Vec<u32>,
+    pub current: Vec<u32>,
+    pub comparison: Comparison,
+    /// Of numbers that can be ordered one by one.
+    pub exact: Option<Exact>,
+}
+
+/// What needs the values themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exact {
+    /// Two-sample Kolmogorov-Smirnov statistic, and its asymptotic p-value.
+    pub ks: f64,
+    pub ks_pvalue: f64,
+    /// In standard deviations of the baseline.
+    pub wasserstein: f64,
+}
+
+/// Fields that were found, or asked for.
+#[derive(Debug)]
+pub struct Checks {
+    pub fields: Vec<Checked>,
+    pub baseline_calls: u64,
+    pub current_calls: u64,
+    /// Fields beyond the bound, which were not looked at.
+    pub left_out: usize,
+}
+
+/// Which of the files it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Baseline,
+    Current,
+}
+
+/// `wanted`: only these fields; empty: all that are found.
+pub fn check(
+    baseline: Opener<'_>,
+    current: Opener<'_>,
+    wanted: &[FieldPath],
+    thresholds: &Thresholds,
+) -> Result<Checks, (Which, LinesError)> {
+    let of = |which: Which| move |error: LinesError| (which, error);
+    let mut table = Table::new(wanted);
+    let baseline_calls = table.read(baseline).map_err(of(Which::Baseline))?;
+    let pinned: Vec<FieldBaseline> = table.pin(baseline).map_err(of(Which::Baseline))?;
+    let mut other = Table::new(&table.paths);
+    let current_calls = other.read(current).map_err(of(Which::Current))?;
+    let bins: Vec<Bins> = pinned.iter().map(|field| field.bins.clone()).collect();
+    let counts = other.counts(&bins, current).map_err(of(Which::Current))?;
+    let compared: Vec<Compared<'_>> = pinned
+        .iter()
+        .zip(&counts)
+        .map(|(field, blocks)| Compared {
+            baseline: &field.counts,
+            current: &blocks.sum,
+            // Two files may be chosen at random, or lines be sorted: how they follow one another says nothing.
+            dispersion: field.dispersion,
+        })
+        .collect();
+    let comparisons = compare(&compared, thresholds);
+    let fields = pinned.into_iter().zip(counts).zip(comparisons).enumerate().map(
+        |(at, ((field, counts), comparison))| Checked {
+            exact: exact(&field.bins, table.capture.kept(at), other.capture.kept(at)),
+            field: field.field,
+            bins: field.bins,
+            baseline: field.counts,
+            current: counts.sum,
+            comparison,
+        },
+    );
+    Ok(Checks { fields: fields.collect(), baseline_calls, current_calls, left_out: table.left_out })
+}
+
+/// A baseline from a file, of the fields of a version.
+pub fn baseline_from(
+    reader: impl BufRead,
+    fields: &[(FieldPath, Option<FieldKind>)],
+    lines_max: usize,
+) -> Result<Baseline, LinesError> {
+    let mut capture = Capture::new(fields.iter().map(|(_, hint)| *hint), lines_max);
+    let mut over = false;
+    let calls = lines::read(reader, |row| {
+        for (at, (path, _)) in fields.iter().enumerate() {
+            if let Some(datum) = datum(path, &row) {
+                over |= capture.kept(at).is_some_and(|kept| kept.len() >= lines_max);
+                capture.add(at, datum);
+            }
+        }
+    })?;
+    if over {
+        return Err(LinesError::TooMany);
+    }
+    Ok(Baseline::of(&capture, fields.iter().map(|(path, _)| path.to_string()), calls))
+}
+
+/// The value of a field in a row; `None`: the call failed, and there is no output to look at.
+fn datum<'r>(path: &FieldPath, row: &'r Row) -> Option<Datum<'r>> {
+    match path.side() {
+        Side::Input => Some(Datum::at(path, &row.input)),
+        Side::Output if row.output.is_null() => None,
+        Side::Output => Some(Datum::at(path, &row.output)),
+    }
+}
+
+/// The fields of a file and what is learnt of them.
+struct Table {
+    paths: Vec<FieldPath>,
+    capture: Capture,
+    /// Fields come as they are found.
+    grows: bool,
+    left_out: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+#[derive(Default)]
+struct Counted {
+    sum: Vec<u32>,
+    blocks: Vec<Vec<u32>>,
+    in_block: usize,
+}
+
+impl Table {
+    fn new(wanted: &[FieldPath]) -> Table {
+        let capture = Capture::new(wanted.iter().map(|_| None), KEPT_MAX);
+        Table {
+            grows: wanted.is_empty(),
+            paths: wanted.to_vec(),
+            capture,
+            left_out: 0,
+            inputs: 0,
+            outputs: 0,
+        }
+    }
+
+    fn read(&mut self, open: Opener<'_>) -> Result<u64, LinesError> {
+        lines::read(open()?, |row| self.take(&row))
+    }
+
+    fn take(&mut self, row: &Row) {
+        if self.grows {
+            self.find(Side::Input, &row.input, &mut Vec::new());
+            self.find(Side::Output, &row.output, &mut Vec::new());
+        }
+        for (at, path) in self.paths.iter().enumerate() {
+            if let Some(datum) = datum(path, row) {
+                self.capture.add(at, datum);
+            }
+        }
+        self.inputs += 1;
+        self.outputs += usize::from(!row.output.is_null());
+    }
+
+    /// Adds the fields that a value has and that are not known yet.
+    fn find(&mut self, side: Side, value: &Value, steps: &mut Vec<Step>) {
+        if let Value::Object(map) = value
+            && steps.len() < DEPTH_MAX
+        {
+            for (key, value) in map {
+                steps.push(Step::Key(key.as_str().into()));
+                self.find(side, value, steps);
+                steps.pop();
+            }
+            return;
+        }
+        // What is null or an object says nothing about what it would be.
+        if matches!(value, Value::Null | Value::Object(_)) {
+            return;
+        }
+        let Some(path) = FieldPath::new(side, steps.clone()) else { return };
+        if self.paths.contains(&path) {
+            return;
+        }
+        if self.paths.len() >= FIELDS_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let missed = if side == Side::Input { self.inputs } else { self.outputs };
+        self.capture.add_field(None);
+        self.capture.add_nulls(self.paths.len(), missed);
+        self.paths.push(path);
+    }
+
+    fn pin(&self, open: Opener<'_>) -> Result<Vec<FieldBaseline>, LinesError> {
+        let bins: Vec<Bins> = (0..self.paths.len()).map(|at| self.capture.bins(at)).collect();
+        let counts = self.counts(&bins, open)?;
+        let fields = self.paths.iter().zip(bins).zip(counts);
+        Ok(fields
+            .map(|((path, bins), counted)| FieldBaseline::new(path.to_string(), bins, &counted.blocks))
+            .collect())
+    }
+
+    /// Counts all values: those that were kept, or else the file's, read once more.
+    fn counts(&self, bins: &[Bins], open: Opener<'_>) -> Result<Vec<Counted>, LinesError> {
+        let mut counts: Vec<Counted> = bins.iter().map(Counted::new).collect();
+        let kept: Option<Vec<&[Kept]>> = (0..bins.len()).map(|at| self.capture.kept(at)).collect();
+        let Some(kept) = kept else {
+            lines::read(open()?, |row| {
+                for ((path, bins), counted) in self.paths.iter().zip(bins).zip(&mut counts) {
+                    if let Some(datum) = datum(path, &row) {
+                        counted.add(bins.cell_of(datum));
+                    }
+                }
+            })?;
+            return Ok(counts);
+        };
+        for ((values, bins), counted) in kept.into_iter().zip(bins).zip(&mut counts) {
+            values.iter().for_each(|value| counted.add(bins.cell_of_kept(*value)));
+        }
+        Ok(counts)
+    }
+}
+
+impl Counted {
+    fn new(bins: &Bins) -> Counted {
+        Counted { sum: vec![0; bins.cells()], blocks: Vec::new(), in_block: 0 }
+    }
+
+    fn add(&mut self, cell: u8) {
+        if self.in_block == 0 {
+            self.blocks.push(vec![0; self.sum.len()]);
+        }
+        self.in_block = (self.in_block + 1) % BLOCK_CALLS;
+        self.sum[usize::from(cell)] += 1;
+        if let Some(block) = self.blocks.last_mut() {
+            block[usize::from(cell)] += 1;
+        }
+    }
+}
+
+fn exact(bins: &Bins, baseline: Option<&[Kept]>, current: Option<&[Kept]>) -> Option<Exact> {
+    let numbers = |kept: &[Kept]| -> Vec<f64> {
+        let number = |kept: &Kept| match kept {
+            Kept::Number(number) => Some(*number),
+            _ => None,
+        };
+        kept.iter().filter_map(number).collect()
+    };
+    if bins.kind != FieldKind::Number {
+        return None;
+    }
+    let (baseline, current) = (numbers(baseline?), numbers(current?));
+    let ks = kolmogorov_smirnov::asymptotic(&baseline, &current)?;
+    let wasserstein = wasserstein::normed_distance(&baseline, &current)?;
+    Some(Exact { ks: ks.statistic, ks_pvalue: ks.pvalue, wasserstein })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::drift::bins::RANGES;
+    use crate::drift::judge::Verdict;
+
+    fn file(rows: impl IntoIterator<Item = Value>) -> String {
+        rows.into_iter().fold(String::new(), |mut text, row| {
+            let _ = writeln!(text, "{row}");
+            text
+        })
+    }
+
+    fn checked(baseline: &str, current: &str, wanted: &[FieldPath]) -> Checks {
+        let open = |text: &str| {
+            let bytes = text.as_bytes().to_vec();
+            move || -> std::io::Result<Box<dyn BufRead>> { Ok(Box::new(std::io::Cursor::new(bytes.clone()))) }
+        };
+        check(&open(baseline), &open(current), wanted, &Thresholds::default()).unwrap()
+    }
+
+    fn rows(calls: usize, shift: f64) -> String {
+        file((0..calls).map(|at| {
+            let amount = (at * 7_919 % 1_000) as f64 + shift;
+            let output =
+                if at % 10 == 0 { Value::Null } else { serde_json::json!({"score": amount / 1_000.0}) };
+            let (country, tags) = (["FR", "DE", "IT"][at % 3], vec![0; at % 40]);
+            serde_json::json!({
+                "input": {"amount": amount, "who": {"country": country}, "tags": tags},
+                "output": output,
+            })
+        }))
+    }
+
+    #[test]
+    fn fields_are_found_and_judged() {
+        let same = checked(&rows(1_000, 0.0), &rows(600, 0.0), &[]);
+        let names: Vec<&str> = same.fields.iter().map(|field| &*field.field).collect();
+        assert_eq!(names, ["$.input.amount", "$.input.who.country", "$.input.tags", "$.output.score"]);
+        assert!(same.fields.iter().all(|field| field.comparison.verdict == Verdict::Quiet));
+        let outputs = &same.fields[3].comparison;
+        assert_eq!((outputs.baseline_samples, outputs.samples), (900, 540), "a failed call has no output");
+        let moved = checked(&rows(1_000, 0.0), &rows(600, 300.0), &[]);
+        let exceeding: Vec<&str> = moved
+            .fields
+            .iter()
+            .filter(|field| field.comparison.verdict == Verdict::Exceeds)
+            .map(|field| &*field.field)
+            .collect();
+        assert_eq!(exceeding, ["$.input.amount", "$.output.score"]);
+    }
+
+    #[test]
+    fn only_what_is_asked_for() {
+        let wanted = ["$.output.score".parse().unwrap(), "$.input.absent".parse().unwrap()];
+        let checks = checked(&rows(500, 0.0), &rows(500, 0.0), &wanted);
+        assert_eq!(checks.fields.len(), 2);
+        assert_eq!(checks.fields[1].comparison.verdict, Verdict::Insufficient, "it has never been there");
+    }
+
+    #[test]
+    fn a_million_keys_are_no_fields() {
+        let wide = file((0..300).map(|at| {
+            let keys = (0..300).map(|key| (format!("key-{at}-{key}"), Value::from(key)));
+            serde_json::json!({"input": keys.collect::<serde_json::Map<_, _>>(), "output": 1})
+        }));
+        let checks = checked(&wide, &wide, &[]);
+        assert_eq!(checks.fields.len(), FIELDS_MAX);
+        assert!(checks.left_out > 0);
+    }
+
+    /// Beyond what is kept the file is read twice, and the counts are those of all its lines.
+    #[test]
+    fn large_files_are_counted_exactly() {
+        let calls = KEPT_MAX + 5_000;
+        let rows = file((0..calls).map(|at| serde_json::json!({"input": {"a": at * 7 % calls}})));
+        let checks = checked(&rows, &rows, &[]);
+        let field = &checks.fields[0];
+        assert_eq!(field.baseline.iter().map(|count| *count as usize).sum::<usize>(), calls);
+        assert_eq!(field.baseline, field.current);
+        assert!(field.bins.cells.regular() == RANGES, "{:?}", field.bins);
+    }
+}

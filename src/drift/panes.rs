@@ -1,0 +1,122 @@
+//! Windows: a version's calls in panes of counts. A window is the sum of the last panes.
+
+use std::collections::VecDeque;
+
+use super::bins::Layout;
+
+/// Counts of consecutive calls. Absolute: written twice it is the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pane {
+    /// From 0 since the baseline was pinned.
+    pub number: u64,
+    pub calls: u32,
+    /// Of all cells of all fields.
+    pub counts: Vec<u32>,
+}
+
+/// The newest closed panes, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Panes {
+    panes: VecDeque<Pane>,
+    kept_max: usize,
+}
+
+/// What lies in a window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub calls: u64,
+    pub counts: Vec<u32>,
+}
+
+impl Pane {
+    pub fn new(number: u64, cells: usize) -> Pane {
+        Pane { number, calls: 0, counts: vec![0; cells] }
+    }
+
+    /// Takes in the counts of another one.
+    pub fn merge(&mut self, other: &Pane) {
+        self.calls = self.calls.saturating_add(other.calls);
+        add(&mut self.counts, &other.counts);
+    }
+}
+
+impl Panes {
+    pub const fn new(kept_max: usize) -> Panes {
+        Panes { panes: VecDeque::new(), kept_max }
+    }
+
+    pub fn push(&mut self, pane: Pane) {
+        if self.panes.len() >= self.kept_max {
+            self.panes.pop_front();
+        }
+        self.panes.push_back(pane);
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Pane> {
+        self.panes.iter()
+    }
+
+    /// The number of the oldest one that is kept.
+    pub fn oldest(&self) -> Option<u64> {
+        self.panes.front().map(|pane| pane.number)
+    }
+
+    pub fn newest(&self) -> Option<u64> {
+        self.panes.back().map(|pane| pane.number)
+    }
+
+    /// The last `panes` closed ones, and the one that is open, if it is to count.
+    pub fn last(&self, panes: usize, open: Option<&Pane>, cells: usize) -> Sum {
+        let mut sum = Sum { calls: 0, counts: vec![0; cells] };
+        for pane in self.panes.iter().rev().take(panes).chain(open) {
+            sum.calls += u64::from(pane.calls);
+            add(&mut sum.counts, &pane.counts);
+        }
+        sum
+    }
+
+    /// All that are kept; of each field only those from a pane of its own on.
+    pub fn since(&self, from: impl Fn(usize) -> u64, layout: &Layout) -> Sum {
+        let mut sum = Sum { calls: 0, counts: vec![0; layout.cells()] };
+        for pane in &self.panes {
+            sum.calls += u64::from(pane.calls);
+            for field in (0..layout.fields()).filter(|field| pane.number >= from(*field)) {
+                let start = layout.start(field);
+                let counts = layout.of(field, &pane.counts);
+                add(&mut sum.counts[start..start + counts.len()], counts);
+            }
+        }
+        sum
+    }
+}
+
+fn add(sums: &mut [u32], counts: &[u32]) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bins::{Bins, Cells};
+    use super::*;
+    use crate::model::field::FieldKind;
+
+    #[test]
+    fn a_window_is_the_sum_of_its_panes() {
+        let bins = Bins { kind: FieldKind::Number, cells: Cells::Values { values: vec![1.0] } };
+        let layout = Layout::new([&bins, &bins]);
+        let mut panes = Panes::new(3);
+        for number in 0..5 {
+            let mut pane = Pane::new(number, layout.cells());
+            pane.calls = 1;
+            pane.counts = (0..8).map(|cell| cell + 10 * number as u32).collect();
+            panes.push(pane);
+        }
+        assert_eq!((panes.oldest(), panes.newest()), (Some(2), Some(4)));
+        let last = panes.last(2, None, 8);
+        assert_eq!((last.calls, last.counts[0], last.counts[7]), (2, 70, 84));
+        let open = Pane { number: 5, calls: 3, counts: vec![1; 8] };
+        assert_eq!(panes.last(2, Some(&open), 8).counts[0], 71);
+        let since = panes.since(|field| if field == 0 { 0 } else { 4 }, &layout);
+        assert_eq!((since.calls, since.counts[0], since.counts[4]), (3, 90, 44));
+    }
+}

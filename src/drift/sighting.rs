@@ -1,0 +1,158 @@
+//! What one call showed of its fields. Taken while its values are at hand, counted when it has ended.
+
+use serde_json::Value;
+
+use super::bins::{Bins, Datum, Kept, Mark, NOTHING, category};
+use crate::model::field::{FieldKind, FieldPath, Side};
+use crate::model::ids::{InvocationId, TraceId};
+use crate::model::text::truncate;
+
+/// Chunks of one streamed output that are counted.
+pub const CHUNKS_MAX: usize = 64;
+/// Longest text that is taken into the reservoir, in bytes.
+const RAW_BYTES_MAX: usize = 256;
+
+/// Which call it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub invocation_id: InvocationId,
+    pub trace_id: TraceId,
+    pub at_unix_ms: u64,
+}
+
+/// Values of one call.
+pub struct Sighting {
+    /// What it was seen through. If that has changed in the meantime, it counts for nothing.
+    pub(super) epoch: u64,
+    pub(super) what: What,
+    /// The values themselves, if they are asked for.
+    pub(super) raw: Option<Vec<Value>>,
+}
+
+pub(super) enum What {
+    /// There are no bins yet.
+    Learnt(Vec<Option<Learnt>>),
+    Counted {
+        /// Of each field.
+        marks: Vec<Mark>,
+        /// Categories that the baseline does not have.
+        unseen: Vec<(usize, Box<str>)>,
+        /// The cells of the output's further chunks.
+        more: Vec<Vec<u8>>,
+    },
+}
+
+/// What outlives the call's values.
+pub(super) struct Learnt {
+    pub(super) kept: Kept,
+    /// A text as a category.
+    pub(super) text: Option<Box<str>>,
+}
+
+/// How values are looked at: the paths of a version's fields, inputs first.
+pub(super) struct Paths {
+    paths: Vec<FieldPath>,
+    inputs: usize,
+    raw: bool,
+}
+
+// === impl Paths ===
+
+impl Paths {
+    /// `raw`: the values themselves are wanted, too.
+    pub(super) fn new(mut paths: Vec<FieldPath>, raw: bool) -> Paths {
+        paths.sort_by_key(FieldPath::side);
+        let inputs = paths.iter().filter(|path| path.side() == Side::Input).count();
+        Paths { paths, inputs, raw }
+    }
+
+    pub(super) fn all(&self) -> &[FieldPath] {
+        &self.paths
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    pub(super) fn of(&self, side: Side) -> std::ops::Range<usize> {
+        match side {
+            Side::Input => 0..self.inputs,
+            Side::Output => self.inputs..self.paths.len(),
+        }
+    }
+
+    /// A look at an input; without bins its values are learnt.
+    pub(super) fn input(&self, epoch: u64, bins: Option<&[Bins]>, input: &Value) -> Sighting {
+        let fields = self.len();
+        let what = match bins {
+            Some(_) => {
+                What::Counted { marks: vec![Mark::NOTHING; fields], unseen: Vec::new(), more: Vec::new() }
+            }
+            None => What::Learnt((0..fields).map(|_| None).collect()),
+        };
+        let raw = self.raw.then(|| vec![Value::Null; fields]);
+        let mut sighting = Sighting { epoch, what, raw };
+        self.look(&mut sighting, bins, Side::Input, input);
+        sighting
+    }
+
+    pub(super) fn output(&self, sighting: &mut Sighting, bins: Option<&[Bins]>, output: &Value) {
+        let outputs = self.of(Side::Output);
+        let Some(a_field) = outputs.clone().next() else { return };
+        match &mut sighting.what {
+            What::Counted { marks, more, .. } if marks[a_field].cell != NOTHING => {
+                if let Some(bins) = bins
+                    && more.len() + 1 < CHUNKS_MAX
+                {
+                    let cells = outputs.map(|at| bins[at].cell_of(Datum::at(&self.paths[at], output)));
+                    more.push(cells.collect());
+                }
+            }
+            // What is learnt of a streamed output is its first chunk.
+            What::Learnt(learnt) if learnt[a_field].is_some() => {}
+            _ => self.look(sighting, bins, Side::Output, output),
+        }
+    }
+
+    fn look(&self, sighting: &mut Sighting, bins: Option<&[Bins]>, side: Side, root: &Value) {
+        for at in self.of(side) {
+            let datum = Datum::at(&self.paths[at], root);
+            match (&mut sighting.what, bins) {
+                (What::Counted { marks, unseen, .. }, Some(bins)) => {
+                    marks[at] = bins[at].mark(datum);
+                    if let Datum::Text(text) = datum
+                        && bins[at].kind == FieldKind::Category
+                        && usize::from(marks[at].cell) == bins[at].other()
+                    {
+                        unseen.push((at, category(text).into()));
+                    }
+                }
+                (What::Learnt(learnt), _) => learnt[at] = Some(Learnt::of(datum)),
+                (What::Counted { .. }, None) => {}
+            }
+            if let Some(raw) = &mut sighting.raw {
+                raw[at] = raw_of(datum);
+            }
+        }
+    }
+}
+
+impl Learnt {
+    fn of(datum: Datum<'_>) -> Learnt {
+        let text = match datum {
+            Datum::Text(text) => Some(category(text).into()),
+            _ => None,
+        };
+        Learnt { kept: datum.keep(), text }
+    }
+}
+
+/// Scalars, and texts up to a length: the rest has no place among samples.
+fn raw_of(datum: Datum<'_>) -> Value {
+    match datum {
+        Datum::Number(number) => number.into(),
+        Datum::Text(text) => truncate(text, RAW_BYTES_MAX).into(),
+        Datum::Boolean(value) => value.into(),
+        Datum::Null | Datum::List(_) | Datum::Object => Value::Null,
+    }
+}

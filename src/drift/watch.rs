@@ -1,0 +1,275 @@
+//! One watched version, as its calls meet it: what they show is taken without a lock, and counted under one that is
+//! held for some additions. Everything else is done later, by who judges (`judged.rs`).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+use super::baseline::Baseline;
+use super::bins::{Bins, Layout, Mark, NOTHING};
+use super::capture::Capture;
+use super::judged::Judged;
+use super::panes::Pane;
+use super::picture::{Origin, Phase};
+use super::recent::Recent;
+use super::samples::Samples;
+use super::sighting::{Paths, Seen, Sighting, What};
+use crate::model::field::{FieldKind, FieldPath};
+use crate::package::observe::{BaselineMode, Observe, ObservedField};
+use crate::telemetry::{DriftSeries, Telemetry};
+
+/// Closed panes that wait to be judged. When calls come faster than that, a pane takes in more of them.
+pub(super) const CLOSED_MAX: usize = 16;
+
+/// A version that is watched.
+pub struct Watch {
+    pub(super) plugin: Arc<str>,
+    pub(super) version: Arc<str>,
+    pub(super) observe: Observe,
+    pub(super) paths: Paths,
+    hints: Vec<Option<FieldKind>>,
+    /// What calls are looked at through.
+    lens: ArcSwap<Lens>,
+    open: Mutex<Open>,
+    /// Taken before `open`, if both are.
+    judged: Mutex<Judged>,
+    pub(super) series: DriftSeries,
+}
+
+struct Lens {
+    epoch: u64,
+    /// What there is to count by.
+    bins: Option<Arc<Pinned>>,
+    /// Nothing is learnt and nothing counted.
+    blind: bool,
+}
+
+/// A baseline that is in use.
+pub struct Pinned {
+    pub id: String,
+    pub baseline: Baseline,
+    pub layout: Layout,
+    pub bins: Vec<Bins>,
+    pub origin: Origin,
+    pub created_unix_ms: u64,
+}
+
+/// What calls write to.
+pub(super) struct Open {
+    pub(super) epoch: u64,
+    /// `None`: there is a baseline, or one has to be pinned by hand.
+    pub(super) capture: Option<Capture>,
+    pub(super) captured: u64,
+    pub(super) pinned: Option<Arc<Pinned>>,
+    pub(super) pane: Pane,
+    pub(super) closed: VecDeque<Pane>,
+    pub(super) calls: u64,
+    pub(super) recent: Recent,
+    pub(super) samples: Samples,
+    /// Something was counted since it was saved.
+    pub(super) changed: bool,
+}
+
+impl Pinned {
+    pub fn new(baseline: Baseline, origin: Origin, created_unix_ms: u64) -> Pinned {
+        let bins = baseline.fields.iter().map(|field| field.bins.clone()).collect();
+        Pinned { id: baseline.id(), layout: baseline.layout(), bins, baseline, origin, created_unix_ms }
+    }
+}
+
+impl Watch {
+    pub(super) fn new(
+        telemetry: &Telemetry,
+        plugin: &str,
+        version: &str,
+        observe: Observe,
+        mut fields: Vec<ObservedField>,
+    ) -> Watch {
+        fields.sort_by_key(|field| field.path.side());
+        let hints = fields.iter().map(|field| field.hint).collect();
+        let paths: Vec<FieldPath> = fields.into_iter().map(|field| field.path).collect();
+        let samples = Samples::new(observe.samples as usize);
+        let recent = Recent::new(paths.len());
+        let watch = Watch {
+            plugin: plugin.into(),
+            version: version.into(),
+            paths: Paths::new(paths, observe.samples > 0),
+            hints,
+            lens: ArcSwap::from_pointee(Lens { epoch: 0, bins: None, blind: true }),
+            open: Mutex::new(Open {
+                epoch: 0,
+                capture: None,
+                captured: 0,
+                pinned: None,
+                pane: Pane::default(),
+                closed: VecDeque::new(),
+                calls: 0,
+                recent,
+                samples,
+                changed: false,
+            }),
+            judged: Mutex::default(),
+            series: DriftSeries::new(telemetry.metrics(), plugin, version),
+            observe,
+        };
+        if watch.observe.baseline == BaselineMode::Auto {
+            let capture = watch.empty_capture();
+            let mut open = watch.open();
+            open.capture = Some(capture);
+            watch.focus(&open);
+            drop(open);
+        }
+        watch
+    }
+
+    // --- What a call does -------------------------------------------------------------------------------------
+
+    /// Takes what an input shows. `None`: nobody is interested now.
+    pub fn sight(&self, input: &Value) -> Option<Sighting> {
+        let lens = self.lens.load();
+        if lens.blind {
+            return None;
+        }
+        Some(self.paths.input(lens.epoch, lens.bins.as_ref().map(|pinned| &*pinned.bins), input))
+    }
+
+    /// Takes what an output, or a chunk of one, shows beside its input.
+    pub fn sight_output(&self, sighting: &mut Sighting, output: &Value) {
+        let lens = self.lens.load();
+        if lens.epoch == sighting.epoch {
+            self.paths.output(sighting, lens.bins.as_ref().map(|pinned| &*pinned.bins), output);
+        }
+    }
+
+    /// Counts a call that has ended.
+    pub fn count(&self, sighting: Sighting, seen: Seen) {
+        let mut open = self.open();
+        if sighting.epoch != open.epoch {
+            return;
+        }
+        open.changed = true;
+        match sighting.what {
+            What::Learnt(values) => {
+                let Some(capture) = &mut open.capture else { return };
+                for (field, learnt) in values.into_iter().enumerate() {
+                    if let Some(learnt) = learnt {
+                        capture.add_kept(field, learnt.kept, learnt.text.as_deref());
+                    }
+                }
+                open.captured += 1;
+                if open.captured >= u64::from(self.observe.baseline_calls) {
+                    self.end_capture(&mut open, seen.at_unix_ms);
+                }
+            }
+            What::Counted { marks, unseen, more } => {
+                let Some(pinned) = open.pinned.clone() else { return };
+                open.count(&pinned.layout, &self.paths, &marks, &more);
+                open.recent.push(seen, &marks, unseen);
+                if let Some(raw) = sighting.raw {
+                    open.samples.offer(raw);
+                }
+                if open.pane.calls >= self.observe.step {
+                    open.close_pane(&pinned.layout);
+                }
+            }
+        }
+    }
+
+    // --- What changes what calls are looked at through ---------------------------------------------------------
+
+    /// From now on calls are compared with this.
+    pub(super) fn pin(&self, open: &mut Open, pinned: Arc<Pinned>, epoch: u64) {
+        open.capture = None;
+        open.captured = 0;
+        open.pane = Pane::new(0, pinned.layout.cells());
+        open.closed.clear();
+        open.recent.clear();
+        open.samples.clear();
+        open.calls = 0;
+        open.pinned = Some(pinned);
+        open.epoch = epoch.max(open.epoch + 1);
+        open.changed = true;
+        self.focus(open);
+    }
+
+    /// Has calls see what `open` says.
+    pub(super) fn focus(&self, open: &Open) {
+        let bins = open.pinned.clone();
+        let blind = bins.is_none() && open.capture.is_none();
+        self.lens.store(Arc::new(Lens { epoch: open.epoch, bins, blind }));
+    }
+
+    /// What its last calls would be as a baseline, with bins of their own. `None`: there is none yet to replace.
+    pub(super) fn recent_as_baseline(&self) -> Option<Baseline> {
+        let open = self.open();
+        let pinned = open.pinned.as_ref()?;
+        let capture = open.recent.capture(self.hints(), &pinned.bins);
+        Some(Baseline::of(&capture, self.field_names(), open.recent.calls() as u64))
+    }
+
+    fn end_capture(&self, open: &mut Open, now_unix_ms: u64) {
+        let Some(capture) = open.capture.take() else { return };
+        let baseline = Baseline::of(&capture, self.field_names(), open.captured);
+        let pinned = Arc::new(Pinned::new(baseline, Origin::FirstCalls, now_unix_ms));
+        self.pin(open, pinned, now_unix_ms);
+    }
+
+    pub(super) fn empty_capture(&self) -> Capture {
+        Capture::new(self.hints.iter().copied(), self.observe.baseline_calls as usize)
+    }
+
+    pub(super) fn hints(&self) -> impl Iterator<Item = Option<FieldKind>> + '_ {
+        self.hints.iter().copied()
+    }
+
+    pub(super) fn field_names(&self) -> impl Iterator<Item = String> + '_ {
+        self.paths.all().iter().map(ToString::to_string)
+    }
+
+    pub(super) fn phase(&self, open: &Open) -> Phase {
+        match (&open.pinned, &open.capture) {
+            (Some(_), _) => Phase::Watching,
+            (None, Some(_)) => Phase::Capturing,
+            (None, None) => Phase::Waiting,
+        }
+    }
+
+    pub(super) fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn judged(&self) -> MutexGuard<'_, Judged> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn count(&mut self, layout: &Layout, paths: &Paths, marks: &[Mark], more: &[Vec<u8>]) {
+        self.calls += 1;
+        self.pane.calls += 1;
+        let counts = &mut self.pane.counts;
+        for (field, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cell != NOTHING) {
+            counts[layout.start(field) + usize::from(mark.cell)] += 1;
+        }
+        for chunk in more {
+            for (field, cell) in paths.of(crate::model::field::Side::Output).zip(chunk) {
+                counts[layout.start(field) + usize::from(*cell)] += 1;
+            }
+        }
+    }
+
+    fn close_pane(&mut self, layout: &Layout) {
+        if self.closed.len() >= CLOSED_MAX
+            && let Some(last) = self.closed.back_mut()
+        {
+            // Its number stays: it is the same pane, with more in it.
+            last.merge(&self.pane);
+            self.pane = Pane::new(self.pane.number, layout.cells());
+            return;
+        }
+        let next = Pane::new(self.pane.number + 1, layout.cells());
+        self.closed.push_back(std::mem::replace(&mut self.pane, next));
+    }
+}
