@@ -169,6 +169,11 @@ impl Cells {
 }
 
 impl Bins {
+    /// Whether regular cells stand in the order of their numbers.
+    pub fn is_ordered(&self) -> bool {
+        !matches!(self.cells, Cells::Categories { .. })
+    }
+
     pub const fn cells(&self) -> usize {
         self.cells.regular() + SPECIAL
     }

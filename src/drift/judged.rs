@@ -240,7 +240,12 @@ pub(super) const fn long_step(observe: &Observe) -> u32 {
 }
 
 pub(super) fn thresholds(observe: &Observe) -> Thresholds {
-    Thresholds { alpha: observe.alpha, min_effect: observe.min_effect, min_samples: observe.min_samples }
+    Thresholds {
+        alpha: observe.alpha,
+        min_effect: observe.min_effect,
+        min_samples: observe.min_samples,
+        looks: observe.window / observe.step + observe.long_window / long_step(observe),
+    }
 }
 
 fn compare_all(pinned: &Pinned, sum: &Sum, observe: &Observe) -> Vec<Comparison> {
@@ -252,6 +257,7 @@ fn compare_all(pinned: &Pinned, sum: &Sum, observe: &Observe) -> Vec<Comparison>
         .map(|(at, field)| Compared {
             baseline: &field.counts,
             current: pinned.layout.of(at, &sum.counts),
+            ordered: field.bins.is_ordered(),
             dispersion: field.dispersion,
         })
         .collect();
