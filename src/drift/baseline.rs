@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::bins::{Bins, Layout};
-use super::calibrate::{Blocks, Dispersion, dispersion};
+use super::bins::{Bins, Kept, Layout};
+use super::calibrate::{Dispersion, block_calls, dispersion};
 use super::capture::Capture;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +32,12 @@ impl Baseline {
         let fields = fields.into_iter().enumerate().map(|(at, field)| {
             let bins = capture.bins(at);
             let kept = capture.kept(at).expect("a capture ends before it forgets");
-            let mut blocks = Blocks::new(bins.cells());
-            kept.iter().for_each(|value| blocks.add(bins.cell_of_kept(*value).into()));
+            let counted = |block: &[Kept]| {
+                let mut counts = vec![0; bins.cells()];
+                block.iter().for_each(|value| counts[usize::from(bins.cell_of_kept(*value))] += 1);
+                counts
+            };
+            let blocks: Vec<Vec<u32>> = kept.chunks(block_calls(kept.len())).map(counted).collect();
             FieldBaseline::new(field, bins, &blocks)
         });
         Baseline { calls, fields: fields.collect() }
@@ -52,21 +56,24 @@ impl Baseline {
     /// What was kept under an id; `None` if it is not that.
     pub fn parse(id: &str, document: &str) -> Option<Baseline> {
         let baseline: Baseline = serde_json::from_str(document).ok()?;
-        let is_sound = |field: &FieldBaseline| {
-            field.bins.is_sound() && field.counts.len() == field.bins.cells() && field.dispersion.is_sound()
-        };
+        let is_sound =
+            |field: &FieldBaseline| field.bins.is_sound() && field.counts.len() == field.bins.cells();
         (baseline.fields.iter().all(is_sound) && baseline.id() == id).then_some(baseline)
     }
 }
 
 impl FieldBaseline {
-    pub fn new(field: String, bins: Bins, blocks: &Blocks) -> FieldBaseline {
-        let mut counts = blocks.total();
+    /// `blocks`: the counts of consecutive values.
+    pub fn new(field: String, bins: Bins, blocks: &[Vec<u32>]) -> FieldBaseline {
+        let mut counts = vec![0_u32; bins.cells()];
+        for block in blocks {
+            counts.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
+        }
         // It has never been there: nothing is known of it, least of all that it must be absent.
         if counts[bins.null()] == counts.iter().sum::<u32>() {
             counts.fill(0);
         }
-        FieldBaseline { field, dispersion: dispersion(blocks.counts()), bins, counts }
+        FieldBaseline { field, dispersion: dispersion(blocks), bins, counts }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::baseline::{Baseline, FieldBaseline};
 use super::bins::{Bins, Datum, Kept};
-use super::calibrate::Blocks;
+use super::calibrate::block_calls;
 use super::capture::Capture;
 use super::judge::{Compared, Comparison, Thresholds, compare};
 use super::lines::{self, LinesError, Row};
@@ -78,18 +78,17 @@ pub fn check(
     let current_calls = other.read(current).map_err(of(Which::Current))?;
     let bins: Vec<Bins> = pinned.iter().map(|field| field.bins.clone()).collect();
     let counts = other.counts(&bins, current).map_err(of(Which::Current))?;
-    let counts: Vec<Vec<u32>> = counts.iter().map(Blocks::total).collect();
     let compared: Vec<Compared<'_>> = pinned
         .iter()
         .zip(&counts)
         .map(|(field, blocks)| Compared {
             baseline: &field.counts,
-            current: blocks,
-            ordered: field.bins.is_ordered(),
+            current: &blocks.sum,
+            ordered: field.bins.cells.are_ordered(),
             dispersion: field.dispersion,
         })
         .collect();
-    // Looked at once.
+    // They are looked at once.
     let comparisons = compare(&compared, &Thresholds { looks: 1, ..*thresholds });
     let fields = pinned.into_iter().zip(counts).zip(comparisons).enumerate().map(
         |(at, ((field, counts), comparison))| Checked {
@@ -97,7 +96,7 @@ pub fn check(
             field: field.field,
             bins: field.bins,
             baseline: field.counts,
-            current: counts,
+            current: counts.sum,
             comparison,
         },
     );
@@ -144,6 +143,14 @@ struct Table {
     left_out: usize,
     inputs: usize,
     outputs: usize,
+}
+
+struct Counted {
+    sum: Vec<u32>,
+    blocks: Vec<Vec<u32>>,
+    /// Values of a block, and how many the last one has.
+    block: usize,
+    in_block: usize,
 }
 
 impl Table {
@@ -212,28 +219,46 @@ impl Table {
         let counts = self.counts(&bins, open)?;
         let fields = self.paths.iter().zip(bins).zip(counts);
         Ok(fields
-            .map(|((path, bins), counted)| FieldBaseline::new(path.to_string(), bins, &counted))
+            .map(|((path, bins), counted)| FieldBaseline::new(path.to_string(), bins, &counted.blocks))
             .collect())
     }
 
     /// Counts all values: those that were kept, or else the file's, read once more.
-    fn counts(&self, bins: &[Bins], open: Opener<'_>) -> Result<Vec<Blocks>, LinesError> {
-        let mut counts: Vec<Blocks> = bins.iter().map(|bins| Blocks::new(bins.cells())).collect();
+    fn counts(&self, bins: &[Bins], open: Opener<'_>) -> Result<Vec<Counted>, LinesError> {
+        let block = block_calls(self.inputs);
+        let mut counts: Vec<Counted> = bins.iter().map(|bins| Counted::new(bins, block)).collect();
         let kept: Option<Vec<&[Kept]>> = (0..bins.len()).map(|at| self.capture.kept(at)).collect();
         let Some(kept) = kept else {
             lines::read(open()?, |row| {
                 for ((path, bins), counted) in self.paths.iter().zip(bins).zip(&mut counts) {
                     if let Some(datum) = datum(path, &row) {
-                        counted.add(bins.cell_of(datum).into());
+                        counted.add(bins.cell_of(datum));
                     }
                 }
             })?;
             return Ok(counts);
         };
         for ((values, bins), counted) in kept.into_iter().zip(bins).zip(&mut counts) {
-            values.iter().for_each(|value| counted.add(bins.cell_of_kept(*value).into()));
+            values.iter().for_each(|value| counted.add(bins.cell_of_kept(*value)));
         }
         Ok(counts)
+    }
+}
+
+impl Counted {
+    fn new(bins: &Bins, block: usize) -> Counted {
+        Counted { sum: vec![0; bins.cells()], blocks: Vec::new(), block, in_block: 0 }
+    }
+
+    fn add(&mut self, cell: u8) {
+        if self.in_block == 0 {
+            self.blocks.push(vec![0; self.sum.len()]);
+        }
+        self.in_block = (self.in_block + 1) % self.block;
+        self.sum[usize::from(cell)] += 1;
+        if let Some(block) = self.blocks.last_mut() {
+            block[usize::from(cell)] += 1;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::statistics::total;
 
 /// Calls of the smallest blocks.
 const BLOCK_CALLS_MIN: usize = 5;
-/// Blocks that are kept of a baseline at most; even.
+/// Blocks of a baseline at most.
 const BLOCKS_MAX: usize = 200;
 /// With fewer blocks too little is known about how they differ.
 const BLOCKS_MIN: usize = 8;
@@ -30,50 +30,9 @@ const LONG_ENOUGH: f64 = 2.0;
 /// The square of the normal quantile at which tests of a handful of fields decide (two-sided 5e-4).
 const DECISIVE: f64 = 12.1;
 
-/// Counts of consecutive blocks of calls, while they are counted. Small blocks see more; when there are [`BLOCKS_MAX`] of them,
-/// each two become one, so that a long baseline takes no more room.
-#[derive(Clone, Debug)]
-pub struct Blocks {
-    cells: usize,
-    /// Calls of a block, and of the newest one.
-    calls: usize,
-    filled: usize,
-    counts: Vec<Vec<u32>>,
-}
-
-impl Blocks {
-    pub fn new(cells: usize) -> Blocks {
-        Blocks { cells, calls: BLOCK_CALLS_MIN, filled: BLOCK_CALLS_MIN, counts: Vec::new() }
-    }
-
-    /// Counts the next value. A cell that there is not is not counted.
-    pub fn add(&mut self, cell: usize) {
-        if self.filled >= self.calls {
-            if self.counts.len() >= BLOCKS_MAX {
-                self.counts = self.counts.chunks(2).map(|pair| sum(pair, self.cells)).collect();
-                self.calls *= 2;
-            }
-            self.counts.push(vec![0; self.cells]);
-            self.filled = 0;
-        }
-        self.filled += 1;
-        if let Some(count) = self.counts.last_mut().and_then(|block| block.get_mut(cell)) {
-            *count += 1;
-        }
-    }
-
-    pub fn counts(&self) -> &[Vec<u32>] {
-        &self.counts
-    }
-
-    /// All of them together.
-    pub fn total(&self) -> Vec<u32> {
-        sum(&self.counts, self.cells)
-    }
-}
-
-fn sum(blocks: &[Vec<u32>], cells: usize) -> Vec<u32> {
-    (0..cells).map(|cell| blocks.iter().fold(0, |sum: u32, block| sum.saturating_add(block[cell]))).collect()
+/// Values of a block for a baseline of so many: small blocks see more, but there are at most [`BLOCKS_MAX`] of them.
+pub fn block_calls(baseline_calls: usize) -> usize {
+    baseline_calls.div_ceil(BLOCKS_MAX).max(BLOCK_CALLS_MIN)
 }
 
 /// What calibration found: each at least 1, the factor by which the variance between two stretches of the baseline is larger
@@ -98,16 +57,7 @@ impl Default for Dispersion {
     }
 }
 
-impl Dispersion {
-    /// What calibration can have found.
-    pub fn is_sound(&self) -> bool {
-        [self.values, self.place, self.other, self.missing]
-            .iter()
-            .all(|factor| (1.0..f64::INFINITY).contains(factor))
-    }
-}
-
-/// `blocks` are the counts of consecutive blocks of as many calls ([`Blocks`]), in order, all in the same bins
+/// `blocks` are the counts of consecutive blocks of [`block_calls`] values, in order, all in the same bins
 /// `[regular.., other, null, invalid]`. Without enough of them all factors are 1. Source: batch means, as for the error of
 /// simulations (Geyer, "Practical Markov chain Monte Carlo", 1992).
 pub fn dispersion(blocks: &[Vec<u32>]) -> Dispersion {
