@@ -107,7 +107,6 @@ impl<'p> Source<'p> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::invalid(format!("{} cannot be read: {error}", printable(&path.display().to_string())))
-        .help(LINE_HELP)
 }
 
 fn wrong(path: &Path, error: LinesError) -> Failure {
@@ -248,6 +247,14 @@ fn bars(field: &Checked) -> Vec<Bar> {
     (0..field.baseline.len()).map(bar).collect()
 }
 
+/// Nothing but nulls on both sides, of which those of the baseline are not even counted.
+fn is_absent(field: &Checked) -> bool {
+    let null = field.bins.null();
+    let only_nulls =
+        |counts: &[u32]| counts.iter().enumerate().all(|(cell, count)| cell == null || *count == 0);
+    only_nulls(&field.baseline) && only_nulls(&field.current)
+}
+
 fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
     let style = Style::stderr();
     let calls = [checks.current_calls, checks.baseline_calls]
@@ -262,6 +269,9 @@ fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
         "{}: {found} of {fields} fields differ, {current} calls beside {baseline}",
         style.paint(paint, words)
     ));
+    for field in checks.fields.iter().filter(|field| is_absent(field)) {
+        output::note(&format!("no call has a value of {}", printable(&field.field)));
+    }
     let unsaid = count(Verdict::Insufficient);
     if unsaid > 0 {
         output::note(&format!(
