@@ -249,7 +249,7 @@ async fn a_baseline_is_pinned_from_a_file_a_window_and_from_before() {
     let samples = home.run(&["drift", "samples", "watched"]).await;
     let samples = samples.json_lines();
     assert_eq!(samples.len(), 10);
-    assert!(samples.iter().all(|call| call["input"]["n"].as_u64().unwrap() >= 600), "{samples:?}");
+    assert!(samples.iter().all(|call| call["input"]["n"].as_f64().unwrap() >= 600.0), "{samples:?}");
     assert!(samples.iter().all(|call| call["input"].get("card").is_none()), "{samples:?}");
 
     // That is how it shall be: all is well at once.
