@@ -23,7 +23,7 @@ struct Built;
 
 const INDEX: &str = "index.html";
 /// The addresses of views, beside `/`. A reload of any of them is a request for the page.
-const VIEWS: [&str; 10] = [
+const VIEWS: [&str; 12] = [
     "/plugins",
     "/plugins/{name}",
     "/invocations",
@@ -32,6 +32,8 @@ const VIEWS: [&str; 10] = [
     "/logs",
     "/errors",
     "/alerts",
+    "/drift",
+    "/drift/{plugin}",
     "/health",
     "/api",
 ];

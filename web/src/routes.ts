@@ -29,6 +29,8 @@ export const ROUTES: Route[] = [
   { path: '/logs', title: () => 'Logs', section: '/logs', view: () => import('./views/logs/logs'), lazy: true },
   { path: '/errors', title: () => 'Errors', section: '/errors', view: () => import('./views/errors/errors'), lazy: true },
   { path: '/alerts', title: () => 'Alerts', section: '/alerts', view: Alerts },
+  { path: '/drift', title: () => 'Drift', section: '/drift', view: () => import('./views/drift/drift'), lazy: true },
+  { path: '/drift/{plugin}', title: ({ plugin }) => `Drift of ${plugin}`, section: '/drift', view: () => import('./views/drift/drift').then((part) => ({ default: part.VersionView })), lazy: true },
   { path: '/health', title: () => 'Health', section: '/health', view: Health },
   { path: '/api', title: () => 'API', section: '/api', view: () => import('./views/api/api'), lazy: true },
 ];
@@ -39,6 +41,7 @@ export const NAVIGATION: { to: string; label: string; key: string }[] = [
   { to: '/logs', label: 'Logs', key: 'l' },
   { to: '/errors', label: 'Errors', key: 'e' },
   { to: '/alerts', label: 'Alerts', key: 'a' },
+  { to: '/drift', label: 'Drift', key: 'r' },
   { to: '/health', label: 'Health', key: 'h' },
   { to: '/api', label: 'API', key: 'd' },
 ];

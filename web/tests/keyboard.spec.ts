@@ -7,7 +7,7 @@ const heading = (page: Page) => page.getByRole('heading', { level: 1 });
 test('g and a letter goes to each view', async ({ page, open }) => {
   await open('/');
   await expect(heading(page)).toHaveText('Plugins');
-  for (const [key, name] of [['i', 'Invocations'], ['l', 'Logs'], ['e', 'Errors'], ['a', 'Alerts'], ['h', 'Health'], ['d', 'API'], ['p', 'Plugins']] as const) {
+  for (const [key, name] of [['i', 'Invocations'], ['l', 'Logs'], ['e', 'Errors'], ['a', 'Alerts'], ['r', 'Drift'], ['h', 'Health'], ['d', 'API'], ['p', 'Plugins']] as const) {
     await page.keyboard.press('g');
     await page.keyboard.press(key);
     await expect(heading(page)).toHaveText(name);

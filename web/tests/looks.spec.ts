@@ -24,6 +24,8 @@ async function views(demo: Runner): Promise<Record<string, string>> {
     logs: '/logs',
     errors: '/errors',
     alerts: '/alerts',
+    drift: '/drift',
+    'drift, a version': '/drift/fraud-score',
     health: '/health',
     api: '/api',
     'api, an operation': '/api?op=invoke',
@@ -119,7 +121,7 @@ test.describe('on a phone', () => {
   test('the navigation reaches every view, and a row opens with a touch', async ({ page, open }) => {
     await open('/');
     await settled(page);
-    for (const name of ['Invocations', 'Logs', 'Errors', 'Alerts', 'Health', 'API']) {
+    for (const name of ['Invocations', 'Logs', 'Errors', 'Alerts', 'Drift', 'Health', 'API']) {
       await page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name }).tap();
       await expect(page.getByRole('heading', { level: 1 })).toHaveText(name);
     }

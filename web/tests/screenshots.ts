@@ -10,7 +10,7 @@ const FOLDER = '/var/tmp/spanglass';
 const IMAGES = resolve(import.meta.dirname, '../../docs/images');
 
 test('screenshots', async ({ page, at, open }) => {
-  test.setTimeout(8 * 60_000);
+  test.setTimeout(10 * 60_000);
   // Long enough for the charts to show what was before the release, and the alert what came after.
   await rm(FOLDER, { recursive: true, force: true });
   await mkdir(FOLDER);
@@ -48,6 +48,13 @@ test('screenshots', async ({ page, at, open }) => {
   await shoot(page, 'errors');
   await open('/alerts');
   await shoot(page, 'alerts');
+  const drifting = await demo.until('a field that drifts', async () => {
+    const { items } = await demo.get('/v1/drift');
+    return items.find((one: { state: string }) => one.state === 'alert') as { plugin: string; version: string } | undefined;
+  }, 3 * 60_000);
+  await open(`/drift/${drifting.plugin}?version=${drifting.version}`);
+  await expect(page.locator('.u-over').first()).toBeVisible();
+  await shoot(page, 'drift');
   await open('/health');
   await shoot(page, 'health');
   await open('/api?op=invoke');

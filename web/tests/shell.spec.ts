@@ -1,7 +1,7 @@
 // What stands around every view.
 import { expect, test } from './support/test';
 
-const VIEWS = ['/', '/plugins/fraud-score', '/invocations', '/logs', '/errors', '/alerts', '/health', '/api'];
+const VIEWS = ['/', '/plugins/fraud-score', '/invocations', '/logs', '/errors', '/alerts', '/drift', '/health', '/api'];
 
 for (const view of VIEWS) {
   test(`${view} comes after a reload, live, with a heading`, async ({ page, open }) => {

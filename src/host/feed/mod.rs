@@ -299,7 +299,7 @@ impl FeedSink {
 
 /// Whether what pages show of plugins is different now.
 fn is_change(record: &LogRecord) -> bool {
-    const PREFIXES: [&str; 4] = ["plugin.", "lifecycle.", "circuit.", "instance.crash_looping"];
+    const PREFIXES: [&str; 5] = ["plugin.", "lifecycle.", "circuit.", "drift.", "instance.crash_looping"];
     record.stream == LogStream::Host
         && record.event_name.is_some_and(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }

@@ -32,6 +32,15 @@ export type Success = Schemas['Success'];
 export type Meta = Schemas['Meta'];
 export type CallError = Schemas['CallError'];
 export type Usage = Schemas['Usage'];
+export type DriftState = Schemas['DriftState'];
+export type DriftOverview = Schemas['DriftOverview'];
+export type VersionDrift = Schemas['VersionDrift'];
+export type DriftField = Schemas['DriftField'];
+export type DriftPoint = DriftField['history'][number];
+export type DriftBin = Schemas['DriftBin'];
+export type DriftExample = Schemas['DriftExample'];
+export type DriftEvent = Schemas['DriftEvent'];
+export type Baseline = Schemas['Baseline'];
 
 export interface Page<T> {
   items: T[];

@@ -10,6 +10,9 @@ export const alertsAnswer = signal<AlertsAnswer | null>(null);
 export const alertsError = signal<ApiError | null>(null);
 export const alerts = signal<Alert[] | null>(null);
 
+/** The rule whose alerts are explained by the view of drift. */
+export const DRIFT_RULE = 'PluginDrift';
+
 /** Events say at once what changed; asking again mends what a lost event would have said. */
 const EVERY_MS = 15_000;
 

@@ -28,3 +28,11 @@ export function plain(text: string): string {
 export function plainLine(text: string): string {
   return plain(text).replace(/\n/g, '\u21b5').replace(/\t/g, '\u2192 ');
 }
+
+/** One line of at most so many characters: a name that a plugin chose may be a book. */
+export function cutLine(text: string, most: number): string {
+  // Before anything else: what is cut away costs nothing. A character has at most two code units.
+  const line = plainLine(text.slice(0, most * 2 + 2));
+  const characters = Array.from(line);
+  return characters.length > most || text.length > most * 2 + 2 ? `${characters.slice(0, most).join('')}…` : line;
+}

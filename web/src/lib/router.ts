@@ -57,6 +57,7 @@ export const addressOf = {
   invocations: (query?: Record<string, QueryValue>) => address('/invocations', query),
   trace: (id: string) => `/traces/${encodeURIComponent(id)}`,
   logs: (query?: Record<string, QueryValue>) => address('/logs', query),
+  drift: (plugin: string, query?: Record<string, QueryValue>) => address(`/drift/${encodeURIComponent(plugin)}`, query),
   errors: (query?: Record<string, QueryValue>) => address('/errors', query),
 };
 

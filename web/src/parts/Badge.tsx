@@ -5,12 +5,13 @@ export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet';
 
 const MARKS: Record<Tone, string> = { good: '●', bad: '✕', warn: '▲', info: '◆', quiet: '○' };
 
-/** By word: outcomes, states of plugins, calls, alerts and checks, severities. What is unknown is quiet. */
+/** By word: outcomes, states of plugins, calls, alerts, drift and checks, severities. What is unknown is quiet. */
 const TONES: Record<string, Tone> = {
   replied: 'good', failed: 'bad', dropped: 'quiet', queued: 'quiet', done: 'good',
   running: 'good', registered: 'quiet', initialized: 'quiet', destroyed: 'quiet',
   firing: 'bad', pending: 'warn', resolved: 'good',
   ok: 'good', note: 'info', warning: 'warn', degraded: 'warn',
+  insufficient: 'quiet', warn: 'warn', alert: 'bad', waiting: 'quiet', capturing: 'info',
   page: 'bad', ticket: 'warn',
   caller: 'info', plugin: 'bad', host: 'warn',
 };

@@ -1,6 +1,6 @@
 // What fires, what is about to, what did; the rules behind it, and who was told.
 import type { Alert, Notified, Rule } from '../../api/model';
-import { alertsAnswer, alertsError, reloadAlerts } from '../../lib/alerts';
+import { alertsAnswer, alertsError, DRIFT_RULE, reloadAlerts } from '../../lib/alerts';
 import { exact } from '../../lib/format';
 import { addressOf, currentQuery, outsideLink, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
@@ -69,7 +69,8 @@ function OneAlert({ alert }: { alert: Alert }) {
       <p class="row alert-foot">
         {alert.value !== null && <span>value <strong>{number(alert.value)}</strong>{alert.threshold !== null && <span class="muted">, allowed {number(alert.threshold)}</span>}</span>}
         {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>A call that shows it</a>}
-        {alert.plugin && <a href={addressOf.errors({ plugin: alert.plugin })}>Its errors</a>}
+        {alert.plugin && alert.rule === DRIFT_RULE && <a href={addressOf.drift(alert.plugin, { version: alert.version })}>Its drift</a>}
+        {alert.plugin && alert.rule !== DRIFT_RULE && <a href={addressOf.errors({ plugin: alert.plugin })}>Its errors</a>}
         {outsideLink(alert.runbook) && <a href={outsideLink(alert.runbook) ?? undefined} target="_blank" rel="noreferrer">Runbook</a>}
         <span class="muted">
           began <Time at={alert.since} />

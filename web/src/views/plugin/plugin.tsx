@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals';
 import { get } from '../../api/client';
 import type { Plugin, Version } from '../../api/model';
-import { alerts } from '../../lib/alerts';
+import { alerts, DRIFT_RULE } from '../../lib/alerts';
 import { useData, useEvents, useThrottled } from '../../lib/data';
 import { plain } from '../../lib/plain';
 import { addressOf, currentQuery, setQuery } from '../../lib/router';
@@ -16,6 +16,7 @@ import { TimeRange } from '../../parts/TimeRange';
 import type { ViewProps } from '../../routes';
 import { About } from './About';
 import { Charts } from './Charts';
+import { Drift } from './Drift';
 import { Try } from './Try';
 import { rollbackTarget, type Change } from './change';
 import { ChangeDialog } from './ChangeDialog';
@@ -69,6 +70,7 @@ function One({ plugin, versions, reload }: { plugin: Plugin; versions: Version[]
             <a href={addressOf.invocations({ plugin: plugin.name, version })}>Invocations</a>
             <a href={addressOf.logs({ plugin: plugin.name, version })}>Logs</a>
             <a href={addressOf.errors({ plugin: plugin.name })}>Errors</a>
+            <a href={addressOf.drift(plugin.name, { version })}>Drift</a>
             {back && <button type="button" class="button button-small" onClick={() => (change.value = { what: 'rollback', version: back })}>Roll back to {back}…</button>}
           </span>
         </div>
@@ -100,6 +102,7 @@ function One({ plugin, versions, reload }: { plugin: Plugin; versions: Version[]
                 </label>
               )}
             </div>
+            <Drift plugin={plugin.name} version={version} />
             <Charts plugin={plugin} />
           </div>
         )}
@@ -121,7 +124,7 @@ function Trouble({ plugin }: { plugin: Plugin }) {
       {plugin.crash_loop && <p class="bad wrap-text"><strong>Its instances do not start</strong> ({plugin.crash_loop.failures} times): <Text of={plugin.crash_loop.error} /></p>}
       {firing.map((alert) => (
         <p key={alert.id} class="firing-row">
-          <Badge word="firing" /> <a class="strong" href="/alerts">{alert.rule}</a> <span class="firing-text"><Text of={alert.summary} /></span>
+          <Badge word="firing" /> <a class="strong" href={alert.rule === DRIFT_RULE ? addressOf.drift(plugin.name, { version: alert.version }) : '/alerts'}>{alert.rule}</a> <span class="firing-text"><Text of={alert.summary} /></span>
           {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>an example</a>}
           <span class="muted nowrap">since <Time at={alert.since} relative /></span>
         </p>
