@@ -190,7 +190,8 @@ fn a_restart_in_the_middle_of_a_window_changes_nothing() {
     assert_eq!((found.calls, id(&found)), (expected.calls, id(&expected)));
     let kinds = drift.events(&EventFilter { limit: 100, ..EventFilter::default() }).unwrap().items;
     let mut alerting = Vec::new();
-    for event in kinds.iter().rev().map(|event| serde_json::from_str::<DriftEvent>(&event.document).unwrap()) {
+    for event in kinds.iter().rev().map(|event| serde_json::from_str::<DriftEvent>(&event.document).unwrap())
+    {
         match event.kind {
             EventKind::Detected => {
                 assert!(!alerting.contains(&event.field), "told twice: {event:?}");

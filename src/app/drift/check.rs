@@ -29,8 +29,12 @@ pub fn command(global: &Global, check: &DriftCheck) -> Result<(), Failure> {
         return Err(Failure::usage("only one of the two can be standard input"));
     }
     let (baseline, current) = (Source::open(&check.baseline)?, Source::open(&check.current)?);
-    let thresholds =
-        Thresholds { alpha: check.alpha, min_effect: check.min_effect, min_samples: check.min_samples };
+    let thresholds = Thresholds {
+        alpha: check.alpha,
+        min_effect: check.min_effect,
+        min_samples: check.min_samples,
+        looks: 1,
+    };
     let checks = batch::check(&|| baseline.reader(), &|| current.reader(), &check.fields, &thresholds)
         .map_err(|(which, error)| {
             let path = match which {
