@@ -69,7 +69,8 @@ async fn drifting_payments_are_told_with_links_to_calls_that_show_it() {
     until(LONG, "every field is judged", async || fields(&stack, &judged(1)).await == FIELDS).await;
     let psi = "max by (field) (spanglass_drift_psi{plugin=\"fraud-score\"})";
     let quiet = stack.prometheus.query(psi).await;
-    assert!(quiet.len() == FIELDS.len() && quiet.iter().all(|field| field.value < 0.1), "{quiet:?}");
+    // By chance alone it is above 0.1 in every other window of this size: that is why the judge asks for more.
+    assert!(quiet.len() == FIELDS.len() && quiet.iter().all(|field| field.value < 0.3), "{quiet:?}");
     assert_eq!((told_of_drift(&stack), receiver.take_bodies()), (Vec::new(), Vec::new()));
 
     // The payments change, and the gauges move.
