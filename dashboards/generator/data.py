@@ -1,8 +1,6 @@
-"""Whether what goes into plugins and comes out of them is what their schemas promise.
+"""Whether what goes into plugins and comes out of them is what their schemas promise, and what it was."""
 
-No panels about drift yet: the families `spanglass_drift_*` and `spanglass_field_*` do not exist in this build, and an
-empty panel looks like a healthy one. They get rows of their own here when they do."""
-
+import drift
 import links
 from links import PAGE_OF_ERROR, PLUGIN_OF_SERIES
 from model import PLUGIN, dashboard, row
@@ -20,13 +18,13 @@ def build():
     return dashboard(
         "spanglass-data",
         "spanglass: data quality",
-        "Inputs and outputs that break their schemas or limits, and what limits cut off. Drift of inputs and outputs over time is not measured in this "
-        "version, so there are no panels about it.",
+        "Inputs and outputs that break their schemas or limits, what limits cut off, and fields that are not distributed as in their baseline.",
         [
             row("Over the time range", *_now(), height=4),
             row("By plugin", _plugins(), height=9),
             row("Inputs and outputs", *_rates()),
             row("Evidence", *_evidence(), height=9),
+            *drift.rows(),
         ],
         variables=[PLUGIN],
     )
@@ -53,7 +51,7 @@ def _now():
             "Share of calls whose output breaks the plugin's output schema, or is too large.",
             "a bug of the plugin, often of its newest version: `spanglass plugin rollback`.",
             instant(_share(OUTPUT)), "percentunit", width=8, steps=STEPS, none="no calls", decimals=2,
-            runbook="plugin-error-rate-high",
+            runbook="plugin-invalid-output",
         ),
         stat(
             "Cut off by limits",
@@ -98,7 +96,7 @@ def _rates():
             "Calls that failed because of what the plugin returned, per second: `invalid_output` breaks its schema, `output_too_large` the limit.",
             "go back to the version before, `spanglass plugin rollback`, and fix what it returns.",
             [query(by_plugin(OUTPUT), "{{plugin}} {{error_type}}")],
-            "reqps", data_links=[PLUGIN_OF_SERIES, PAGE_OF_ERROR], runbook="plugin-error-rate-high",
+            "reqps", data_links=[PLUGIN_OF_SERIES, PAGE_OF_ERROR], runbook="plugin-invalid-output",
         ),
         timeseries(
             "Cut off by limits, by plugin",

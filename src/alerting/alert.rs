@@ -52,6 +52,12 @@ pub struct Alert {
     pub help: Option<String>,
     pub runbook: Option<String>,
     pub example: Option<Example>,
+    /// Calls that show it, if the rule knows several; the first is `example`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// What of the version it is about, or was since it fires: fields that have drifted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
 }
 
 impl Alert {
@@ -99,6 +105,8 @@ impl Alert {
             help: None,
             runbook: alert.runbook_url.clone(),
             example: None,
+            examples: Vec::new(),
+            fields: Vec::new(),
         }
     }
 }

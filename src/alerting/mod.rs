@@ -1,4 +1,5 @@
-//! Alerts without Prometheus: five rules, judged once a second on the built-in series, and whoever is to be told.
+//! Alerts without Prometheus: six rules, judged once a second on the built-in series and on what is known of
+//! drift, and whoever is to be told.
 //! Judgement is pure (`rules.rs`: a picture in, verdicts out; `states.rs`: verdicts in, alerts out). This room never
 //! decides anything about a call, and nobody who is told, however slow, holds up the next round.
 //!
@@ -24,7 +25,10 @@ mod states;
 
 pub use alert::{Alert, Example, Source, State};
 pub use notify::{Notified, NotifySettings, Target};
-pub use rules::{Described, Picture, PluginPicture, RuleName, Thresholds, Verdict, VersionPicture, judge};
+pub use rules::{
+    Described, DriftFact, DriftField, DriftState, Picture, PluginPicture, RuleName, Thresholds, Verdict,
+    VersionPicture, judge,
+};
 pub use states::{Patience, RESOLVED_MAX};
 
 use notify::Notifier;
@@ -61,6 +65,8 @@ pub struct Registered {
 pub struct Facts {
     pub registered: Vec<Registered>,
     pub store_writable: bool,
+    /// Of every version that is watched.
+    pub drift: Vec<DriftFact>,
 }
 
 /// What is shown of it all.

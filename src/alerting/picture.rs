@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use super::{Alerting, Call, Example, Facts, Picture, PluginPicture, Registered, Slot, VersionPicture};
+use super::{
+    Alerting, Call, DriftFact, Example, Facts, Picture, PluginPicture, Registered, Slot, VersionPicture,
+};
 use crate::telemetry::Signal;
 
 /// The hour that the recent past is compared with.
@@ -22,6 +24,7 @@ impl Alerting {
                 .collect(),
             telemetry_dropped: self.telemetry_dropped(now),
             store_writable: facts.store_writable,
+            drift: self.drifting(facts, now),
         }
     }
 
@@ -69,6 +72,28 @@ impl Alerting {
             });
         }
         versions
+    }
+
+    /// What a version was that nobody calls any more is nobody's trouble: its windows stay as they are.
+    fn drifting(&self, facts: &Facts, now: u32) -> Vec<DriftFact> {
+        let drifting: Vec<&DriftFact> = facts.drift.iter().filter(|fact| fact.has_drifted()).collect();
+        if drifting.is_empty() {
+            return Vec::new();
+        }
+        let [short, ..] = self.settings.thresholds.windows_s;
+        let called = self.series.sums(now + 1 - short, now + 1);
+        let is = |fact: &DriftFact, plugin: &str, version: &str| {
+            *fact.plugin == *plugin && *fact.version == *version
+        };
+        let takes_calls = |fact: &DriftFact| {
+            facts.registered.iter().any(|one| one.takes_calls && is(fact, &one.plugin, &one.version))
+        };
+        let was_called = |fact: &DriftFact| {
+            called.iter().any(|(plugin, version, sum)| {
+                sum.calls > 0 && version.as_deref().is_some_and(|version| is(fact, plugin, version))
+            })
+        };
+        drifting.into_iter().filter(|fact| takes_calls(fact) || was_called(fact)).cloned().collect()
     }
 
     fn awaited(&self, one: &Registered) -> Option<PluginPicture> {

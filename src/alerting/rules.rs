@@ -12,11 +12,16 @@ use crate::model::units::format_duration;
 use crate::store::series::Slot;
 use crate::telemetry::names::DURATION_BUCKETS;
 
+mod drift;
+
+pub use drift::{DriftFact, DriftField, DriftState};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RuleName {
     PluginErrorRatio,
     PluginLatency,
     PluginSilent,
+    PluginDrift,
     TelemetryDropped,
     StoreNotWritable,
 }
@@ -31,6 +36,8 @@ pub struct Picture {
     /// Records that telemetry gave up in [`Thresholds::dropped_window_s`].
     pub telemetry_dropped: u64,
     pub store_writable: bool,
+    /// Of versions that are called.
+    pub drift: Vec<DriftFact>,
 }
 
 /// A version that had calls in the last hour.
@@ -97,6 +104,10 @@ pub struct Verdict {
     pub summary: String,
     pub help: String,
     pub example: Option<Example>,
+    /// If the rule knows several.
+    pub examples: Vec<Example>,
+    /// What of the version it is about, if that is told of by itself: one more is news.
+    pub fields: Vec<String>,
 }
 
 /// A rule as it is shown.
@@ -131,10 +142,11 @@ impl Default for Thresholds {
 }
 
 impl RuleName {
-    pub const ALL: [RuleName; 5] = [
+    pub const ALL: [RuleName; 6] = [
         RuleName::PluginErrorRatio,
         RuleName::PluginLatency,
         RuleName::PluginSilent,
+        RuleName::PluginDrift,
         RuleName::TelemetryDropped,
         RuleName::StoreNotWritable,
     ];
@@ -144,6 +156,7 @@ impl RuleName {
             RuleName::PluginErrorRatio => "PluginErrorRatio",
             RuleName::PluginLatency => "PluginLatency",
             RuleName::PluginSilent => "PluginSilent",
+            RuleName::PluginDrift => "PluginDrift",
             RuleName::TelemetryDropped => "TelemetryDropped",
             RuleName::StoreNotWritable => "StoreNotWritable",
         }
@@ -162,6 +175,7 @@ impl RuleName {
             RuleName::PluginErrorRatio => "/docs/runbooks/plugin-error-ratio",
             RuleName::PluginLatency => "/docs/runbooks/plugin-latency",
             RuleName::PluginSilent => "/docs/runbooks/plugin-silent",
+            RuleName::PluginDrift => "/docs/runbooks/plugin-drift",
             RuleName::TelemetryDropped => "/docs/runbooks/telemetry-dropped",
             RuleName::StoreNotWritable => "/docs/runbooks/store-not-writable",
         }
@@ -176,17 +190,18 @@ impl RuleName {
                 "A version breaks the latency that it promises, or is far slower than an hour ago"
             }
             RuleName::PluginSilent => "A plugin had no call for longer than its manifest's expect_every",
+            RuleName::PluginDrift => "Inputs or outputs of a version are not distributed as in its baseline",
             RuleName::TelemetryDropped => "Spans, log records or metric points were given up",
             RuleName::StoreNotWritable => "What happens cannot be written down",
         }
     }
 
-    /// How long it must be so before the alert fires: one that looks at a window has waited already.
+    /// How long it must be so before the alert fires: one that looks at a window, or at several, has waited already.
     pub const fn pending_s(self) -> u32 {
         match self {
             RuleName::PluginErrorRatio => 2,
             RuleName::PluginLatency => 15,
-            RuleName::PluginSilent | RuleName::TelemetryDropped => 0,
+            RuleName::PluginSilent | RuleName::PluginDrift | RuleName::TelemetryDropped => 0,
             RuleName::StoreNotWritable => 10,
         }
     }
@@ -199,6 +214,7 @@ pub fn judge(picture: &Picture, thresholds: &Thresholds) -> Vec<Verdict> {
         verdicts.extend(latency(version, thresholds));
     }
     verdicts.extend(picture.plugins.iter().filter_map(|plugin| silence(plugin, picture.now, thresholds)));
+    verdicts.extend(picture.drift.iter().filter_map(drift::verdict));
     let runner = |rule, value: f64, summary: String, help: &str| Verdict {
         rule,
         plugin: None,
@@ -209,6 +225,8 @@ pub fn judge(picture: &Picture, thresholds: &Thresholds) -> Vec<Verdict> {
         summary,
         help: help.into(),
         example: None,
+        examples: Vec::new(),
+        fields: Vec::new(),
     };
     if picture.telemetry_dropped > 0 {
         let (count, window) = (picture.telemetry_dropped, thresholds.dropped_window_s);
@@ -255,6 +273,8 @@ fn error_ratio(version: &VersionPicture, thresholds: &Thresholds) -> Option<Verd
             version.plugin
         ),
         example: version.failed.clone(),
+        examples: Vec::new(),
+        fields: Vec::new(),
     })
 }
 
@@ -276,6 +296,8 @@ fn latency(version: &VersionPicture, thresholds: &Thresholds) -> Option<Verdict>
         summary,
         help: "look at where a slow call spent its time".into(),
         example: version.slow.clone(),
+        examples: Vec::new(),
+        fields: Vec::new(),
     };
     if let Some(promised) = &version.promised {
         let slow = share_above(recent, promised.under.as_secs_f64());
@@ -326,6 +348,8 @@ fn silence(plugin: &PluginPicture, now: u32, thresholds: &Thresholds) -> Option<
             ),
             help: "look at whoever is to call it".into(),
             example: None,
+            examples: Vec::new(),
+            fields: Vec::new(),
         }
     })
 }

@@ -41,7 +41,7 @@ struct Known {
 }
 
 impl States {
-    /// One round. Returns the alerts that began or ceased to fire, as they are now.
+    /// One round. Returns the alerts that began or ceased to fire, or got worse, as they are now.
     pub fn step(&mut self, verdicts: Vec<Verdict>, now: u32, patience: Patience) -> Vec<Alert> {
         let mut changed = Vec::new();
         for verdict in verdicts {
@@ -63,10 +63,13 @@ impl States {
                 continue;
             }
             known.last = now;
+            let joined = verdict.fields.iter().any(|field| !known.alert.fields.contains(field));
             known.alert.take_over(verdict);
             if known.alert.state == State::Pending && now.saturating_sub(known.since) >= pending_s {
                 known.alert.state = State::Firing;
                 known.alert.fired_at = Some(at(now));
+                changed.push(known.alert.clone());
+            } else if joined && known.alert.state == State::Firing {
                 changed.push(known.alert.clone());
             }
         }
@@ -179,6 +182,8 @@ impl Known {
             help: None,
             runbook: Some(verdict.rule.runbook().into()),
             example: None,
+            examples: Vec::new(),
+            fields: Vec::new(),
         };
         Known { alert, rule: Some(verdict.rule), since: now, last: now, ended: 0 }
     }
@@ -191,6 +196,14 @@ impl Alert {
         self.threshold = Some(verdict.threshold);
         self.help = Some(verdict.help);
         self.example = verdict.example.or(self.example.take());
+        if !verdict.examples.is_empty() {
+            self.examples = verdict.examples;
+        }
+        for field in verdict.fields {
+            if !self.fields.contains(&field) {
+                self.fields.push(field);
+            }
+        }
     }
 }
 
@@ -211,6 +224,8 @@ mod tests {
             summary: "it fails".into(),
             help: String::new(),
             example: None,
+            examples: Vec::new(),
+            fields: Vec::new(),
         }]
     }
 
@@ -261,6 +276,33 @@ mod tests {
         next.step(verdict(false), 2_100, PATIENCE);
         assert_eq!(told(next.step(verdict(false), 2_105, PATIENCE)), [State::Firing]);
         assert_eq!(next.list().len(), 1);
+    }
+
+    #[test]
+    fn what_joins_is_told_once_and_what_leaves_is_not_told() {
+        let mut states = States::default();
+        let patience = Patience { keep_firing_s: 60, pending_s: Some(0) };
+        let drifted = |fields: &[&str]| {
+            let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+            vec![Verdict { rule: RuleName::PluginDrift, fields, ..verdict(false).remove(0) }]
+        };
+        assert_eq!(told(states.step(drifted(&["a"]), 1_000, patience)), [State::Firing]);
+        assert!(states.step(drifted(&["a"]), 1_001, patience).is_empty());
+        let changed = states.step(drifted(&["b", "a"]), 1_002, patience);
+        assert_eq!((changed.len(), &*changed[0].fields), (1, &["a".to_owned(), "b".into()][..]));
+        assert_eq!(changed[0].fired_at, Some(at(1_000)), "it is the same alert");
+        // It leaves and comes back: whoever was told knows it.
+        for (now, fields) in [(1_003, &["a"][..]), (1_004, &["a", "b"]), (1_005, &["b"])] {
+            assert!(states.step(drifted(fields), now, patience).is_empty());
+        }
+        let text = serde_json::to_string(&states.kept()).unwrap();
+        let mut next = States::default();
+        next.restore(serde_json::from_str(&text).unwrap(), 2_000);
+        assert!(next.step(drifted(&["a", "b"]), 2_001, patience).is_empty(), "nor after a restart");
+        assert_eq!(told(next.step(Vec::new(), 2_062, patience)), [State::Resolved]);
+        // Another time it is another alert.
+        let changed = next.step(drifted(&["b"]), 3_000, patience);
+        assert_eq!((changed.len(), &*changed[0].fields), (1, &["b".to_owned()][..]));
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn facts(expect_every: Option<Duration>) -> Facts {
         expect_every,
         registered_at: 0,
     };
-    Facts { registered: vec![registered], store_writable: true }
+    Facts { registered: vec![registered], store_writable: true, drift: Vec::new() }
 }
 
 /// A server that answers each request with `answer` and passes on what it was sent; `None`: it never answers.
@@ -166,6 +166,69 @@ async fn a_failing_plugin_fires_resolves_and_everybody_is_told_once() {
     assert!(heard.try_recv().is_err(), "once");
     assert!(!format!("{listing:?}").contains("hunter2"), "{listing:?}");
     assert!(listing.notifications[0].last_sent_at.is_some() && listing.notifications[0].failed == 0);
+}
+
+fn drift(fields: &[&str], takes_calls: bool) -> Facts {
+    let mut facts = facts(None);
+    facts.registered[0].takes_calls = takes_calls;
+    let fields = fields.iter().map(|field| DriftField {
+        field: (*field).to_owned(),
+        state: DriftState::Alert,
+        psi: Some(0.31),
+        pvalue: Some(3e-10),
+        reason: None,
+        example: Some(Example { invocation_id: format!("call-{field}"), trace_id: format!("trace-{field}") }),
+    });
+    let fact = DriftFact { plugin: "echo".into(), version: "1.0.0".into(), fields: fields.collect() };
+    Facts { drift: vec![fact], ..facts }
+}
+
+async fn next(heard: &mut mpsc::Receiver<Value>) -> Value {
+    tokio::time::timeout(PATIENCE, heard.recv()).await.expect("somebody is told").unwrap()
+}
+
+#[tokio::test]
+async fn drift_is_told_with_links_to_calls_again_when_a_field_joins_and_ends_with_the_calls() {
+    let temp = tempfile::tempdir().unwrap();
+    let scene = Scene::open(temp.path());
+    let (url, mut heard) = receiver(Some("200 OK")).await;
+    let (slack_url, mut slack) = receiver(Some("200 OK")).await;
+    scene.alerting.set_targets(vec![Target::Webhook(url), Target::Slack(slack_url)]);
+    scene.alerting.round(&drift(&["a"], true));
+    let first = next(&mut heard).await;
+    let alert = &first["alerts"][0];
+    assert_eq!((&alert["rule"], &alert["state"]), (&"PluginDrift".into(), &"firing".into()));
+    assert_eq!(
+        (&alert["severity"], &alert["runbook"]),
+        (&"ticket".into(), &"/docs/runbooks/plugin-drift".into())
+    );
+    assert_eq!(alert["links"], serde_json::json!(["/invocations/call-a"]));
+    assert_eq!(alert["summary"], "1 of 1 fields of echo 1.0.0 has drifted: a (PSI 0.31, p 3e-10)");
+    let text = next(&mut slack).await["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("a (PSI 0.31") && text.contains("`spanglass trace show trace-a`"), "{text}");
+
+    scene.alerting.round(&drift(&["a"], true));
+    scene.alerting.round(&drift(&["a", "b"], true));
+    let second = next(&mut heard).await;
+    assert_eq!(second["alerts"][0]["fields"], serde_json::json!(["a", "b"]));
+    assert_eq!(second["alerts"][0]["id"], alert["id"]);
+    assert_eq!(second["alerts"][0]["links"].as_array().unwrap().len(), 2);
+
+    // Another version takes the calls; nobody calls this one any more, so its windows stay as they are.
+    let start = std::time::Instant::now();
+    let resolved = loop {
+        scene.alerting.round(&drift(&["a", "b"], false));
+        if let Ok(body) = heard.try_recv() {
+            break body;
+        }
+        assert!(start.elapsed() < PATIENCE, "it never ends");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(resolved["status"], "resolved");
+    // Somebody does, by its number.
+    scene.call(false);
+    scene.alerting.round(&drift(&["a"], false));
+    assert_eq!(next(&mut heard).await["status"], "firing");
 }
 
 #[tokio::test]

@@ -39,12 +39,7 @@ static READS: Semaphore = Semaphore::const_new(READS_MAX);
 /// All versions that are watched.
 pub async fn overview(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     Query::new(query.as_deref()).end()?;
-    let drift = api.host.drift().clone();
-    let mut items = blocking(move || drift.overview()).await?;
-    for item in &mut items {
-        let chosen = api.host.registry().route(&item.plugin, None);
-        item.takes_calls = chosen.is_ok_and(|chosen| chosen.manifest.version.to_string() == item.version);
-    }
+    let items = blocking(move || api.host.drift_overview()).await?;
     Ok(Json(json!({"items": items, "next": null})))
 }
 

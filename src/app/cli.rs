@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 use super::top::Sort;
+use crate::model::field::FieldPath;
 use crate::model::units;
 
 /// Run other people's plugins and see every invocation as one trace.
@@ -66,6 +67,9 @@ pub enum Command {
     Logs(Logs),
     /// Watch the plugins of a server: rates, failures, latencies
     Top(Top),
+    /// Look at drift: how the values of calls have changed
+    #[command(subcommand)]
+    Drift(Drift),
     /// Write everything that the data folder keeps into one file
     Backup(Backup),
     /// Bring back what a backup holds
@@ -377,6 +381,102 @@ pub enum Trace {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Drift {
+    /// List the versions that are watched
+    List,
+    /// Show how the fields of a version differ from its baseline
+    Show {
+        /// Plugin, and the version if not the one that takes calls
+        #[arg(value_name = "NAME[@VERSION]")]
+        target: String,
+        /// Show the values of this field, whatever its state; may be given more than once
+        #[arg(long = "field", value_name = "FIELD")]
+        fields: Vec<FieldPath>,
+    },
+    /// Compare two files of calls; needs no server. Ends with 9 if there is drift
+    Check(DriftCheck),
+    /// List, show or pin the baselines of a plugin
+    Baseline(DriftBaseline),
+    /// List what was found, newest first
+    Events {
+        /// Only this plugin
+        name: Option<String>,
+        #[arg(long)]
+        version: Option<String>,
+        /// drift.detected, drift.warned, drift.resolved or drift.baseline_pinned
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// At most so many, up to 1000
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Go on after a page, with the `next` that came with it
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Print the calls that were kept as samples, a line each
+    Samples {
+        #[arg(value_name = "NAME[@VERSION]")]
+        target: String,
+    },
+}
+
+/// Lines of the files are calls: `{"input": …, "output": …}`.
+#[derive(Debug, Args)]
+pub struct DriftCheck {
+    /// Calls from when all was well; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub baseline: PathBuf,
+    /// Calls that are compared with them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub current: PathBuf,
+    /// Only this field, as `$.input.amount`; may be given more than once [default: all, at most 64]
+    #[arg(long = "field", value_name = "FIELD")]
+    pub fields: Vec<FieldPath>,
+    /// How seldom, as a share, something may be found although nothing differs
+    #[arg(long, default_value_t = 0.01, value_parser = share, value_name = "SHARE")]
+    pub alpha: f64,
+    /// The least population stability index that counts
+    #[arg(long, default_value_t = 0.1, value_parser = effect, value_name = "PSI")]
+    pub min_effect: f64,
+    /// With fewer values nothing is said
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub min_samples: u32,
+}
+
+/// Without any of the options: the list.
+#[derive(Debug, Args)]
+pub struct DriftBaseline {
+    /// Plugin, and the version if not the one that takes calls
+    #[arg(value_name = "NAME[@VERSION]")]
+    pub target: String,
+    #[command(flatten)]
+    pub what: BaselineWhat,
+    /// The same as NAME@VERSION
+    #[arg(long, value_name = "VERSION")]
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct BaselineWhat {
+    /// Pin the calls of this file, a line each; `-` is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub from: Option<PathBuf>,
+    /// Pin the calls that were seen last
+    #[arg(long)]
+    pub from_window: bool,
+    /// Pin one that was pinned before; the beginning of its id does
+    #[arg(long, value_name = "ID")]
+    pub pin: Option<String>,
+    /// List them
+    #[arg(long)]
+    pub list: bool,
+    /// Show the bins and counts of one; the beginning of its id does
+    #[arg(long, value_name = "ID")]
+    pub show: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct Backup {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -463,6 +563,16 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("it is longer than nothing".to_owned()),
         parsed => parsed.map_err(|error| error.to_string()),
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if share > 0.0 && share < 1.0 { Ok(share) } else { Err("it lies above 0 and below 1".to_owned()) }
+}
+
+fn effect(text: &str) -> Result<f64, String> {
+    let effect: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if effect >= 0.0 && effect.is_finite() { Ok(effect) } else { Err("it is 0 or more".to_owned()) }
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

@@ -135,6 +135,17 @@ impl Failure {
         self
     }
 
+    /// One of several mistakes, and where it is.
+    pub fn place(mut self, place: &str, message: &str) -> Failure {
+        if !self.document["errors"].is_array() {
+            self.document["errors"] = json!([]);
+        }
+        if let Some(errors) = self.document["errors"].as_array_mut() {
+            errors.push(json!({"pointer": place, "message": message}));
+        }
+        self
+    }
+
     /// The configuration is not valid.
     pub fn config(error: ConfigError) -> Failure {
         let ConfigError(report) = error;

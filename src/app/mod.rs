@@ -16,6 +16,7 @@ mod connect;
 mod connections;
 mod demo;
 mod doctor;
+mod drift;
 mod events;
 mod examples;
 mod expectation;
@@ -69,6 +70,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if let Command::Config(cli::Config::Schema) = command {
         return configuration::schema();
     }
+    if let Command::Drift(cli::Drift::Check(check)) = &command {
+        return drift::check::command(&global, check);
+    }
     let (listen, plugin_dirs) = match &command {
         Command::Serve(serve) => (serve.listen.listen.clone(), serve.listen.plugin_dirs.clone()),
         Command::Demo(demo) => (demo.listen.listen.clone(), demo.listen.plugin_dirs.clone()),
@@ -108,6 +112,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Logs(command) => look::logs::command(&global, command, &settings).await,
             Command::Top(arguments) => top::command(&global, arguments, &settings).await,
             Command::Plugin(plugin) => plugin::command(&global, plugin, &settings).await,
+            Command::Drift(arguments) => drift::command(&global, arguments, &settings).await,
             Command::Backup(arguments) => backup::backup(&global, arguments, &settings).await,
             Command::Purge(arguments) => purge::purge(&global, arguments, &settings).await,
             Command::Restore(arguments) => backup::restore(&global, arguments, &settings).await,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::bins::{Bins, Kept, Layout};
-use super::calibrate::{BLOCK_CALLS, dispersion};
+use super::calibrate::{Dispersion, block_calls, dispersion};
 use super::capture::Capture;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ pub struct FieldBaseline {
     pub bins: Bins,
     /// Of all its cells. All 0: it has not been seen.
     pub counts: Vec<u32>,
-    /// From 1: how many times more than independent values they vary from block to block.
-    pub dispersion: f64,
+    /// How many times more than independent values they vary from block to block.
+    pub dispersion: Dispersion,
 }
 
 impl Baseline {
@@ -37,7 +37,7 @@ impl Baseline {
                 block.iter().for_each(|value| counts[usize::from(bins.cell_of_kept(*value))] += 1);
                 counts
             };
-            let blocks: Vec<Vec<u32>> = kept.chunks(BLOCK_CALLS).map(counted).collect();
+            let blocks: Vec<Vec<u32>> = kept.chunks(block_calls(kept.len())).map(counted).collect();
             FieldBaseline::new(field, bins, &blocks)
         });
         Baseline { calls, fields: fields.collect() }
@@ -56,9 +56,8 @@ impl Baseline {
     /// What was kept under an id; `None` if it is not that.
     pub fn parse(id: &str, document: &str) -> Option<Baseline> {
         let baseline: Baseline = serde_json::from_str(document).ok()?;
-        let is_sound = |field: &FieldBaseline| {
-            field.bins.is_sound() && field.counts.len() == field.bins.cells() && field.dispersion >= 1.0
-        };
+        let is_sound =
+            |field: &FieldBaseline| field.bins.is_sound() && field.counts.len() == field.bins.cells();
         (baseline.fields.iter().all(is_sound) && baseline.id() == id).then_some(baseline)
     }
 }

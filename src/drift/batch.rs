@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::baseline::{Baseline, FieldBaseline};
 use super::bins::{Bins, Datum, Kept};
-use super::calibrate::BLOCK_CALLS;
+use super::calibrate::block_calls;
 use super::capture::Capture;
 use super::judge::{Compared, Comparison, Thresholds, compare};
 use super::lines::{self, LinesError, Row};
@@ -84,11 +84,12 @@ pub fn check(
         .map(|(field, blocks)| Compared {
             baseline: &field.counts,
             current: &blocks.sum,
-            // Two files may be chosen at random, or lines be sorted: how they follow one another says nothing.
+            ordered: field.bins.cells.are_ordered(),
             dispersion: field.dispersion,
         })
         .collect();
-    let comparisons = compare(&compared, thresholds);
+    // They are looked at once.
+    let comparisons = compare(&compared, &Thresholds { looks: 1, ..*thresholds });
     let fields = pinned.into_iter().zip(counts).zip(comparisons).enumerate().map(
         |(at, ((field, counts), comparison))| Checked {
             exact: exact(&field.bins, table.capture.kept(at), other.capture.kept(at)),
@@ -144,10 +145,11 @@ struct Table {
     outputs: usize,
 }
 
-#[derive(Default)]
 struct Counted {
     sum: Vec<u32>,
     blocks: Vec<Vec<u32>>,
+    /// Values of a block, and how many the last one has.
+    block: usize,
     in_block: usize,
 }
 
@@ -223,7 +225,8 @@ impl Table {
 
     /// Counts all values: those that were kept, or else the file's, read once more.
     fn counts(&self, bins: &[Bins], open: Opener<'_>) -> Result<Vec<Counted>, LinesError> {
-        let mut counts: Vec<Counted> = bins.iter().map(Counted::new).collect();
+        let block = block_calls(self.inputs);
+        let mut counts: Vec<Counted> = bins.iter().map(|bins| Counted::new(bins, block)).collect();
         let kept: Option<Vec<&[Kept]>> = (0..bins.len()).map(|at| self.capture.kept(at)).collect();
         let Some(kept) = kept else {
             lines::read(open()?, |row| {
@@ -243,15 +246,15 @@ impl Table {
 }
 
 impl Counted {
-    fn new(bins: &Bins) -> Counted {
-        Counted { sum: vec![0; bins.cells()], blocks: Vec::new(), in_block: 0 }
+    fn new(bins: &Bins, block: usize) -> Counted {
+        Counted { sum: vec![0; bins.cells()], blocks: Vec::new(), block, in_block: 0 }
     }
 
     fn add(&mut self, cell: u8) {
         if self.in_block == 0 {
             self.blocks.push(vec![0; self.sum.len()]);
         }
-        self.in_block = (self.in_block + 1) % BLOCK_CALLS;
+        self.in_block = (self.in_block + 1) % self.block;
         self.sum[usize::from(cell)] += 1;
         if let Some(block) = self.blocks.last_mut() {
             block[usize::from(cell)] += 1;

@@ -93,15 +93,7 @@ pub struct Layout {
 impl<'a> Datum<'a> {
     /// The value at a place; `Null` if there is no such place.
     pub fn at(path: &FieldPath, root: &'a Value) -> Datum<'a> {
-        let mut value = Some(root);
-        for step in path.steps() {
-            value = match (step, value) {
-                (Step::Key(key), Some(Value::Object(map))) => map.get(&**key),
-                (Step::Index(index), Some(Value::Array(items))) => items.get(*index as usize),
-                _ => None,
-            };
-        }
-        value.map_or(Datum::Null, Datum::of)
+        find(path, root).map_or(Datum::Null, Datum::of)
     }
 
     pub fn of(value: &'a Value) -> Datum<'a> {
@@ -126,6 +118,15 @@ impl<'a> Datum<'a> {
             Datum::List(items) => Kept::List(u32::try_from(items).unwrap_or(u32::MAX)),
         }
     }
+}
+
+/// The value at a place.
+pub fn find<'v>(path: &FieldPath, root: &'v Value) -> Option<&'v Value> {
+    path.steps().iter().try_fold(root, |value, step| match (step, value) {
+        (Step::Key(key), Value::Object(map)) => map.get(&**key),
+        (Step::Index(index), Value::Array(items)) => items.get(*index as usize),
+        _ => None,
+    })
 }
 
 /// What a text is as a category.
@@ -155,6 +156,11 @@ impl Cells {
             Cells::Values { values } => values.len(),
             Cells::Categories { names } => names.len(),
         }
+    }
+
+    /// Whether they stand in the order of what is in them.
+    pub const fn are_ordered(&self) -> bool {
+        matches!(self, Cells::Ranges { .. } | Cells::Values { .. })
     }
 
     /// `None`: of no regular cell.

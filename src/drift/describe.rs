@@ -153,7 +153,7 @@ fn described(name: String, at: usize, pinned: &Pinned, field: &FieldJudged, judg
         null_ratio: score(|found| found.null_ratio),
         baseline_null_ratio: (baseline_samples > 0).then(|| nulls / baseline_samples as f64),
         new_category_ratio: score(|found| found.new_category_ratio),
-        dispersion: baseline.dispersion,
+        dispersion: baseline.dispersion.values,
         reason: reason(field, baseline_samples, judged),
         long: LongDrift {
             state: field.kept.long.state(),

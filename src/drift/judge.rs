@@ -6,10 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calibrate::Dispersion;
+use super::statistics::chi_square::Order;
+use super::statistics::special::normal_two_sided;
 use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, total};
 
 /// Each slice of counts ends with three special bins: other, null, invalid.
-const SPECIAL: usize = 3;
+use super::bins::SPECIAL;
 /// Of so many steps
 const STEPS: u32 = 3;
 /// so many have to exceed for an alert.
@@ -18,12 +21,15 @@ const STEPS_ALERT: u32 = 2;
 /// What is asked of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// The chance that any field exceeds in a window in which nothing has changed.
+    /// The chance that any field exceeds in any of the windows that a call is in, if nothing has changed.
     pub alpha: f64,
     /// PSI (nats) over all bins, special ones too.
     pub min_effect: f64,
     /// With fewer samples on either side nothing is said.
     pub min_samples: u32,
+    /// In how many windows each call is looked at: a change by chance has as many chances to be found. 200 calls by steps of 50
+    /// and 2,000 by 250 make 12; two files that are compared once, 1.
+    pub looks: u32,
 }
 
 /// One field: counts in the same bins, `[regular.., other, null, invalid]`.
@@ -31,8 +37,11 @@ pub struct Thresholds {
 pub struct Compared<'a> {
     pub baseline: &'a [u32],
     pub current: &'a [u32],
-    /// At least 1: how much more counts vary than independent samples would ([`super::calibrate::dispersion`]).
-    pub dispersion: f64,
+    /// The regular bins are in the order of the numbers in them. Categories have no order, not even that of their counts: the
+    /// commonest are so partly by chance, and later less common.
+    pub ordered: bool,
+    /// How much more the baseline's counts vary than those of independent samples.
+    pub dispersion: Dispersion,
 }
 
 /// What was found out about one field. What cannot be said is `None`, never 0.
@@ -46,7 +55,8 @@ pub struct Comparison {
     pub js: Option<f64>,
     /// PSI over all bins: what is held against [`Thresholds::min_effect`].
     pub effect: Option<f64>,
-    /// The smallest adjusted p-value of the field's tests.
+    /// The smallest adjusted p-value of the field's tests, times [`Thresholds::looks`]: what is held against
+    /// [`Thresholds::alpha`].
     pub pvalue: Option<f64>,
     pub tests: Vec<Test>,
     pub null_ratio: Option<f64>,
@@ -91,7 +101,7 @@ pub struct Persistence {
 
 impl Default for Thresholds {
     fn default() -> Thresholds {
-        Thresholds { alpha: 0.01, min_effect: 0.1, min_samples: 200 }
+        Thresholds { alpha: 0.01, min_effect: 0.1, min_samples: 200, looks: 12 }
     }
 }
 
@@ -111,7 +121,7 @@ pub fn compare(fields: &[Compared<'_>], thresholds: &Thresholds) -> Vec<Comparis
 
 /// All but what depends on the other fields.
 fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
-    let (baseline, current) = (Counts::new(field.baseline), Counts::new(field.current));
+    let (baseline, current) = (Split::new(field.baseline), Split::new(field.current));
     let enough = baseline.all.min(current.all) >= u64::from(thresholds.min_samples.max(1));
     let ratio = |part: u32| (current.all > 0).then(|| f64::from(part) / current.all as f64);
     let mut comparison = Comparison {
@@ -130,78 +140,89 @@ fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
         comparison.psi = psi::psi(baseline.values, current.values);
         comparison.js = jensen_shannon::distance_base2(baseline.values, current.values);
         comparison.effect = psi::psi(field.baseline, field.current);
-        comparison.tests = tests(&baseline, &current, field.dispersion);
+        comparison.tests = tests(&baseline, &current, field);
     }
     comparison
 }
 
-fn tests(baseline: &Counts<'_>, current: &Counts<'_>, dispersion: f64) -> Vec<Test> {
-    let dispersion = if dispersion.is_finite() { dispersion.max(1.0) } else { 1.0 };
+fn tests(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Vec<Test> {
     let test = |name, pvalue| Test { name, pvalue, adjusted: 1.0 };
     let mut tests = Vec::new();
-    let found = chi_square::two_sample_pooled(baseline.regular, current.regular).divided_by(dispersion);
+    let dispersion = &field.dispersion;
+    let order = if field.ordered { Order::Given } else { Order::ByCount };
+    let found = chi_square::two_sample_pooled(baseline.values, current.values, order);
+    let found = found.divided_by(dispersion.values);
     if found.degrees > 0 {
         tests.push(test("chi_square", found.pvalue));
     }
-    if found.degrees > 1 {
-        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.sqrt();
-        tests.push(test("rank_sum", super::statistics::special::normal_two_sided(z)));
+    if field.ordered && found.degrees > 1 {
+        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.place.max(1.0).sqrt();
+        tests.push(test("rank_sum", normal_two_sided(z)));
+    }
+    if current.other > 0 {
+        let (expected, certainty) = baseline.expected_other();
+        let now = (current.other.into(), current.all as f64);
+        let pvalue = rare((expected * certainty, baseline.all as f64 * certainty), now, dispersion.other);
+        tests.push(test("other", pvalue));
     }
     // What is seen on neither side is no question, and must not make the others' answers weaker.
-    for (name, then, now) in [
-        ("other", baseline.other, current.other),
-        ("null", baseline.null, current.null),
-        ("invalid", baseline.invalid, current.invalid),
-    ] {
+    for (name, then, now) in
+        [("null", baseline.null, current.null), ("invalid", baseline.invalid, current.invalid)]
+    {
         if then > 0 || now > 0 {
-            let scaled = |count: f64| (count / dispersion).round() as u64;
-            let pvalue = fisher::exact(
-                scaled(then.into()),
-                scaled(baseline.all as f64),
-                scaled(now.into()),
-                scaled(current.all as f64),
-            );
-            tests.push(test(name, pvalue));
+            let (then, now) = ((then.into(), baseline.all as f64), (now.into(), current.all as f64));
+            tests.push(test(name, rare(then, now, dispersion.missing)));
         }
     }
     tests
 }
 
+/// Fisher's exact test of two counts, each of so many, as if each sample that depends on others were only a part of one.
+fn rare(then: (f64, f64), now: (f64, f64), dispersion: f64) -> f64 {
+    let scaled = |count: f64| (count / dispersion.max(1.0)).round() as u64;
+    fisher::exact(scaled(then.0), scaled(then.1), scaled(now.0), scaled(now.1))
+}
+
 fn decide(comparison: &mut Comparison, thresholds: &Thresholds) {
     let Some(effect) = comparison.effect else { return };
     let smallest = comparison.tests.iter().map(|test| test.adjusted).fold(1.0, f64::min);
-    comparison.pvalue = Some(smallest);
-    let exceeds = smallest < thresholds.alpha && effect >= thresholds.min_effect;
+    let pvalue = (smallest * f64::from(thresholds.looks.max(1))).min(1.0);
+    comparison.pvalue = Some(pvalue);
+    let exceeds = pvalue < thresholds.alpha && effect >= thresholds.min_effect;
     comparison.verdict = if exceeds { Verdict::Exceeds } else { Verdict::Quiet };
 }
 
 /// One side, taken apart.
-struct Counts<'a> {
-    regular: &'a [u32],
+pub(super) struct Split<'a> {
+    pub regular: &'a [u32],
     /// Regular bins and `other`.
-    values: &'a [u32],
-    other: u32,
-    null: u32,
-    invalid: u32,
-    all: u64,
+    pub values: &'a [u32],
+    pub other: u32,
+    pub null: u32,
+    pub invalid: u32,
+    pub all: u64,
 }
 
-impl<'a> Counts<'a> {
+impl<'a> Split<'a> {
     /// What is too short to have special bins has none.
-    fn new(counts: &'a [u32]) -> Counts<'a> {
+    pub fn new(counts: &'a [u32]) -> Split<'a> {
+        let all = total(counts);
         let (regular, special) = counts.split_at(counts.len().saturating_sub(SPECIAL));
-        let &[other, null, invalid] = special else {
-            return Counts {
-                regular: counts,
-                values: counts,
-                other: 0,
-                null: 0,
-                invalid: 0,
-                all: total(counts),
-            };
-        };
-        let values = &counts[..counts.len() - 2];
-        Counts { regular, values, other, null, invalid, all: total(counts) }
+        match *special {
+            [other, null, invalid] => {
+                Split { regular, values: &counts[..=regular.len()], other, null, invalid, all }
+            }
+            _ => Split { regular: counts, values: counts, other: 0, null: 0, invalid: 0, all },
+        }
+    }
+
+    /// How many of this side, from which the bins were made, would be in `other` had the bins been made from another: each
+    /// value that was seen once would be new beside the rest of its side (Good 1953). Values that were seen twice make
+    /// that less certain than a count: its variance is `once + 2 twice`. The second number says how much less.
+    fn expected_other(&self) -> (f64, f64) {
+        let seen = |times: u32| self.regular.iter().filter(|&&count| count == times).count() as f64;
+        let (once, twice) = (seen(1), seen(2));
+        (f64::from(self.other) + once, (once + 1.0) / (once + 1.0 + 2.0 * twice))
     }
 }
 

@@ -160,6 +160,11 @@ impl Judged {
         let newest = self.panes.newest().unwrap_or(0);
         let mut changes = Vec::new();
         for (at, (field, comparison)) in self.fields.iter_mut().zip(found).enumerate() {
+            if !self.panes.is_fresh(at, open, &pinned.layout) {
+                // The same values again are no second opinion.
+                field.short = Some(comparison);
+                continue;
+            }
             let before = field.kept.state;
             let was_short = field.kept.short.state();
             let short = field.kept.short.step(comparison.verdict);
@@ -229,7 +234,8 @@ impl Judged {
     }
 
     fn sum_window(&self, pinned: &Pinned, observe: &Observe, open: Option<&Pane>) -> Sum {
-        self.panes.last((observe.window / observe.step) as usize, open, pinned.layout.cells())
+        let panes = (observe.window / observe.step) as usize;
+        self.panes.last(panes, observe.window.into(), open, &pinned.layout)
     }
 }
 
@@ -240,7 +246,12 @@ pub(super) const fn long_step(observe: &Observe) -> u32 {
 }
 
 pub(super) fn thresholds(observe: &Observe) -> Thresholds {
-    Thresholds { alpha: observe.alpha, min_effect: observe.min_effect, min_samples: observe.min_samples }
+    Thresholds {
+        alpha: observe.alpha,
+        min_effect: observe.min_effect,
+        min_samples: observe.min_samples,
+        looks: observe.window / observe.step + observe.long_window / long_step(observe),
+    }
 }
 
 fn compare_all(pinned: &Pinned, sum: &Sum, observe: &Observe) -> Vec<Comparison> {
@@ -252,6 +263,7 @@ fn compare_all(pinned: &Pinned, sum: &Sum, observe: &Observe) -> Vec<Comparison>
         .map(|(at, field)| Compared {
             baseline: &field.counts,
             current: pinned.layout.of(at, &sum.counts),
+            ordered: field.bins.cells.are_ordered(),
             dispersion: field.dispersion,
         })
         .collect();

@@ -30,6 +30,7 @@ pub mod bins;
 pub mod calibrate;
 mod capture;
 mod describe;
+mod facts;
 pub mod judge;
 mod judged;
 mod keep;
@@ -585,3 +586,6 @@ fn since_1970_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,14 +65,33 @@ impl Panes {
         self.panes.back().map(|pane| pane.number)
     }
 
-    /// The last `panes` closed ones, and the one that is open, if it is to count.
-    pub fn last(&self, panes: usize, open: Option<&Pane>, cells: usize) -> Sum {
-        let mut sum = Sum { calls: 0, counts: vec![0; cells] };
-        for pane in self.panes.iter().rev().take(panes).chain(open) {
+    /// Of each field as many of the last panes as hold so many values of it, at least `panes` of them; with them goes the
+    /// one that is open, if it is to count. A field that not every call has is known by as many values as all others.
+    pub fn last(&self, panes: usize, values: u64, open: Option<&Pane>, layout: &Layout) -> Sum {
+        let mut sum = Sum { calls: 0, counts: vec![0; layout.cells()] };
+        for pane in open.into_iter().chain(self.panes.iter().rev().take(panes)) {
             sum.calls += u64::from(pane.calls);
             add(&mut sum.counts, &pane.counts);
         }
+        for field in 0..layout.fields() {
+            let start = layout.start(field);
+            let mut found: u64 = layout.of(field, &sum.counts).iter().map(|count| u64::from(*count)).sum();
+            for pane in self.panes.iter().rev().skip(panes) {
+                if found >= values {
+                    break;
+                }
+                let counts = layout.of(field, &pane.counts);
+                found += counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+                add(&mut sum.counts[start..start + counts.len()], counts);
+            }
+        }
         sum
+    }
+
+    /// Whether the newest pane, or the one that is open, has a value of a field.
+    pub fn is_fresh(&self, field: usize, open: Option<&Pane>, layout: &Layout) -> bool {
+        open.or(self.panes.back())
+            .is_some_and(|pane| layout.of(field, &pane.counts).iter().any(|count| *count > 0))
     }
 
     /// All that are kept; of each field only those from a pane of its own on.
@@ -112,10 +131,14 @@ mod tests {
             panes.push(pane);
         }
         assert_eq!((panes.oldest(), panes.newest()), (Some(2), Some(4)));
-        let last = panes.last(2, None, 8);
+        let last = panes.last(2, 1, None, &layout);
         assert_eq!((last.calls, last.counts[0], last.counts[7]), (2, 70, 84));
         let open = Pane { number: 5, calls: 3, counts: vec![1; 8] };
-        assert_eq!(panes.last(2, Some(&open), 8).counts[0], 71);
+        assert_eq!(panes.last(2, 1, Some(&open), &layout).counts[0], 71);
+        // Two panes hold 292 values of the first field, and 324 of the second.
+        let longer = panes.last(2, 293, None, &layout);
+        assert_eq!((longer.calls, longer.counts[0], longer.counts[4]), (2, 90, 78));
+        assert_eq!(panes.last(2, 10_000, None, &layout).counts, panes.last(3, 1, None, &layout).counts);
         let since = panes.since(|field| if field == 0 { 0 } else { 4 }, &layout);
         assert_eq!((since.calls, since.counts[0], since.counts[4]), (3, 90, 44));
     }

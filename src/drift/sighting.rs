@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::bins::{Bins, Datum, Kept, Mark, NOTHING, category};
+use super::bins::{Bins, Datum, Kept, Mark, NOTHING, category, find};
 use crate::model::field::{FieldKind, FieldPath, Side};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::text::truncate;
@@ -116,7 +116,8 @@ impl Paths {
 
     fn look(&self, sighting: &mut Sighting, bins: Option<&[Bins]>, side: Side, root: &Value) {
         for at in self.of(side) {
-            let datum = Datum::at(&self.paths[at], root);
+            let value = find(&self.paths[at], root);
+            let datum = value.map_or(Datum::Null, Datum::of);
             match (&mut sighting.what, bins) {
                 (What::Counted { marks, unseen, .. }, Some(bins)) => {
                     marks[at] = bins[at].mark(datum);
@@ -131,7 +132,7 @@ impl Paths {
                 (What::Counted { .. }, None) => {}
             }
             if let Some(raw) = &mut sighting.raw {
-                raw[at] = raw_of(datum);
+                raw[at] = value.map_or(Value::Null, raw_of);
             }
         }
     }
@@ -148,11 +149,10 @@ impl Learnt {
 }
 
 /// Scalars, and texts up to a length: the rest has no place among samples.
-fn raw_of(datum: Datum<'_>) -> Value {
-    match datum {
-        Datum::Number(number) => number.into(),
-        Datum::Text(text) => truncate(text, RAW_BYTES_MAX).into(),
-        Datum::Boolean(value) => value.into(),
-        Datum::Null | Datum::List(_) | Datum::Object => Value::Null,
+fn raw_of(value: &Value) -> Value {
+    match value {
+        Value::Number(_) | Value::Bool(_) => value.clone(),
+        Value::String(text) => truncate(text, RAW_BYTES_MAX).into(),
+        Value::Null | Value::Array(_) | Value::Object(_) => Value::Null,
     }
 }

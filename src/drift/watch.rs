@@ -21,7 +21,7 @@ use crate::package::observe::{BaselineMode, Observe, ObservedField};
 use crate::telemetry::{DriftSeries, Telemetry};
 
 /// Closed panes that wait to be judged. When calls come faster than that, a pane takes in more of them.
-pub(super) const CLOSED_MAX: usize = 16;
+pub(super) const CLOSED_MAX: usize = 32;
 
 /// A version that is watched.
 pub struct Watch {

@@ -71,7 +71,7 @@ impl Host {
             }
         });
         let store_writable = self.ledger.as_ref().is_none_or(|ledger| ledger.stats().writable);
-        Facts { registered: registered.collect(), store_writable }
+        Facts { registered: registered.collect(), store_writable, drift: self.drift.facts() }
     }
 
     /// Records those that are news.

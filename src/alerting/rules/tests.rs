@@ -107,6 +107,68 @@ fn silence_is_longer_than_what_is_expected() {
     assert_eq!([judged(1_000), judged(895), judged(889)], [0, 0, 1]);
 }
 
+fn field(name: &str, state: DriftState, psi: Option<f64>) -> DriftField {
+    let id = |text: &str| format!("{text} of {name}");
+    let example = Example { invocation_id: id("call"), trace_id: id("trace") };
+    DriftField {
+        field: name.into(),
+        state,
+        psi,
+        pvalue: psi.map(|_| 3e-10),
+        reason: None,
+        example: Some(example),
+    }
+}
+
+fn drift(fields: Vec<DriftField>) -> Option<Verdict> {
+    let fact = DriftFact { plugin: "fraud-score".into(), version: "1.1.0".into(), fields };
+    let picture = Picture { store_writable: true, drift: vec![fact], ..Picture::default() };
+    let mut found = judge(&picture, &Thresholds::default());
+    assert!(found.len() <= 1, "one a version: {found:#?}");
+    found.pop()
+}
+
+#[test]
+fn drift_is_told_once_a_version_with_the_worst_fields_first() {
+    use DriftState::{Alert, Insufficient, Ok, Warn};
+    for quiet in [vec![], vec![Insufficient, Ok, Warn, Warn, Warn]] {
+        assert_eq!(drift(quiet.into_iter().map(|state| field("$.a", state, Some(0.4))).collect()), None);
+    }
+    let one = drift(vec![field("$.input.hour", Ok, Some(0.01)), field("$.input.amount", Alert, Some(0.312))]);
+    let one = one.unwrap();
+    assert_eq!(
+        one.summary,
+        "1 of 2 fields of fraud-score 1.1.0 has drifted: $.input.amount (PSI 0.31, p 3e-10)"
+    );
+    assert!(!one.weak && one.help.contains("spanglass drift show fraud-score@1.1.0"), "{}", one.help);
+    assert_eq!(one.example.unwrap().trace_id, "trace of $.input.amount");
+
+    let reason = Some("more or fewer nulls: PSI 0.31 (bound 0.1)".to_owned());
+    let with_reason = || DriftField { reason: reason.clone(), ..field("$.a", Alert, Some(0.31)) };
+    let said = |fields| drift(fields).unwrap().summary.split_once(": ").unwrap().1.to_owned();
+    assert_eq!(said(vec![with_reason()]), "$.a, more or fewer nulls: PSI 0.31 (bound 0.1)");
+    assert_eq!(said(vec![with_reason(), with_reason()]), "$.a (PSI 0.31, p 3e-10), $.a (PSI 0.31, p 3e-10)");
+
+    let mut many: Vec<DriftField> =
+        (0..8).map(|at| field(&format!("$.f{at}"), Alert, Some(f64::from(at)))).collect();
+    many.push(field("$.nulls", Alert, None));
+    let many = drift(many).unwrap();
+    let expected = "9 of 9 fields of fraud-score 1.1.0 have drifted: $.f7 (PSI 7.00, p 3e-10), $.f6 (PSI 6.00, p 3e-10), $.f5 (PSI 5.00, p 3e-10) and 6 more";
+    assert_eq!(many.summary, expected);
+    assert_eq!((many.fields.len(), many.examples.len()), (9, 5));
+    assert_eq!(many.example.as_ref(), many.examples.first());
+}
+
+#[test]
+fn a_p_value_of_any_size_is_short() {
+    let said = |pvalue| {
+        let one = DriftField { pvalue: Some(pvalue), ..field("$.a", DriftState::Alert, None) };
+        drift(vec![one]).unwrap().summary.split_once(": ").unwrap().1.to_owned()
+    };
+    let expected = ["$.a (p 0)", "$.a (p 5e-324)", "$.a (p 1e-9)", "$.a (p 0.004)"];
+    assert_eq!([0.0, 5e-324, 1.2e-9, 0.0042].map(said), expected);
+}
+
 #[test]
 fn the_runner_itself_is_judged() {
     let picture = Picture { telemetry_dropped: 7, store_writable: false, ..Picture::default() };

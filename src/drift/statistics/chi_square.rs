@@ -52,20 +52,33 @@ pub fn two_sample(reference: &[u32], current: &[u32]) -> ChiSquare {
     of_cells(&pairs(reference, current).filter(|&(r, c)| r + c > 0.0).collect::<Vec<_>>())
 }
 
-/// [`two_sample`] after [`pooled`].
-pub fn two_sample_pooled(reference: &[u32], current: &[u32]) -> ChiSquare {
-    of_cells(&pooled(reference, current))
+/// Which bins may be put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Neighbours, as given: for numbers.
+    Given,
+    /// Those that are alike in size, by the count of both sides. By the count of one side alone its chance peaks would be put
+    /// together, and always differ from the other side.
+    ByCount,
 }
 
-/// Cells of both sides, in order, neighbours put together until each has an expected count of [`EXPECTED_MIN`] on the
-/// smaller side. Neighbours, because numbers are in order and categories begin with the commonest: few large cells and
-/// several of rare ones remain, not a single one that hides them all.
-pub fn pooled(reference: &[u32], current: &[u32]) -> Vec<(f64, f64)> {
+/// [`two_sample`] after [`pooled`].
+pub fn two_sample_pooled(reference: &[u32], current: &[u32], order: Order) -> ChiSquare {
+    of_cells(&pooled(reference, current, order))
+}
+
+/// Cells of both sides, put together until each has an expected count of [`EXPECTED_MIN`] on the smaller side. Not all small
+/// ones into a single cell, which would hide them all. The last bin (`other`) stays last.
+pub fn pooled(reference: &[u32], current: &[u32], order: Order) -> Vec<(f64, f64)> {
     let (references, currents) = (total(reference) as f64, total(current) as f64);
     let smaller = references.min(currents) / (references + currents).max(1.0);
+    let mut bins: Vec<(f64, f64)> = pairs(reference, current).collect();
+    if let (Order::ByCount, [named @ .., _]) = (order, &mut bins[..]) {
+        named.sort_by(|one, other| (other.0 + other.1).total_cmp(&(one.0 + one.1)));
+    }
     let mut cells: Vec<(f64, f64)> = Vec::new();
     let mut open = (0.0, 0.0);
-    for (r, c) in pairs(reference, current) {
+    for (r, c) in bins {
         open = (open.0 + r, open.1 + c);
         if (open.0 + open.1) * smaller >= EXPECTED_MIN {
             cells.push(open);
@@ -80,43 +93,26 @@ pub fn pooled(reference: &[u32], current: &[u32]) -> Vec<(f64, f64)> {
     cells
 }
 
-/// Pearson's statistic of a table of many rows, and its degrees of freedom: do all rows have the same shares? Neighbouring
-/// columns are put together until each has an expected count of [`EXPECTED_MIN`] in the average row. `(0, 0)` if there is
-/// nothing to compare.
-pub fn pooled_table(rows: &[Vec<u32>]) -> (f64, usize) {
-    let totals: Vec<f64> = rows.iter().map(|row| total(row) as f64).collect();
+/// Pearson's statistic of a table of many rows, and its degrees of freedom: do all rows have the same shares? `(0, 0)` if there
+/// is nothing to compare. Cells may be small: the statistic is right on average however small they are.
+pub fn table(rows: &[Vec<f64>]) -> (f64, usize) {
+    let totals: Vec<f64> = rows.iter().map(|row| row.iter().sum()).collect();
     let all: f64 = totals.iter().sum();
-    let filled = totals.iter().filter(|&&total| total > 0.0).count();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let (mut statistic, mut cells) = (0.0, 0usize);
-    let (mut open, mut open_sum, mut left) = (vec![0.0; rows.len()], 0.0, all);
-    for column in 0..columns {
-        for (sum, row) in open.iter_mut().zip(rows) {
-            let count = f64::from(row.get(column).copied().unwrap_or(0));
-            *sum += count;
-            open_sum += count;
-        }
-        let large = |sum: f64| sum >= EXPECTED_MIN * filled as f64;
-        // The last cell takes what is left, unless that would be large enough by itself.
-        if large(open_sum) && (large(left - open_sum) || column + 1 == columns) || column + 1 == columns {
-            if open_sum > 0.0 {
-                statistic += open
-                    .iter()
-                    .zip(&totals)
-                    .filter(|&(_, &total)| total > 0.0)
-                    .map(|(&count, &total)| {
-                        let expected = total * open_sum / all;
-                        (count - expected).powi(2) / expected
-                    })
-                    .sum::<f64>();
-                cells += 1;
-            }
-            left -= open_sum;
-            open_sum = 0.0;
-            open.fill(0.0);
+    let (mut statistic, mut cells) = (0.0, 0);
+    for column in 0..rows.iter().map(Vec::len).max().unwrap_or(0) {
+        let counts = || rows.iter().map(|row| row.get(column).copied().unwrap_or(0.0)).zip(&totals);
+        let share = counts().map(|(count, _)| count).sum::<f64>() / all;
+        if share > 0.0 {
+            cells += 1;
+            statistic += counts()
+                .filter(|&(_, &total)| total > 0.0)
+                .map(|(count, &total)| (count - total * share).powi(2) / (total * share))
+                .sum::<f64>();
         }
     }
-    (statistic, cells.saturating_sub(1) * filled.saturating_sub(1))
+    let filled = totals.iter().filter(|&&total| total > 0.0).count();
+    let degrees = (cells as usize).saturating_sub(1) * filled.saturating_sub(1);
+    if degrees > 0 { (statistic, degrees) } else { (0.0, 0) }
 }
 
 fn of_cells(cells: &[(f64, f64)]) -> ChiSquare {
@@ -144,7 +140,7 @@ mod tests {
         for (reference, current) in [(&[][..], &[][..]), (&[0, 0], &[3, 4]), (&[3, 4], &[0, 0]), (&[7], &[9])]
         {
             assert_eq!(two_sample(reference, current).pvalue, 1.0);
-            assert_eq!(two_sample_pooled(reference, current).pvalue, 1.0);
+            assert_eq!(two_sample_pooled(reference, current, Order::Given).pvalue, 1.0);
             assert_eq!(goodness_of_fit(reference, current).pvalue, 1.0);
         }
     }
@@ -156,13 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_put_together_until_each_cell_is_large_enough() {
-        assert_eq!(
-            pooled(&[50, 1, 2, 3, 50, 2], &[50, 1, 2, 3, 50, 2]),
-            [(50.0, 50.0), (6.0, 6.0), (52.0, 52.0)]
-        );
-        assert_eq!(pooled(&[1, 2], &[2, 1]), [(3.0, 3.0)]);
-        assert!(pooled(&[0, 0], &[0, 0]).is_empty());
+    fn small_bins_are_put_together_until_each_cell_is_large_enough() {
+        let counts = [50, 1, 2, 3, 50, 2];
+        assert_eq!(pooled(&counts, &counts, Order::Given), [(50.0, 50.0), (6.0, 6.0), (52.0, 52.0)]);
+        assert_eq!(pooled(&counts, &counts, Order::ByCount), [(50.0, 50.0), (50.0, 50.0), (8.0, 8.0)]);
+        assert_eq!(pooled(&[1, 2], &[2, 1], Order::Given), [(3.0, 3.0)]);
+        assert!(pooled(&[0, 0], &[0, 0], Order::ByCount).is_empty());
     }
 
     #[test]
