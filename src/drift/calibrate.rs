@@ -183,3 +183,6 @@ fn add(one: &[f64], other: &[f64]) -> Vec<f64> {
     let at = |row: &[f64], bin: usize| row.get(bin).copied().unwrap_or(0.0);
     (0..one.len().max(other.len())).map(|bin| at(one, bin) + at(other, bin)).collect()
 }
+
+#[cfg(test)]
+mod tests;

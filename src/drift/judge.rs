@@ -270,3 +270,6 @@ impl Persistence {
         self.state
     }
 }
+
+#[cfg(test)]
+mod tests;

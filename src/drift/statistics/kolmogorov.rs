@@ -172,6 +172,6 @@ fn pelz_good(samples: f64, z: f64) -> f64 {
     let limit = root * sums[0] / z;
     let first = root * sums[1] / (6.0 * z4);
     let second = root * (sums[2] / (72.0 * z6 * z) - second / (36.0 * z2 * z));
-    let third = root * (sums[3] / (6480.0 * z6 * z4) + third / (108.0 * z6));
+    let third = root * (sums[3] / (6480.0 * z6 * z4) + third / (216.0 * z6));
     (limit + first / samples.sqrt() + second / samples + third / samples.powf(1.5)).clamp(0.0, 1.0)
 }
