@@ -1352,6 +1352,13 @@ export interface components {
                 invocation_id: string;
                 trace_id: string;
             } | null;
+            /** @description Calls that show it, of rules that know several. The first is `example`. */
+            examples?: {
+                invocation_id: string;
+                trace_id: string;
+            }[];
+            /** @description Of PluginDrift: the fields that have drifted since it fires. */
+            fields?: string[];
         };
         Rule: {
             name: string;
@@ -1496,6 +1503,8 @@ export interface components {
                 alpha: number;
                 min_effect: number;
                 min_samples: number;
+                /** @description In how many windows each call is looked at: p-values are multiplied by it. */
+                looks: number;
             };
             /** @description Calls since there is a baseline. */
             calls: number;
