@@ -41,7 +41,11 @@ pub mod picture;
 mod recent;
 mod samples;
 pub mod sighting;
+#[cfg(test)]
+mod simulation;
 pub mod statistics;
+#[cfg(test)]
+mod streams;
 mod watch;
 
 pub use sighting::{Seen, Sighting};
