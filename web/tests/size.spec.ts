@@ -1,4 +1,5 @@
 // What is very large does not freeze the page.
+import { answerWith, categoryField, versionDrift } from './support/drift';
 import { expect, test } from './support/test';
 import { python, type Runner } from './support/runner';
 import { scrollThrough, scrollTo } from './support/scroll';
@@ -79,4 +80,36 @@ test('a list of a thousand calls scrolls', async ({ page, start, open }) => {
     await scrollTo(calls, 1e9);
     return page.getByRole('main').textContent();
   }).toContain('That is all that is kept.');
+});
+
+test('64 drifting fields of 66 bins each, with the longest history, open, filter and refresh', async ({ page, context, start, open }) => {
+  await start();
+  const names = Array.from({ length: 63 }, (_, at) => `category ${at} ${'x'.repeat(40)}`);
+  const history = Array.from({ length: 120 }, (_, at) => ({ at: new Date(Date.now() - (120 - at) * 60_000).toISOString(), state: 'alert' as const, psi: at / 300, pvalue: 1e-5 }));
+  const drift = versionDrift(Array.from({ length: 64 }, (_, at) => categoryField(`$.input.features.number_${at}`, 'alert', names, { history })));
+  await answerWith(context, { drift });
+  const begun = Date.now();
+  await open('/drift/payments');
+  const fields = page.locator('[data-field]');
+  await expect(fields).toHaveCount(64);
+  await expect(page.locator('.u-over').first()).toBeVisible();
+  const opened = Date.now() - begun;
+  const searched = Date.now();
+  await page.getByRole('searchbox').fill('number_63');
+  await expect(fields).toHaveCount(1);
+  const found = Date.now() - searched;
+  await page.getByRole('searchbox').fill('');
+  await expect(fields).toHaveCount(64);
+  // How long the page is busy in one go while it takes in two more answers.
+  const longest = await page.evaluate(async () => {
+    let worst = 0;
+    const observer = new PerformanceObserver((list) => list.getEntries().forEach((entry) => (worst = Math.max(worst, entry.duration))));
+    observer.observe({ type: 'longtask' });
+    await new Promise((over) => setTimeout(over, 11_000));
+    observer.disconnect();
+    return Math.round(worst);
+  });
+  console.log(`      64 fields, ${Math.round(JSON.stringify(drift).length / 1024)} KiB: opened in ${opened} ms, found in ${found} ms, busy for ${longest} ms at most when refreshed`);
+  expect(opened).toBeLessThan(5000);
+  expect(longest).toBeLessThan(1000);
 });

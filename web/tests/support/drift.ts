@@ -11,7 +11,7 @@ function bin(label: string, kind: DriftBin['kind'], baseline: number, current: n
   return { label, kind, baseline, current, baseline_count: Math.round(baseline * 500), current_count: Math.round(current * 200), grew };
 }
 
-const SPECIAL = [bin('other', 'other', 0, 0), bin('null', 'null', 0, 0), bin('invalid', 'invalid', 0, 0)];
+const SPECIAL = [bin('unseen values', 'other', 0, 0), bin('null or absent', 'null', 0, 0), bin('of another type', 'invalid', 0, 0)];
 
 /** Ten deciles; those above the fifth hold more than they did while it drifts. */
 export function numberField(field: string, state: DriftState, more: Partial<DriftField> = {}): DriftField {
@@ -35,7 +35,7 @@ export function numberField(field: string, state: DriftState, more: Partial<Drif
 
 export function categoryField(field: string, state: DriftState, names: string[], more: Partial<DriftField> = {}): DriftField {
   const share = 0.96 / names.length;
-  const bins = [...names.map((name) => bin(name, 'category', share, share)), bin('other', 'other', 0, 0.04, true), bin('null', 'null', 0.0125, 0.12, true), bin('invalid', 'invalid', 0, 0)];
+  const bins = [...names.map((name) => bin(name, 'category', share, share)), bin('unseen categories', 'other', 0, 0.04, true), bin('null or absent', 'null', 0.0125, 0.12, true), bin('of another type', 'invalid', 0, 0)];
   return { ...numberField(field, state), kind: 'category', null_ratio: 0.12, baseline_null_ratio: 0.0125, new_category_ratio: 0.04, bins, ...more };
 }
 

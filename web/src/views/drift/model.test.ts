@@ -69,12 +69,11 @@ describe('names from outside', () => {
     expect(labelOf({ kind: 'category', label: '😀'.repeat(LABEL_MOST) }).text).toBe('😀'.repeat(LABEL_MOST));
     expect(labelOf({ kind: 'category', label: 'x'.repeat(LABEL_MOST + 1) }).text).toBe(`${'x'.repeat(LABEL_MOST)}…`);
     expect(labelOf({ kind: 'category', label: 'a\n\u202eb\u0000' }).text).toBe('a↵⟨U+202E⟩b␀');
-    expect(labelOf({ kind: 'category', label: '' }).text).toBe('(empty text)');
+    expect(['', ' ', 'a ', ' b', 'a b'].map((label) => labelOf({ kind: 'category', label }).text)).toEqual(['(empty text)', '" "', '"a "', '" b"', 'a b']);
   });
   test('cannot look like one of the special bins', () => {
-    expect(labelOf({ kind: 'category', label: 'null' })).toEqual({ text: 'null', special: false });
-    expect(labelOf({ kind: 'null', label: 'null' })).toEqual({ text: 'null or absent', special: true });
-    expect(labelOf({ kind: 'other', label: 'other' }).special).toBe(true);
+    const kinds = ['range', 'value', 'category', 'other', 'null', 'invalid'] as const;
+    expect(kinds.map((kind) => labelOf({ kind, label: 'null or absent' }).special)).toEqual([false, false, false, true, true, true]);
   });
 });
 

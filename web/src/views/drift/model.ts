@@ -83,13 +83,13 @@ export function missing(field: Pick<DriftField, 'state' | 'samples' | 'baseline_
   return left > 0 ? `${plural(left, 'more value')} needed, ${exact(field.samples)} of ${exact(settings.min_samples)} are there` : 'it is judged at the next step';
 }
 
-const SPECIAL: Partial<Record<DriftBin['kind'], string>> = { other: 'unseen in the baseline', null: 'null or absent', invalid: 'of another type' };
+const isSpecial = ({ kind }: Pick<DriftBin, 'kind'>): boolean => kind === 'other' || kind === 'null' || kind === 'invalid';
 
-/** What the last three bins are is said in words of the page, so that a category of the same name is told from them. */
+/** A category may be named like one of the special bins: those are told apart by how they look. */
 export function labelOf(bin: Pick<DriftBin, 'kind' | 'label'>): { text: string; special: boolean } {
-  const special = SPECIAL[bin.kind];
-  if (special) return { text: special, special: true };
-  return { text: cutLine(bin.label, LABEL_MOST) || '(empty text)', special: false };
+  const text = cutLine(bin.label, LABEL_MOST);
+  // What cannot be seen at an edge is put between quotes.
+  return { text: text === '' ? '(empty text)' : text.trim() === text ? text : `"${text}"`, special: isSpecial(bin) };
 }
 
 export interface ShownBins {
@@ -100,7 +100,7 @@ export interface ShownBins {
 
 /** Special bins with nothing in them say nothing; of many categories the largest and those that grew are shown. */
 export function shownBins(bins: readonly DriftBin[], all: boolean): ShownBins {
-  const some = bins.filter((bin) => !SPECIAL[bin.kind] || bin.baseline_count > 0 || bin.current_count > 0);
+  const some = bins.filter((bin) => !isSpecial(bin) || bin.baseline_count > 0 || bin.current_count > 0);
   const categories = some.filter((bin) => bin.kind === 'category');
   if (all || categories.length <= CATEGORIES_MOST) return { bins: some, rest: null };
   const size = (bin: DriftBin) => Math.max(bin.baseline, bin.current) + (bin.grew ? 2 : 0);
@@ -168,7 +168,7 @@ export function chartOf(history: readonly DriftPoint[], threshold: number): Char
     range: last > first ? [first, last] : [first - 30, first + 30],
     lines: [
       { label: 'PSI', colour: 1, values, now: score(values.at(-1)), fill: true },
-      { label: 'threshold', colour: 7, values: times.map(() => threshold), now: score(threshold), dash: true },
+      { label: 'bound', colour: 7, values: times.map(() => threshold), now: score(threshold), dash: true },
     ],
     format: (value) => (value === 0 ? '0' : score(value)),
     topMin: threshold * 1.6,
