@@ -100,7 +100,7 @@ test('errors: groups with kind, blame, counts and an example that opens', async 
 test('alerts: the rules, and who is told', async ({ page, open }) => {
   await open('/alerts');
   const rules = page.getByRole('table', { name: 'Rules' }).getByRole('row');
-  await expect(rules).toHaveCount(6);
+  await expect(rules).toHaveCount(7);
   await expect(page.getByRole('main')).toContainText('notifications');
 });
 

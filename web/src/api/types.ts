@@ -1352,6 +1352,13 @@ export interface components {
                 invocation_id: string;
                 trace_id: string;
             } | null;
+            /** @description Calls that show it, of rules that know several. The first is `example`. */
+            examples?: {
+                invocation_id: string;
+                trace_id: string;
+            }[];
+            /** @description Of PluginDrift: the fields that have drifted since it fires. */
+            fields?: string[];
         };
         Rule: {
             name: string;
