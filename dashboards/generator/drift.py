@@ -160,6 +160,6 @@ def _basis():
             "Drift and baselines",
             "What was detected, resolved and pinned, with the ids of calls that show it.",
             "`spanglass drift events` shows the same without Loki.",
-            '{service_name="spanglass"} | event_name=~"drift[.](detected|resolved|baseline_pinned)" | plugin_name=~"$plugin"', width=8,
+            '{service_name="spanglass"} | event_name=~"drift[.]detected|drift[.]resolved|drift[.]baseline_pinned" | plugin_name=~"$plugin"', width=8,
         ),
     ]  # fmt: skip

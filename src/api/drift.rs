@@ -85,7 +85,7 @@ pub async fn events(
     Ok(Json(Page { items, next: page.next }))
 }
 
-/// Whole calls that were kept, as lines.
+/// The watched values of some calls, as lines of calls.
 pub async fn samples(
     State(api): State<Api>,
     Named(name): Named<String>,

@@ -15,8 +15,8 @@ use super::statistics::total;
 
 /// Calls of the smallest blocks.
 const BLOCK_CALLS_MIN: usize = 5;
-/// Blocks that are kept of a baseline at most.
-pub const BLOCKS_MAX: usize = 200;
+/// Blocks of a baseline at most.
+const BLOCKS_MAX: usize = 200;
 /// With fewer blocks too little is known about how they differ.
 const BLOCKS_MIN: usize = 8;
 /// Differences between the smallest blocks that are less likely than this are not chance,
@@ -30,7 +30,7 @@ const LONG_ENOUGH: f64 = 2.0;
 /// The square of the normal quantile at which tests of a handful of fields decide (two-sided 5e-4).
 const DECISIVE: f64 = 12.1;
 
-/// Calls of a block for a baseline of so many: small blocks see more, at most [`BLOCKS_MAX`] of them are kept.
+/// Values of a block for a baseline of so many: small blocks see more, but there are at most [`BLOCKS_MAX`] of them.
 pub fn block_calls(baseline_calls: usize) -> usize {
     baseline_calls.div_ceil(BLOCKS_MAX).max(BLOCK_CALLS_MIN)
 }
@@ -57,7 +57,7 @@ impl Default for Dispersion {
     }
 }
 
-/// `blocks` are the counts of consecutive blocks of [`block_calls`] calls, in order, all in the same bins
+/// `blocks` are the counts of consecutive blocks of [`block_calls`] values, in order, all in the same bins
 /// `[regular.., other, null, invalid]`. Without enough of them all factors are 1. Source: batch means, as for the error of
 /// simulations (Geyer, "Practical Markov chain Monte Carlo", 1992).
 pub fn dispersion(blocks: &[Vec<u32>]) -> Dispersion {

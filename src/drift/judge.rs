@@ -6,13 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bins::SPECIAL;
 use super::calibrate::Dispersion;
 use super::statistics::chi_square::Order;
 use super::statistics::special::normal_two_sided;
 use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, total};
 
-/// Each slice of counts ends with three special bins: other, null, invalid.
-use super::bins::SPECIAL;
 /// Of so many steps
 const STEPS: u32 = 3;
 /// so many have to exceed for an alert.
@@ -29,6 +28,7 @@ pub struct Thresholds {
     pub min_samples: u32,
     /// In how many windows each call is looked at: a change by chance has as many chances to be found. 200 calls by steps of 50
     /// and 2,000 by 250 make 12; two files that are compared once, 1.
+    #[serde(skip)]
     pub looks: u32,
 }
 

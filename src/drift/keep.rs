@@ -1,6 +1,8 @@
 //! A watched version over a restart: what is written down of it, and how it comes back. Counts are absolute, by pane:
 //! what was written twice is the same, and what a kill has cost is missing, never double.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::capture::{Capture, CaptureDocument};
@@ -95,6 +97,8 @@ impl Watch {
                     self.go_on(&mut judged, &mut open, &pinned, document, panes);
                 }
                 judged.look(&pinned, &self.observe);
+                // Not at once, in the middle of a step: it is judged as if nothing had been.
+                judged.judged = Some(Instant::now());
             }
             None => {
                 let Some(document) = document else { return };

@@ -45,7 +45,7 @@ pub struct Observe {
     pub alpha: f64,
     /// The least population stability index (PSI) that is worth a word.
     pub min_effect: f64,
-    /// So many whole calls are kept as samples, chosen evenly.
+    /// Of so many calls the watched values themselves are kept, each call with the same chance.
     pub samples: u32,
 }
 

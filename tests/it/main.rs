@@ -15,6 +15,7 @@ mod configuration;
 mod contract;
 mod demo;
 mod dev;
+mod drift;
 mod environments;
 mod faults;
 mod feed;

@@ -26,16 +26,20 @@ use crate::telemetry::LogTarget;
 mod examples;
 mod release;
 mod steady;
+mod texts;
 mod traffic;
 mod upstream;
 mod words;
 
 use steady::Steady;
+use texts::READER;
 use traffic::{Planned, Traffic};
 use words::Words;
 
 /// Calls of the burst, and how many of them run at once.
 const BURST: u32 = 120;
+/// Texts of the burst: what is usual is known from the beginning.
+const BURST_TEXTS: u32 = 200;
 const BURST_AT_ONCE: usize = 4;
 /// So many ports after the usual one are tried when it is taken.
 const PORTS_TRIED: u16 = 50;
@@ -80,7 +84,7 @@ pub async fn command(
     let calls = async {
         let mut traffic = Traffic::new(demo.seed, upstream);
         traffic.leave_out(|plugin| skipped.iter().any(|skipped| skipped.plugin == plugin));
-        let payments = Traffic::new(demo.seed, traffic.upstream().to_owned());
+        let fresh = Traffic::new(demo.seed, traffic.upstream().to_owned());
         burst(&host, &mut traffic, &progress).await;
         progress.end();
         let words = Words::new(&url, &settings);
@@ -95,7 +99,7 @@ pub async fn command(
             open_browser(&url);
         }
         let steady = Steady { host: &host, words: &words, said: &said };
-        steady.run(traffic, payments, standing, demo.release_after).await;
+        steady.run(traffic, &fresh, standing, demo.release_after).await;
     };
     tokio::select! {
         () = calls => {}
@@ -126,14 +130,17 @@ async fn listen(settings: &mut Settings, asked: bool, quiet: bool) -> Result<Tcp
 
 /// A first load of all kinds of calls.
 async fn burst(host: &Arc<Host>, traffic: &mut Traffic, progress: &Progress) {
-    progress.count(u64::from(BURST), "making the first calls");
+    progress.count(u64::from(BURST + BURST_TEXTS), "making the first calls");
     let mut running = JoinSet::new();
-    for _ in 0..BURST {
+    let mixed = (0..BURST).map(|_| traffic.next()).collect::<Vec<_>>();
+    let texts = (0..BURST_TEXTS).map(|_| Planned { plugin: READER, input: traffic.text() });
+    // Texts first: what the others left behind is then on top of every list.
+    for planned in texts.collect::<Vec<_>>().into_iter().chain(mixed) {
         if running.len() >= BURST_AT_ONCE {
             running.join_next().await;
             progress.step();
         }
-        running.spawn(call(host.clone(), traffic.next()));
+        running.spawn(call(host.clone(), planned));
     }
     while running.join_next().await.is_some() {
         progress.step();

@@ -8,6 +8,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::call;
 use super::release::{self, Standing};
+use super::texts;
 use super::traffic::Traffic;
 use super::words::Words;
 use crate::host::Host;
@@ -30,8 +31,14 @@ pub struct Steady<'a> {
 
 impl Steady<'_> {
     /// Goes on until it is dropped.
-    pub async fn run(self, others: Traffic, payments: Traffic, standing: Standing, wait: Duration) {
-        tokio::join!(self.others(others), self.payments(payments), self.release(standing, wait));
+    /// `traffic`: what each of them draws from.
+    pub async fn run(self, others: Traffic, traffic: &Traffic, standing: Standing, wait: Duration) {
+        tokio::join!(
+            self.others(others),
+            self.payments(traffic.clone()),
+            texts::run(self.host, traffic.clone(), self.words, self.said),
+            self.release(standing, wait)
+        );
     }
 
     async fn others(&self, mut traffic: Traffic) {
@@ -73,7 +80,7 @@ impl Steady<'_> {
     }
 }
 
-fn every(period: Duration) -> Interval {
+pub fn every(period: Duration) -> Interval {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::release::PLUGIN;
+use super::texts::READER;
 
 /// One call to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,7 @@ pub struct Planned {
     pub input: Value,
 }
 
+#[derive(Clone)]
 pub struct Traffic {
     mix: Vec<(&'static str, u32)>,
     random: fastrand::Rng,
@@ -20,7 +22,7 @@ pub struct Traffic {
 /// Plugins and their shares of the calls, in percent.
 const MIX: [(&str, u32); 9] = [
     (PLUGIN, 30),
-    ("text-stats", 22),
+    (READER, 22),
     ("http-request", 15),
     ("csv-profile", 10),
     ("logger", 8),
@@ -36,6 +38,13 @@ const SENTENCES: [&str; 5] = [
     "What the plugin prints is a log line of its call!",
     "Is it slow, wrong or hostile? The trace knows.",
     "Queues are bounded, and they count what they drop.",
+];
+
+const LONG_SENTENCES: [&str; 4] = [
+    "Die Datenschutzgrundverordnung verpflichtet Auftragsverarbeiter zur Dokumentation ihrer Verarbeitungstätigkeiten.",
+    "Vertragsänderungen bedürfen der Schriftform; dies gilt auch für die Aufhebung des Schriftformerfordernisses.",
+    "Die Haftpflichtversicherungsgesellschaft erstattet Wiederbeschaffungskosten ausschließlich gegen Originalbelege.",
+    "Für Rechtsstreitigkeiten aus diesem Vertragsverhältnis ist der Gerichtsstand des Leistungserbringers maßgeblich.",
 ];
 
 impl Traffic {
@@ -70,11 +79,7 @@ impl Traffic {
     fn input_for(&mut self, plugin: &str) -> Value {
         match plugin {
             PLUGIN => self.payment().input,
-            "text-stats" => {
-                let sentences = self.random.usize(1..=4);
-                let text: Vec<&str> = (0..sentences).map(|_| self.pick(&SENTENCES)).collect();
-                json!({"text": text.join(" ")})
-            }
+            READER => self.text(),
             "http-request" => {
                 let path = self.pick(&["/status", "/status", "/orders/7", "/slow", "/unsteady", "/nowhere"]);
                 json!({"url": format!("{}{path}", self.upstream)})
@@ -112,6 +117,23 @@ impl Traffic {
             input["payments_last_hour"] = payments[self.random.usize(..payments.len())].into();
         }
         Planned { plugin: PLUGIN, input }
+    }
+
+    /// What `text-stats` is usually given.
+    pub fn text(&mut self) -> Value {
+        let count = self.random.usize(1..=4);
+        self.sentences(&SENTENCES, count)
+    }
+
+    /// What it is given when a new customer has come.
+    pub fn long_text(&mut self) -> Value {
+        let count = self.random.usize(3..=8);
+        self.sentences(&LONG_SENTENCES, count)
+    }
+
+    fn sentences(&mut self, among: &[&'static str], count: usize) -> Value {
+        let text: Vec<&str> = (0..count).map(|_| self.pick(among)).collect();
+        json!({"text": text.join(" ")})
     }
 
     fn table(&mut self) -> Value {

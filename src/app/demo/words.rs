@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::BURST;
 use super::release::{GOOD, PLUGIN, Standing, VERSION};
 use super::steady::{OTHERS, PAYMENTS};
+use super::texts::{READER, TEXTS};
+use super::{BURST, BURST_TEXTS};
 use crate::app::failure::Failure;
 use crate::app::output::{self, Paint, Style};
 use crate::config::Settings;
@@ -53,8 +54,10 @@ impl Words {
             |endpoint| format!("kept in the data folder and sent to {endpoint}"),
         );
         let calls = format!(
-            "{BURST} made; a payment every {} s and another call every {} s until Ctrl-C",
+            "{} made; a payment every {} s, a text every {} s and another call every {} s until Ctrl-C",
+            BURST + BURST_TEXTS,
             PAYMENTS.as_secs(),
+            TEXTS.as_secs_f64(),
             OTHERS.as_secs()
         );
         let mut text = self.heading("spanglass demo");
@@ -143,6 +146,18 @@ impl Words {
     pub fn over(&self) -> String {
         let again = format!("{} plugin enable {PLUGIN}@{VERSION}", self.program);
         self.paragraph(&format!("{PLUGIN} {VERSION} gets no calls any more"), &[("again", again)])
+    }
+
+    /// The texts that come are not those of the beginning.
+    pub fn drifts(&self) -> String {
+        self.paragraph(
+            &format!("{READER} gets other texts than at the beginning: none of its calls fails, but its data drifts"),
+            &[("watch", format!("{}/drift/{READER}", self.url)), ("which", format!("{} drift show {READER}", self.program))],
+        )
+    }
+
+    pub fn no_drift(&self) -> String {
+        self.paragraph(&format!("{READER} gets the texts of the beginning again"), &[])
     }
 
     fn page(&self) -> String {

@@ -29,12 +29,9 @@ pub fn command(global: &Global, check: &DriftCheck) -> Result<(), Failure> {
         return Err(Failure::usage("only one of the two can be standard input"));
     }
     let (baseline, current) = (Source::open(&check.baseline)?, Source::open(&check.current)?);
-    let thresholds = Thresholds {
-        alpha: check.alpha,
-        min_effect: check.min_effect,
-        min_samples: check.min_samples,
-        looks: 1,
-    };
+    let &DriftCheck { alpha, min_effect, min_samples, .. } = check;
+    // Nobody looks at a file again and again.
+    let thresholds = Thresholds { alpha, min_effect, min_samples, looks: 1 };
     let checks = batch::check(&|| baseline.reader(), &|| current.reader(), &check.fields, &thresholds)
         .map_err(|(which, error)| {
             let path = match which {
@@ -111,7 +108,6 @@ impl<'p> Source<'p> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::invalid(format!("{} cannot be read: {error}", printable(&path.display().to_string())))
-        .help(LINE_HELP)
 }
 
 fn wrong(path: &Path, error: LinesError) -> Failure {
@@ -252,6 +248,14 @@ fn bars(field: &Checked) -> Vec<Bar> {
     (0..field.baseline.len()).map(bar).collect()
 }
 
+/// Nothing but nulls on both sides, of which those of the baseline are not even counted.
+fn is_absent(field: &Checked) -> bool {
+    let null = field.bins.null();
+    let only_nulls =
+        |counts: &[u32]| counts.iter().enumerate().all(|(cell, count)| cell == null || *count == 0);
+    only_nulls(&field.baseline) && only_nulls(&field.current)
+}
+
 fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
     let style = Style::stderr();
     let calls = [checks.current_calls, checks.baseline_calls]
@@ -266,6 +270,9 @@ fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
         "{}: {found} of {fields} fields differ, {current} calls beside {baseline}",
         style.paint(paint, words)
     ));
+    for field in checks.fields.iter().filter(|field| is_absent(field)) {
+        output::note(&format!("no call has a value of {}", printable(&field.field)));
+    }
     let unsaid = count(Verdict::Insufficient);
     if unsaid > 0 {
         output::note(&format!(

@@ -15,28 +15,28 @@ use crate::support::server::{Client, Home, Server};
 use crate::support::sink::{Sink, Transport};
 use crate::support::{eventually, require};
 
-const TOKEN: &str = "a-token-of-this-test";
+pub const TOKEN: &str = "a-token-of-this-test";
 /// How long something may take that goes through scrapes, rules and groups of alerts.
-const LONG: Duration = Duration::from_secs(180);
+pub const LONG: Duration = Duration::from_secs(180);
 
 /// Fails as long as there is a file.
 const FRAGILE: &str = "import os\n\ndef invoke(input_data):\n    if os.path.exists(input_data['broken']):\n        raise ValueError('broken')\n    return {}\n";
 const SOUND: &str = "def invoke(input_data):\n    return {}\n";
 const OBJECTIVE: &str = "slo: {availability: 0.999, latency: {target: 0.95, under: 500ms}}";
 
-struct Stack {
-    server: Server,
-    prometheus: Prometheus,
+pub struct Stack {
+    pub server: Server,
+    pub prometheus: Prometheus,
     _alertmanager: Alertmanager,
     _collector: Collector,
     tempo: Sink,
-    loki: Sink,
+    pub loki: Sink,
     _folders: Vec<tempfile::TempDir>,
 }
 
 impl Stack {
     /// A server with the plugins of `home`. `speed`: by how much time passes faster for Prometheus and Alertmanager.
-    async fn start(home: Home, layers: &'static [&'static str], speed: u64) -> Option<Stack> {
+    pub async fn start(home: Home, layers: &'static [&'static str], speed: u64) -> Option<Stack> {
         Stack::around(home, layers, speed, async |home| home.serve_with(&["--token-file", "token"]).await)
             .await
     }
@@ -189,7 +189,7 @@ async fn a_failing_plugin_is_told_and_its_recovery_too() {
 }
 
 /// The runbook is served by the runner itself, and the dashboard is one of ours, with variables that it has.
-async fn links_lead_somewhere(server: &Server, alert: &Value) {
+pub async fn links_lead_somewhere(server: &Server, alert: &Value) {
     let runbook = alert["alert.runbook_url"].as_str().unwrap();
     let path = runbook.strip_prefix(server.url()).unwrap_or_else(|| panic!("{runbook}"));
     let page = server.client.get(path).await;
@@ -340,16 +340,25 @@ fn rules() -> impl Iterator<Item = String> {
 }
 
 /// Series that dashboards and rules ask for, and that begin with the first event of their kind: a queue that was full, a
-/// limit of a plugin, a log line that could not be written, the end of an instance. Other tests see each of ours.
+/// limit of a plugin, a log line that could not be written, the end of an instance, fields that can be judged. Other tests see each of ours.
 const BEGIN_LATER: &[&str] = &[
     "otelcol_exporter_enqueue_failed_log_records_total",
     "otelcol_exporter_enqueue_failed_spans_total",
+    "plugin_version:spanglass_invocations_elsewhere:increase10m",
+    "plugin_version_field:spanglass_field_new_category_ratio:median6h",
+    "plugin_version_field:spanglass_field_null_ratio:median6h",
+    "spanglass_drift_baseline_timestamp_seconds",
+    "spanglass_drift_js",
+    "spanglass_drift_psi",
+    "spanglass_drift_pvalue",
+    "spanglass_field_new_category_ratio",
+    "spanglass_field_null_ratio",
     "spanglass_guest_dropped_total",
     "spanglass_instance_exits_total",
     "spanglass_log_lines_dropped_total",
 ];
 
-async fn until(within: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub async fn until(within: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
         assert!(start.elapsed() < within, "{what}: not within {within:?}");

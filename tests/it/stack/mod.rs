@@ -3,6 +3,7 @@
 mod collector;
 mod compose;
 mod dashboards;
+mod drift;
 mod expressions;
 mod live;
 mod parts;

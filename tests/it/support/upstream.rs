@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::body::Bytes;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 
 #[derive(Default)]
 struct Seen {
     headers: Mutex<Vec<HeaderMap>>,
+    bodies: Mutex<Vec<Bytes>>,
     /// 0: 200.
     status: AtomicU16,
 }
 
-/// Answers everything with 200, unless told otherwise, and keeps the headers of each request.
+/// Answers everything with 200, unless told otherwise, and keeps each request.
 pub struct Upstream {
     address: SocketAddr,
     seen: Arc<Seen>,
@@ -40,6 +42,11 @@ impl Upstream {
         std::mem::take(&mut *self.seen.headers.lock().unwrap())
     }
 
+    /// The bodies of the requests since the last time.
+    pub fn take_bodies(&self) -> Vec<Bytes> {
+        std::mem::take(&mut *self.seen.bodies.lock().unwrap())
+    }
+
     pub fn answer_with(&self, status: u16) {
         self.seen.status.store(status, Ordering::SeqCst);
     }
@@ -51,7 +58,12 @@ impl Drop for Upstream {
     }
 }
 
-async fn answer(State(seen): State<Arc<Seen>>, headers: HeaderMap) -> (StatusCode, &'static str) {
+async fn answer(
+    State(seen): State<Arc<Seen>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
     seen.headers.lock().unwrap().push(headers);
+    seen.bodies.lock().unwrap().push(body);
     (StatusCode::from_u16(seen.status.load(Ordering::SeqCst)).unwrap_or(StatusCode::OK), "hello")
 }

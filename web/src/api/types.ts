@@ -1503,6 +1503,8 @@ export interface components {
                 alpha: number;
                 min_effect: number;
                 min_samples: number;
+                /** @description In how many windows each call is looked at: p-values are multiplied by it. */
+                looks: number;
             };
             /** @description Calls since there is a baseline. */
             calls: number;
