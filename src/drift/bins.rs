@@ -2,7 +2,7 @@
 //! counts one more. So windows are counts that can be added, in any order and over replicas, and one outlier moves
 //! nothing.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,8 +18,10 @@ pub const RANGES: usize = 10;
 pub const VALUES_MAX: usize = 20;
 /// Categories that have a cell of their own.
 pub const CATEGORIES_MAX: usize = 63;
-/// So much of a category counts; longer ones that begin alike are one.
+/// Longest name of a category, in bytes.
 pub const CATEGORY_BYTES_MAX: usize = 64;
+/// So much of the beginning and of the end of a long text tells it apart.
+const HASHED_BYTES: usize = 512;
 /// Most cells of a field.
 pub const CELLS_MAX: usize = CATEGORIES_MAX + SPECIAL;
 /// The cell of a field that a call had nothing to say about.
@@ -113,7 +115,7 @@ impl<'a> Datum<'a> {
             Datum::Null => Kept::Null,
             Datum::Number(number) if number.is_finite() => Kept::Number(number),
             Datum::Number(_) | Datum::Object => Kept::Object,
-            Datum::Text(text) => Kept::Text(hash(category(text)), characters(text) as u32),
+            Datum::Text(text) => Kept::Text(hash(&category(text)), characters(text) as u32),
             Datum::Boolean(value) => Kept::Boolean(value),
             Datum::List(items) => Kept::List(u32::try_from(items).unwrap_or(u32::MAX)),
         }
@@ -129,9 +131,16 @@ pub fn find<'v>(path: &FieldPath, root: &'v Value) -> Option<&'v Value> {
     })
 }
 
-/// What a text is as a category.
-pub fn category(text: &str) -> &str {
-    truncate(text, CATEGORY_BYTES_MAX)
+/// What a text is as a category: a long one its beginning and a hash of it, for texts often begin alike.
+pub fn category(text: &str) -> Cow<'_, str> {
+    if text.len() <= CATEGORY_BYTES_MAX {
+        return text.into();
+    }
+    let kept = truncate(text, CATEGORY_BYTES_MAX - "…0123456789abcdef".len());
+    // A megabyte would take a millisecond: its length, beginning and end tell texts apart as well.
+    let end = text.ceil_char_boundary(text.len().saturating_sub(HASHED_BYTES));
+    let parts = [truncate(text, HASHED_BYTES), &text[end..], &text.len().to_string()].map(hash);
+    format!("{kept}…{:016x}", parts.into_iter().fold(0_u64, |all, part| all.rotate_left(21) ^ part)).into()
 }
 
 /// The length of a text. Beyond what fits a float's digits nobody counts.
@@ -139,10 +148,10 @@ pub fn characters(text: &str) -> f64 {
     if text.is_ascii() { text.len() as f64 } else { text.chars().count() as f64 }
 }
 
-fn hash(category: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    category.hash(&mut hasher);
-    hasher.finish()
+/// FNV-1a (Fowler, Noll, Vo): the same in every build, because it is kept over restarts.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Mark {
@@ -207,7 +216,7 @@ impl Bins {
             (FieldKind::Boolean, Datum::Boolean(value)) => {
                 self.category(if value { "true" } else { "false" })
             }
-            (FieldKind::Category, Datum::Text(text)) => self.category(category(text)),
+            (FieldKind::Category, Datum::Text(text)) => self.category(&category(text)),
             _ => self.invalid(),
         };
         Mark { cell: cell as u8, number: f64::NAN }
@@ -374,16 +383,16 @@ mod tests {
     #[test]
     fn categories_are_cut_and_the_rest_is_other() {
         let long = "x".repeat(CATEGORY_BYTES_MAX);
-        let bins = Bins {
-            kind: FieldKind::Category,
-            cells: Cells::Categories { names: vec!["a".into(), long.clone()] },
-        };
-        let longer = format!("{long}y");
-        for (text, cell) in [("a", 0), (&*long, 1), (&*longer, 1), ("b", 2), ("", 2)] {
+        let (longer, another) = (format!("{long}y"), format!("{long}z"));
+        let names = vec!["a".into(), long.clone(), category(&longer).into_owned()];
+        assert!(names[2].len() <= CATEGORY_BYTES_MAX, "{}", names[2]);
+        let bins = Bins { kind: FieldKind::Category, cells: Cells::Categories { names } };
+        let texts = [("a", 0), (&*long, 1), (&*longer, 2), (&*another, 3), ("b", 3), ("", 3)];
+        for (text, cell) in texts {
             assert_eq!(bins.cell_of(Datum::Text(text)), cell, "{text}");
             assert_eq!(bins.cell_of_kept(Datum::Text(text).keep()), cell, "{text}");
         }
-        assert_eq!(bins.label(2), "unseen categories");
+        assert_eq!(bins.label(3), "unseen categories");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A watched version, put into words and numbers for whoever looks.
 
+use serde_json::Value;
+
 use super::baseline::FieldBaseline;
-use super::bins::{CELLS_MAX, Mark};
+use super::bins::{CATEGORY_BYTES_MAX, CELLS_MAX, Mark};
+use super::capture::Capture;
 use super::judge::{Comparison, State};
 use super::judged::{FieldJudged, HISTORY_MAX, Judged, Point, grown, long_step, thresholds};
 use super::panes::Pane;
@@ -10,8 +13,9 @@ use super::picture::{
     WindowFill, rfc3339,
 };
 use super::recent::CALLS_MAX;
-use super::sighting::Seen;
+use super::sighting::{RAW_BYTES_MAX, Seen};
 use super::watch::{CLOSED_MAX, Open, Pinned, Watch};
+use crate::model::field::FieldKind;
 
 impl Watch {
     /// All of it.
@@ -80,22 +84,32 @@ impl Watch {
         (self.phase(open) == Phase::Capturing).then_some(Progress { calls: open.captured, wanted })
     }
 
-    /// What this version may come to take: panes, the calls that are remembered, and the history.
+    /// What this version may come to take: panes, the calls that are remembered, history, baseline, samples, and the
+    /// capture, as long as there is one.
     fn memory_bytes_max(&self, pinned: Option<&Pinned>) -> u64 {
         let fields = self.paths.len();
         let cells = pinned.map_or(fields * CELLS_MAX, |pinned| pinned.layout.cells());
-        // Those of the long window, those that wait, the open one and the window's sum.
-        let panes = (self.observe.long_window / self.observe.step) as usize + CLOSED_MAX + 2;
+        // Those of the long window, those that wait, the open one, and the sums of both windows.
+        let panes = (self.observe.long_window / self.observe.step) as usize + CLOSED_MAX + 3;
         let panes = panes * (cells * size_of::<u32>() + size_of::<Pane>());
-        let recent = CALLS_MAX * (size_of::<Seen>() + fields * size_of::<Mark>());
+        let categories = pinned.map_or(fields, |pinned| pinned.categories());
+        let unseen = size_of::<(u64, usize, Box<str>)>() + CATEGORY_BYTES_MAX;
+        let recent = CALLS_MAX * (size_of::<Seen>() + fields * size_of::<Mark>() + categories * unseen);
         let history = fields * HISTORY_MAX * size_of::<Point>();
-        // Baseline and bins, with a name for each cell at most.
-        let pinned = cells * (2 * size_of::<u32>() + 2 * size_of::<String>());
-        (panes + recent + history + pinned) as u64
+        let names = cells * (size_of::<u32>() + size_of::<String>() + CATEGORY_BYTES_MAX);
+        let samples = self.observe.samples as usize * fields * (size_of::<Value>() + RAW_BYTES_MAX);
+        let calls = self.observe.baseline_calls as usize;
+        let capture = if pinned.is_some() { 0 } else { fields * Capture::field_bytes_max(calls) };
+        (panes + recent + history + names + samples + capture) as u64
     }
 }
 
 impl Pinned {
+    /// Fields that are categories.
+    fn categories(&self) -> usize {
+        self.baseline.fields.iter().filter(|field| field.bins.kind == FieldKind::Category).count()
+    }
+
     pub(super) fn head(&self) -> BaselineHead {
         BaselineHead {
             id: self.id.clone(),
@@ -118,6 +132,7 @@ fn unknown(field: String, kind: &'static str) -> FieldDrift {
         samples: 0,
         baseline_samples: 0,
         psi: None,
+        effect: None,
         js: None,
         pvalue: None,
         null_ratio: None,
@@ -136,8 +151,8 @@ fn described(name: String, at: usize, pinned: &Pinned, field: &FieldJudged, judg
     let baseline = &pinned.baseline.fields[at];
     let nothing = unknown(name, baseline.bins.kind.as_str());
     let empty = vec![0; baseline.counts.len()];
-    let current =
-        if judged.window.counts.is_empty() { &empty } else { pinned.layout.of(at, &judged.window.counts) };
+    let sum = if field.by_long { &judged.long } else { &judged.window };
+    let current = if sum.counts.is_empty() { &empty } else { pinned.layout.of(at, &sum.counts) };
     let short = field.short.as_ref();
     let score = |score: fn(&Comparison) -> Option<f64>| short.and_then(score);
     let baseline_samples: u64 = baseline.counts.iter().map(|count| u64::from(*count)).sum();
@@ -148,6 +163,7 @@ fn described(name: String, at: usize, pinned: &Pinned, field: &FieldJudged, judg
         samples: short.map_or(0, |found| found.samples.into()),
         baseline_samples,
         psi: score(|found| found.psi),
+        effect: score(|found| found.effect),
         js: score(|found| found.js),
         pvalue: score(|found| found.pvalue),
         null_ratio: score(|found| found.null_ratio),

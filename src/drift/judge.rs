@@ -28,7 +28,6 @@ pub struct Thresholds {
     pub min_samples: u32,
     /// In how many windows each call is looked at: a change by chance has as many chances to be found. 200 calls by steps of 50
     /// and 2,000 by 250 make 12; two files that are compared once, 1.
-    #[serde(skip)]
     pub looks: u32,
 }
 

@@ -16,6 +16,8 @@ use crate::package::observe::Observe;
 
 /// Judgements of a field that are remembered.
 pub const HISTORY_MAX: usize = 120;
+/// And how far they lie apart, unless something changes.
+const HISTORY_EVERY_MS: u64 = 5_000;
 /// Calls that an alert leads to.
 pub const EXAMPLES_MAX: usize = 5;
 /// A bin that has grown by less than this share of the window shows nobody anything.
@@ -27,6 +29,7 @@ const GROWTH_DEVIATIONS: f64 = 2.0;
 #[derive(Default)]
 pub(super) struct Judged {
     pub(super) epoch: u64,
+    pub(super) baseline_id: Option<String>,
     pub(super) panes: Panes,
     pub(super) fields: Vec<FieldJudged>,
     /// The worst of the fields, and since when.
@@ -38,6 +41,8 @@ pub(super) struct Judged {
     pub(super) long_calls: u64,
     /// The window that was judged last.
     pub(super) window: Sum,
+    /// And the long one.
+    pub(super) long: Sum,
     /// Calls of the open pane that have been judged before it is full.
     pub(super) peeked: u32,
     /// When it was judged last, whatever the clock says.
@@ -48,6 +53,8 @@ pub(super) struct Judged {
     pub(super) saved_through: Option<u64>,
     /// Calls of the capture that is on the disk.
     pub(super) saved_captured: u64,
+    /// When it was saved last.
+    pub(super) saved: Option<Instant>,
 }
 
 /// One field. What of it is kept over a restart is [`FieldState`].
@@ -56,6 +63,8 @@ pub(super) struct FieldJudged {
     pub(super) kept: FieldState,
     pub(super) short: Option<Comparison>,
     pub(super) long: Option<Comparison>,
+    /// Its state is that of the long window.
+    pub(super) by_long: bool,
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -64,6 +73,9 @@ pub(super) struct FieldState {
     pub(super) since_unix_ms: Option<u64>,
     pub(super) short: Persistence,
     pub(super) long: Persistence,
+    /// A look between two steps has warned.
+    #[serde(default)]
+    pub(super) peeked: bool,
     /// The long window begins here: what was before the last recovery is over.
     pub(super) long_from: u64,
     pub(super) reason: Option<String>,
@@ -90,13 +102,40 @@ pub(super) struct Change {
     pub(super) summary: String,
 }
 
+impl FieldState {
+    /// A point at each change, else one in so long: a busy plugin is judged several times a second.
+    fn remember(&mut self, point: Point) {
+        let is_news = self.history.back().is_none_or(|last| {
+            last.state != point.state || point.at_unix_ms.abs_diff(last.at_unix_ms) >= HISTORY_EVERY_MS
+        });
+        if is_news {
+            if self.history.len() >= HISTORY_MAX {
+                self.history.pop_front();
+            }
+            self.history.push_back(point);
+        }
+    }
+}
+
+impl Change {
+    /// A field was in alert, and is compared with something else now.
+    pub(super) fn rebased(field: usize) -> Change {
+        Change {
+            field,
+            kind: EventKind::Resolved,
+            summary: "compared with another baseline from now on".into(),
+        }
+    }
+}
+
 impl Judged {
     /// Everything begins anew.
-    pub(super) fn begin(&mut self, epoch: u64, fields: usize, observe: &Observe) {
+    pub(super) fn begin(&mut self, epoch: u64, pinned: &Pinned, observe: &Observe) {
         *self = Judged {
             epoch,
+            baseline_id: Some(pinned.id.clone()),
             panes: Panes::new((observe.long_window / observe.step) as usize),
-            fields: (0..fields).map(|_| FieldJudged::default()).collect(),
+            fields: (0..pinned.layout.fields()).map(|_| FieldJudged::default()).collect(),
             changed: true,
             ..Judged::default()
         };
@@ -121,7 +160,8 @@ impl Judged {
         self.judge_window(pinned, observe, None, find, now_unix_ms)
     }
 
-    /// Judges the window that ends with the last call, although its last pane is not full.
+    /// Looks at the window that ends with the last call, although its last pane is not full. Most of it has been judged
+    /// before: that is reason for a warning, but no second opinion.
     pub(super) fn peek(
         &mut self,
         pinned: &Pinned,
@@ -162,20 +202,29 @@ impl Judged {
         let newest = self.panes.newest().unwrap_or(0);
         let mut changes = Vec::new();
         for (at, (field, comparison)) in self.fields.iter_mut().zip(found).enumerate() {
-            if !self.panes.is_fresh(at, open, &pinned.layout) {
+            if !self.panes.is_fresh(at, 1, open, &pinned.layout) {
                 // The same values again are no second opinion.
                 field.short = Some(comparison);
                 continue;
             }
             let before = field.kept.state;
             let was_short = field.kept.short.state();
-            let short = field.kept.short.step(comparison.verdict);
+            let short = match (open, comparison.verdict) {
+                (None, verdict) => field.kept.short.step(verdict),
+                (Some(_), Verdict::Exceeds) => was_short.max(State::Warn),
+                // What a look has found stands until there is a whole step.
+                (Some(_), Verdict::Quiet) if field.kept.peeked => was_short.max(State::Warn),
+                (Some(_), Verdict::Quiet) => was_short.max(State::Ok),
+                (Some(_), Verdict::Insufficient) => was_short,
+            };
             if was_short == State::Alert && short != State::Alert {
                 // A mixture of what was and what is would alarm for as long as the long window remembers.
                 field.kept.long_from = newest + 1;
                 field.kept.long = Persistence::default();
                 field.long = None;
             }
+            field.kept.peeked = open.is_some() && short > was_short && short == State::Warn
+                || field.kept.peeked && open.is_some();
             let state = short.max(field.kept.long.state());
             // While nothing is known of the last calls nothing is known.
             let state = if short == State::Insufficient { short } else { state };
@@ -185,7 +234,9 @@ impl Judged {
             if state != before {
                 field.kept.since_unix_ms = Some(now_unix_ms);
             }
-            let counts = pinned.layout.of(at, &self.window.counts);
+            field.by_long = by_long;
+            let sum = if by_long { &self.long } else { &self.window };
+            let counts = pinned.layout.of(at, &sum.counts);
             let baseline = &pinned.baseline.fields[at];
             if state >= State::Warn {
                 let grown = grown(&baseline.counts, counts);
@@ -193,20 +244,20 @@ impl Judged {
                 if !examples.is_empty() {
                     field.kept.examples = examples;
                 }
-                field.kept.reason = decided.map(|found| reason(found, observe, by_long));
+                field.kept.reason = decided.map(|found| reason(found, observe));
             } else if state == State::Ok {
                 field.kept.reason = None;
                 field.kept.examples.clear();
             }
-            if field.kept.history.len() >= HISTORY_MAX {
-                field.kept.history.pop_front();
-            }
             let (psi, pvalue) = (comparison.psi, comparison.pvalue);
-            field.kept.history.push_back(Point { at_unix_ms: now_unix_ms, state, psi, pvalue });
+            field.kept.remember(Point { at_unix_ms: now_unix_ms, state, psi, pvalue });
             if let Some(kind) = news(before, state) {
                 let summary = match kind {
+                    EventKind::Resolved if state == State::Insufficient => {
+                        "too few values to say more".to_owned()
+                    }
                     EventKind::Resolved => "like its baseline again".to_owned(),
-                    _ => decided.map(|found| reason(found, observe, by_long)).unwrap_or_default(),
+                    _ => decided.map(|found| reason(found, observe)).unwrap_or_default(),
                 };
                 changes.push(Change { field: at, kind, summary });
             }
@@ -223,12 +274,15 @@ impl Judged {
         let fields = &self.fields;
         let sum = self.panes.since(|field| fields[field].kept.long_from, &pinned.layout);
         self.long_calls = sum.calls;
-        for (field, mut comparison) in self.fields.iter_mut().zip(compare_all(pinned, &sum, observe)) {
+        let found = compare_all(pinned, &sum, observe);
+        self.long = sum;
+        let last = (long_step(observe) / observe.step) as usize;
+        for (at, (field, mut comparison)) in self.fields.iter_mut().zip(found).enumerate() {
             // What fits the short window is its affair.
             if comparison.samples <= observe.window {
                 comparison.verdict = Verdict::Insufficient;
             }
-            if step {
+            if step && self.panes.is_fresh(at, last, None, &pinned.layout) {
                 field.kept.long.step(comparison.verdict);
             }
             field.long = Some(comparison);
@@ -284,7 +338,7 @@ fn news(before: State, now: State) -> Option<EventKind> {
 }
 
 /// Why a field is suspected, in numbers.
-pub(super) fn reason(found: &Comparison, observe: &Observe, long: bool) -> String {
+pub(super) fn reason(found: &Comparison, observe: &Observe) -> String {
     let strongest = found.tests.iter().min_by(|one, other| one.adjusted.total_cmp(&other.adjusted));
     let what = match strongest.map(|test| test.name) {
         Some("null") => "more or fewer nulls",
@@ -294,13 +348,13 @@ pub(super) fn reason(found: &Comparison, observe: &Observe, long: bool) -> Strin
     };
     let effect = found.effect.unwrap_or(0.0);
     let pvalue = found.pvalue.unwrap_or(1.0);
-    let window = if long { observe.long_window } else { observe.window };
     let holds = if effect >= observe.min_effect && pvalue < observe.alpha { "" } else { ", fading" };
     format!(
-        "{what}: PSI {effect:.2} (bound {}), p {} (bound {}), last {window} calls{holds}",
+        "{what}: PSI {effect:.2} (bound {}), p {} (bound {}), last {} values{holds}",
         observe.min_effect,
         pvalue_text(pvalue),
-        observe.alpha
+        observe.alpha,
+        found.samples
     )
 }
 

@@ -1,7 +1,7 @@
 //! A watched version over a restart: what is written down of it, and how it comes back. Counts are absolute, by pane:
 //! what was written twice is the same, and what a kill has cost is missing, never double.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,10 @@ use super::unix_ms;
 use super::watch::{Open, Pinned, Watch};
 use crate::store::drift::{LoadedWatch, SavedPane, SavedWatch};
 
-/// A capture is written each time that it has grown by such a part.
+/// A capture is written each time that it has grown by such a part,
 const CAPTURE_PARTS: u32 = 10;
+/// or so much later.
+const CAPTURE_EVERY: Duration = Duration::from_secs(10);
 
 /// What is kept of a version beside its panes.
 #[derive(Serialize, Deserialize)]
@@ -42,13 +44,16 @@ impl Watch {
         let mut open = self.open();
         let capturing = open.capture.is_some() || open.full.is_some();
         // All of a capture is written each time: not as often as all else, which grows by a pane.
-        let grown = open.captured - judged.saved_captured;
-        let early = capturing && !last && grown < u64::from(self.observe.baseline_calls / CAPTURE_PARTS);
+        let grown = open.captured.saturating_sub(judged.saved_captured);
+        let due = judged.saved.is_none_or(|at| at.elapsed() >= CAPTURE_EVERY);
+        let early =
+            capturing && !last && !due && grown < u64::from(self.observe.baseline_calls / CAPTURE_PARTS);
         if early || !(open.changed || judged.changed) {
             return None;
         }
         (open.changed, judged.changed) = (false, false);
         judged.saved_captured = open.captured;
+        judged.saved = Some(Instant::now());
         // A new baseline that nobody has judged by: the panes of the old one are over.
         let same = judged.epoch == open.epoch;
         let document = Document {
@@ -59,8 +64,8 @@ impl Watch {
             capture: open
                 .capture
                 .as_ref()
-                .or(open.full.as_ref().map(|(capture, _)| capture))
-                .map(Capture::document),
+                .or(open.full.as_ref().map(|(capture, _)| &**capture))
+                .and_then(Capture::document),
             baseline_id: open.pinned.as_ref().map(|pinned| pinned.id.clone()),
             judged_through: judged.panes.newest().filter(|_| same),
             state: if same { judged.state } else { State::Insufficient },
@@ -93,6 +98,7 @@ impl Watch {
         let mut judged = self.judged();
         judged.changed = true;
         judged.saved_through = None;
+        judged.saved = None;
     }
 
     /// Goes on where it was. What does not fit together is left: then it begins anew, with its baseline if there is one.
@@ -108,9 +114,9 @@ impl Watch {
                 let same = document.filter(|document| document.baseline_id.as_ref() == Some(&pinned.id));
                 let panes = loaded.map(|loaded| loaded.panes).unwrap_or_default();
                 let pinned = std::sync::Arc::new(pinned);
-                let epoch = same.as_ref().map_or(1, |document| document.epoch);
+                let epoch = same.as_ref().map_or_else(unix_ms, |document| document.epoch);
                 self.pin(&mut open, pinned.clone(), epoch);
-                judged.begin(open.epoch, names.len(), &self.observe);
+                judged.begin(open.epoch, &pinned, &self.observe);
                 if let Some(document) = same {
                     self.go_on(&mut judged, &mut open, &pinned, document, panes);
                 }

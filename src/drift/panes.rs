@@ -88,10 +88,10 @@ impl Panes {
         sum
     }
 
-    /// Whether the newest pane, or the one that is open, has a value of a field.
-    pub fn is_fresh(&self, field: usize, open: Option<&Pane>, layout: &Layout) -> bool {
-        open.or(self.panes.back())
-            .is_some_and(|pane| layout.of(field, &pane.counts).iter().any(|count| *count > 0))
+    /// Whether the one that is open, or else the last closed ones, have a value of a field.
+    pub fn is_fresh(&self, field: usize, panes: usize, open: Option<&Pane>, layout: &Layout) -> bool {
+        let has = |pane: &Pane| layout.of(field, &pane.counts).iter().any(|count| *count > 0);
+        open.map_or_else(|| self.panes.iter().rev().take(panes).any(has), has)
     }
 
     /// All that are kept; of each field only those from a pane of its own on.

@@ -106,6 +106,8 @@ pub struct FieldDrift {
     pub samples: u64,
     pub baseline_samples: u64,
     pub psi: Option<f64>,
+    /// PSI with nulls and values of another type counted in: what is held against `min_effect`.
+    pub effect: Option<f64>,
     /// Jensen-Shannon distance, base 2: 0 to 1.
     pub js: Option<f64>,
     /// The smallest p-value of its tests, adjusted for all tests of the window.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::baseline::FieldBaseline;
 use super::bins::{Bins, Cells, Datum, Kept, Mark, NOTHING};
 use super::capture::Capture;
 use super::sighting::Seen;
@@ -65,14 +66,19 @@ impl Recent {
             .collect()
     }
 
-    /// All that is remembered, as if it had just been captured.
-    pub fn capture(&self, hints: impl IntoIterator<Item = Option<FieldKind>>, bins: &[Bins]) -> Capture {
+    /// The last `calls` that are remembered, as if they had just been captured.
+    pub fn capture(
+        &self,
+        calls: usize,
+        hints: impl IntoIterator<Item = Option<FieldKind>>,
+        fields: &[FieldBaseline],
+    ) -> Capture {
         let mut capture = Capture::new(hints, CALLS_MAX);
-        for number in self.numbers() {
-            for (field, bins) in bins.iter().enumerate() {
+        for number in self.numbers().skip(self.calls().saturating_sub(calls)) {
+            for (field, baseline) in fields.iter().enumerate() {
                 let mark = self.mark(number, field);
                 if mark.cell != NOTHING {
-                    self.give_back(&mut capture, field, bins, mark, number);
+                    self.give_back(&mut capture, field, &baseline.bins, mark, number);
                 }
             }
         }
@@ -168,6 +174,7 @@ mod tests {
         let category =
             Bins { kind: FieldKind::Category, cells: Cells::Categories { names: vec!["a".into()] } };
         let bins = [number, category];
+        let fields = bins.clone().map(|bins| FieldBaseline::new(String::new(), bins, &[]));
         let mut recent = Recent::new(2);
         for at in 0..1_000_u64 {
             let text = if at < 600 { "b" } else { ["a", "c"][(at % 2) as usize] };
@@ -175,7 +182,7 @@ mod tests {
             let unseen = if text == "a" { Vec::new() } else { vec![(1, text.into())] };
             recent.push(seen(at), &marks, unseen);
         }
-        let capture = recent.capture([None, None], &bins);
+        let capture = recent.capture(CALLS_MAX, [None, None], &fields);
         let Cells::Ranges { edges } = capture.bins(0).cells else { panic!("ranges") };
         assert!(edges.len() == 9 && edges[0] > 1_488.0 && edges[8] < 1_999.0, "{edges:?}");
         let names = ["a", "c", "b"].map(String::from).to_vec();

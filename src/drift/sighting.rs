@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::bins::{Bins, Datum, Kept, Mark, NOTHING, category, find};
+use super::baseline::FieldBaseline;
+use super::bins::{Datum, Kept, Mark, NOTHING, category, find};
 use crate::model::field::{FieldKind, FieldPath, Side};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::text::truncate;
@@ -10,7 +11,7 @@ use crate::model::text::truncate;
 /// Stands for a text that holds a secret.
 const HIDDEN: &str = "***";
 /// Longest text that is taken into the reservoir, in bytes.
-const RAW_BYTES_MAX: usize = 256;
+pub(super) const RAW_BYTES_MAX: usize = 256;
 
 /// Which call it was.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +58,8 @@ pub(super) struct Paths {
 /// How they are looked at now.
 #[derive(Clone, Copy)]
 pub(super) struct View<'v> {
-    /// Without bins values are learnt.
-    pub(super) bins: Option<&'v [Bins]>,
+    /// Without a baseline values are learnt.
+    pub(super) fields: Option<&'v [FieldBaseline]>,
     /// Whether a text holds what nobody may keep.
     pub(super) hides: &'v dyn Fn(&str) -> bool,
 }
@@ -91,7 +92,7 @@ impl Paths {
     /// A look at an input.
     pub(super) fn input(&self, epoch: u64, view: View<'_>, input: &Value) -> Sighting {
         let fields = self.len();
-        let what = match view.bins {
+        let what = match view.fields {
             Some(_) => What::Counted { marks: vec![Mark::NOTHING; fields], unseen: Vec::new() },
             None => What::Learnt((0..fields).map(|_| None).collect()),
         };
@@ -120,14 +121,15 @@ impl Paths {
                 Datum::Text(text) if (view.hides)(text) => (Datum::Text(HIDDEN), true),
                 datum => (datum, false),
             };
-            match (&mut sighting.what, view.bins) {
-                (What::Counted { marks, unseen }, Some(bins)) => {
-                    marks[at] = bins[at].mark(datum);
+            match (&mut sighting.what, view.fields) {
+                (What::Counted { marks, unseen }, Some(fields)) => {
+                    let bins = &fields[at].bins;
+                    marks[at] = bins.mark(datum);
                     if let Datum::Text(text) = datum
-                        && bins[at].kind == FieldKind::Category
-                        && usize::from(marks[at].cell) == bins[at].other()
+                        && bins.kind == FieldKind::Category
+                        && usize::from(marks[at].cell) == bins.other()
                     {
-                        unseen.push((at, category(text).into()));
+                        unseen.push((at, category(text).into_owned().into()));
                     }
                 }
                 (What::Learnt(learnt), _) => learnt[at] = Some(Learnt::of(datum)),
@@ -146,7 +148,7 @@ impl Paths {
 impl Learnt {
     fn of(datum: Datum<'_>) -> Learnt {
         let text = match datum {
-            Datum::Text(text) => Some(category(text).into()),
+            Datum::Text(text) => Some(category(text).into_owned().into()),
             _ => None,
         };
         Learnt { kept: datum.keep(), text }

@@ -2,6 +2,7 @@
 //! held for some additions. Everything else is done later, by who judges (`judged.rs`).
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -9,8 +10,9 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::baseline::Baseline;
-use super::bins::{Bins, Layout, Mark, NOTHING};
+use super::bins::{Layout, Mark, NOTHING};
 use super::capture::Capture;
+use super::judge::State;
 use super::judged::Judged;
 use super::panes::Pane;
 use super::picture::{Origin, Phase};
@@ -19,6 +21,7 @@ use super::samples::Samples;
 use super::sighting::{Paths, Seen, Sighting, View, What};
 use crate::model::field::{FieldKind, FieldPath};
 use crate::package::observe::{BaselineMode, Observe, ObservedField};
+use crate::store::drift::LoadedWatch;
 use crate::telemetry::{DriftSeries, Telemetry};
 
 /// Closed panes that wait to be judged. When calls come faster than that, a pane takes in more of them.
@@ -37,6 +40,10 @@ pub struct Watch {
     /// Taken before `open`, if both are.
     judged: Mutex<Judged>,
     pub(super) series: DriftSeries,
+    /// What was kept of it has been read.
+    started: AtomicBool,
+    /// Held by who reads it.
+    pub(super) starting: Mutex<()>,
     /// Somebody is to look at once.
     wake: Arc<Notify>,
 }
@@ -44,7 +51,7 @@ pub struct Watch {
 struct Lens {
     epoch: u64,
     /// What there is to count by.
-    bins: Option<Arc<Pinned>>,
+    pinned: Option<Arc<Pinned>>,
     /// Nothing is learnt and nothing counted.
     blind: bool,
 }
@@ -54,7 +61,6 @@ pub struct Pinned {
     pub id: String,
     pub baseline: Baseline,
     pub layout: Layout,
-    pub bins: Vec<Bins>,
     pub origin: Origin,
     pub created_unix_ms: u64,
 }
@@ -66,7 +72,7 @@ pub(super) struct Open {
     pub(super) capture: Option<Capture>,
     pub(super) captured: u64,
     /// A capture that waits to become a baseline, and when it was full.
-    pub(super) full: Option<(Capture, u64)>,
+    pub(super) full: Option<(Arc<Capture>, u64)>,
     pub(super) pinned: Option<Arc<Pinned>>,
     pub(super) pane: Pane,
     pub(super) closed: VecDeque<Pane>,
@@ -79,8 +85,7 @@ pub(super) struct Open {
 
 impl Pinned {
     pub fn new(baseline: Baseline, origin: Origin, created_unix_ms: u64) -> Pinned {
-        let bins = baseline.fields.iter().map(|field| field.bins.clone()).collect();
-        Pinned { id: baseline.id(), layout: baseline.layout(), bins, baseline, origin, created_unix_ms }
+        Pinned { id: baseline.id(), layout: baseline.layout(), baseline, origin, created_unix_ms }
     }
 }
 
@@ -98,12 +103,12 @@ impl Watch {
         let paths: Vec<FieldPath> = fields.into_iter().map(|field| field.path).collect();
         let samples = Samples::new(observe.samples as usize);
         let recent = Recent::new(paths.len());
-        let watch = Watch {
+        Watch {
             plugin: plugin.into(),
             version: version.into(),
             paths: Paths::new(paths, observe.samples > 0),
             hints,
-            lens: ArcSwap::from_pointee(Lens { epoch: 0, bins: None, blind: true }),
+            lens: ArcSwap::from_pointee(Lens { epoch: 0, pinned: None, blind: true }),
             open: Mutex::new(Open {
                 epoch: 0,
                 capture: None,
@@ -119,17 +124,31 @@ impl Watch {
             }),
             judged: Mutex::default(),
             series: DriftSeries::new(telemetry.metrics(), plugin, version),
+            started: AtomicBool::new(false),
+            starting: Mutex::default(),
             wake,
             observe,
-        };
-        if watch.observe.baseline == BaselineMode::Auto {
-            let capture = watch.empty_capture();
-            let mut open = watch.open();
-            open.capture = Some(capture);
-            watch.focus(&open);
-            drop(open);
         }
-        watch
+    }
+
+    /// Whether it asks for the same.
+    pub(super) fn is_like(&self, other: &Watch) -> bool {
+        self.observe == other.observe && self.paths.all() == other.paths.all() && self.hints == other.hints
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// From now on calls are looked at: where it was, or from the beginning.
+    pub(super) fn start(&self, pinned: Option<Pinned>, loaded: Option<LoadedWatch>) {
+        if self.observe.baseline == BaselineMode::Auto {
+            let mut open = self.open();
+            open.capture = Some(Capture::new(self.hints(), self.observe.baseline_calls as usize));
+        }
+        self.restore(pinned, loaded);
+        self.focus(&self.open());
+        self.started.store(true, Ordering::Release);
     }
 
     // --- What a call does -------------------------------------------------------------------------------------
@@ -137,7 +156,7 @@ impl Watch {
     /// Takes what an input shows. `None`: nobody is interested now. `hides` says whether a text holds a secret.
     pub fn sight(&self, input: &Value, hides: &dyn Fn(&str) -> bool) -> Option<Sighting> {
         let lens = self.lens.load();
-        let view = View { bins: lens.bins.as_ref().map(|pinned| &*pinned.bins), hides };
+        let view = View { fields: lens.pinned.as_ref().map(|pinned| &*pinned.baseline.fields), hides };
         (!lens.blind).then(|| self.paths.input(lens.epoch, view, input))
     }
 
@@ -145,7 +164,7 @@ impl Watch {
     pub fn sight_output(&self, sighting: &mut Sighting, output: &Value, hides: &dyn Fn(&str) -> bool) {
         let lens = self.lens.load();
         if lens.epoch == sighting.epoch {
-            let view = View { bins: lens.bins.as_ref().map(|pinned| &*pinned.bins), hides };
+            let view = View { fields: lens.pinned.as_ref().map(|pinned| &*pinned.baseline.fields), hides };
             self.paths.output(sighting, view, output);
         }
     }
@@ -186,7 +205,7 @@ impl Watch {
     /// until then are not counted.
     pub(super) fn end_if_full(&self, open: &mut Open, now_unix_ms: u64) {
         if open.captured >= u64::from(self.observe.baseline_calls) {
-            open.full = open.capture.take().map(|capture| (capture, now_unix_ms));
+            open.full = open.capture.take().map(|capture| (Arc::new(capture), now_unix_ms));
             self.focus(open);
             self.wake.notify_one();
         }
@@ -211,39 +230,39 @@ impl Watch {
 
     /// Has calls see what `open` says.
     pub(super) fn focus(&self, open: &Open) {
-        let bins = open.pinned.clone();
-        let blind = bins.is_none() && open.capture.is_none();
-        self.lens.store(Arc::new(Lens { epoch: open.epoch, bins, blind }));
+        let pinned = open.pinned.clone();
+        let blind = pinned.is_none() && open.capture.is_none();
+        self.lens.store(Arc::new(Lens { epoch: open.epoch, pinned, blind }));
     }
 
     /// What its last calls would be as a baseline, with bins of their own. `None`: there is none yet to replace.
+    /// While it drifts these are the calls of the window: what was before the change is not how it shall be.
     pub(super) fn recent_as_baseline(&self) -> Option<Baseline> {
+        let drifts = self.judged().state >= State::Warn;
+        let calls = if drifts { self.observe.window.max(self.observe.min_samples) } else { u32::MAX };
         let (recent, pinned) = {
             let open = self.open();
             (open.recent.clone(), open.pinned.clone()?)
         };
-        let capture = recent.capture(self.hints(), &pinned.bins);
-        Some(Baseline::of(&capture, self.field_names(), recent.calls() as u64))
+        let calls = recent.calls().min(calls as usize);
+        let capture = recent.capture(calls, self.hints(), &pinned.baseline.fields);
+        Some(Baseline::of(&capture, self.field_names(), calls as u64))
     }
 
     /// Makes a capture that is full the baseline.
     pub(super) fn end_capture(&self) {
         let (epoch, full, captured) = {
-            let mut open = self.open();
-            (open.epoch, open.full.take(), open.captured)
+            let open = self.open();
+            (open.epoch, open.full.clone(), open.captured)
         };
         let Some((capture, full_unix_ms)) = full else { return };
         let baseline = Baseline::of(&capture, self.field_names(), captured);
         let mut open = self.open();
         // Somebody may have pinned another one meanwhile.
-        if open.epoch == epoch {
+        if open.epoch == epoch && open.full.is_some() {
             let pinned = Arc::new(Pinned::new(baseline, Origin::FirstCalls, full_unix_ms));
             self.pin(&mut open, pinned, full_unix_ms);
         }
-    }
-
-    pub(super) fn empty_capture(&self) -> Capture {
-        Capture::new(self.hints.iter().copied(), self.observe.baseline_calls as usize)
     }
 
     pub(super) fn hints(&self) -> impl Iterator<Item = Option<FieldKind>> + '_ {

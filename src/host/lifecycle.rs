@@ -98,6 +98,7 @@ impl Host {
             return Ok(live);
         }
         let deployment = self.swap_in(live.with_body(Body::Registered));
+        self.drift.rest(deployment.manifest.name.as_str(), &deployment.manifest.version.to_string());
         self.tell(&deployment, &live.state(), &[Lifecycle::Registered], actor);
         Ok(deployment)
     }

@@ -1,6 +1,8 @@
 //! Drift of a version, as an alert. That a field has drifted was judged before, with patience of its own; here it is
 //! said once for the version, because fields seldom drift alone.
 
+use std::collections::HashSet;
+
 use super::{Example, RuleName, Verdict};
 
 /// What is known of a version that is watched.
@@ -65,7 +67,10 @@ pub(super) fn verdict(fact: &DriftFact) -> Option<Verdict> {
     };
     let count = drifted.len();
     let have = if count == 1 { "has" } else { "have" };
-    let examples: Vec<Example> = drifted.iter().filter_map(|field| field.example.clone()).collect();
+    let mut examples: Vec<Example> = drifted.iter().filter_map(|field| field.example.clone()).collect();
+    // The worst field's first; one call may show it in several fields.
+    let mut seen = HashSet::new();
+    examples.retain(|one| seen.insert(one.invocation_id.clone()));
     Some(Verdict {
         rule: RuleName::PluginDrift,
         plugin: Some(plugin.clone()),
