@@ -3,8 +3,8 @@
 //!
 //! The variance of a sum over `w` calls, divided by what it would be for independent ones, is `V(w)`. It grows with `w` up to
 //! the factor that is sought. Short blocks do not show all of it, of long ones there are too few, so blocks are doubled until
-//! they are a few times longer than what they show ([`settled`]), and what is not known for lack of blocks is added
-//! ([`unsure`]). Where nothing shows, the factor is exactly 1: calibration costs independent streams nothing.
+//! they are a few times longer than what they show (`settled`), and what is not known for lack of blocks is added
+//! (`unsure`). Where nothing shows, the factor is exactly 1: calibration costs independent streams nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ const LONG_ENOUGH: f64 = 2.0;
 /// The square of the normal quantile at which tests of a handful of fields decide (two-sided 5e-4).
 const DECISIVE: f64 = 12.1;
 
-/// Values of a block for a baseline of so many: small blocks see more, but there are at most [`BLOCKS_MAX`] of them.
+/// Values of a block for a baseline of so many: small blocks see more, but there are at most 200 of them.
 pub fn block_calls(baseline_calls: usize) -> usize {
     baseline_calls.div_ceil(BLOCKS_MAX).max(BLOCK_CALLS_MIN)
 }
@@ -183,3 +183,6 @@ fn add(one: &[f64], other: &[f64]) -> Vec<f64> {
     let at = |row: &[f64], bin: usize| row.get(bin).copied().unwrap_or(0.0);
     (0..one.len().max(other.len())).map(|bin| at(one, bin) + at(other, bin)).collect()
 }
+
+#[cfg(test)]
+mod tests;

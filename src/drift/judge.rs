@@ -252,8 +252,8 @@ impl Persistence {
         self.state
     }
 
-    /// The state after one more step. The first step that exceeds warns; [`STEPS_ALERT`] of the last [`STEPS`] alert; an
-    /// alert ends after [`STEPS`] quiet steps in a row, so that one which comes and goes is one alert, and a warning after
+    /// The state after one more step. The first step that exceeds warns; two of the last three alert; an
+    /// alert ends after three quiet steps in a row, so that one which comes and goes is one alert, and a warning after
     /// the same. A step without a verdict forgets what was before.
     pub fn step(&mut self, verdict: Verdict) -> State {
         self.exceeded = match verdict {
@@ -270,3 +270,6 @@ impl Persistence {
         self.state
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,12 +88,3 @@ fn partition(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
 fn partition_down(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> Option<u64> {
     partition(0, high - low, |distance| holds(high - distance)).map(|distance| high - distance)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::exact;
-
-    fn assert_near(actual: f64, expected: f64) {
-        assert!((actual / expected - 1.0).abs() < 1e-9, "{actual:e} is not {expected:e}");
-    }
-}

@@ -22,6 +22,8 @@ pub mod wasserstein;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod tests;
 
 /// What is finite, in ascending order, without negative zeros.
 pub fn sorted(samples: &[f64]) -> Vec<f64> {

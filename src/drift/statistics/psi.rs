@@ -79,5 +79,11 @@ mod tests {
             assert_eq!(psi_evidently(reference, current), None);
         }
         assert_eq!(psi(&[5], &[5, 0]), Some(0.0), "the shorter side is filled up");
+        assert_eq!(expected_by_chance(10, 500, 0), 0.0);
+    }
+
+    #[test]
+    fn few_samples_have_a_large_index_by_chance() {
+        assert!((expected_by_chance(10, 500, 200) - 0.063).abs() < 1e-12);
     }
 }

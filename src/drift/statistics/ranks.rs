@@ -11,16 +11,18 @@ use super::{pairs, total};
 pub fn rank_sum_z(reference: &[u32], current: &[u32]) -> f64 {
     let (references, currents) = (total(reference) as f64, total(current) as f64);
     let all = references + currents;
+    if references == 0.0 || currents == 0.0 || all < 2.0 {
+        return 0.0;
+    }
     let (mut below, mut sum, mut ties) = (0.0, 0.0, 0.0);
     for (r, c) in pairs(reference, current) {
         let here = r + c;
         sum += c * (below + here / 2.0 - all / 2.0);
-        ties += (here / all).powi(3);
+        ties += here * (here * here - 1.0);
         below += here;
     }
-    // Shares cubed, so that the largest counts do not overflow what is exact.
-    let variance = references * currents * all / 12.0 * (1.0 - ties);
-    if references == 0.0 || currents == 0.0 || variance <= 0.0 { 0.0 } else { sum / variance.sqrt() }
+    let variance = references * currents / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));
+    if variance > 0.0 { sum / variance.sqrt() } else { 0.0 }
 }
 
 /// Two-sided p-value of [`rank_sum_z`] under the normal distribution.

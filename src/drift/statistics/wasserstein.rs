@@ -13,7 +13,7 @@ pub fn distance(reference: &[f64], current: &[f64]) -> Option<f64> {
 }
 
 /// The distance in units of the reference's (population) standard deviation, which is taken as at least
-/// [`SPREAD_MIN`]. Evidently's default for large references; there 0.1 is drift.
+/// 0.001. Evidently's default for large references; there 0.1 is drift.
 pub fn normed_distance(reference: &[f64], current: &[f64]) -> Option<f64> {
     let (reference, current) = (sorted(reference), sorted(current));
     let halved = halved(&reference, &current)?;
