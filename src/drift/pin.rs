@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::baseline::Baseline;
 use super::lines::LinesError;
 use super::picture::{BaselineHead, Origin};
-use super::saving::put;
+use super::saving::new_baseline;
 use super::watch::{Pinned, Watch};
 use super::{Drift, batch, unix_ms};
 use crate::store;
@@ -83,7 +83,7 @@ impl Drift {
             // Whoever waits to be written was pinned before.
             self.saving().baselines.retain(|(of, _)| !Arc::ptr_eq(of, watch));
             if let Some(store) = &self.store {
-                put(store, watch, &pinned)?;
+                store.save_all(&[new_baseline(watch, &pinned)], &[], &[])?;
             }
             watch.pin(&mut watch.open(), pinned.clone(), unix_ms());
         }
@@ -101,10 +101,10 @@ impl Drift {
 impl Watch {
     /// A stored baseline, if it is of this version's fields.
     pub(super) fn pinned_from(&self, stored: &StoredBaseline) -> Option<Pinned> {
-        let baseline = Baseline::parse(&stored.id, &stored.document)?;
+        let baseline = Baseline::parse(&stored.row.id, &stored.document)?;
         let names = baseline.fields.iter().map(|field| &field.field);
         let same = names.eq(&self.field_names().collect::<Vec<_>>());
-        let origin = Origin::parse(&stored.source)?;
-        same.then(|| Pinned::new(baseline, origin, stored.created_unix_ms))
+        let origin = Origin::parse(&stored.row.source)?;
+        same.then(|| Pinned::new(baseline, origin, stored.row.created_unix_ms))
     }
 }

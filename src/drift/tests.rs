@@ -254,7 +254,8 @@ fn a_baseline_is_pinned_by_hand_from_a_file_or_from_the_last_calls() {
     assert_eq!(state(&drift), State::Alert, "and what changes from there is seen");
     assert_eq!(drift.pin_earlier("bc", "1.0.0", &first.id).unwrap().id, first.id);
     assert!(matches!(drift.pin_earlier("bc", "1.0.0", "sha256:00"), Err(PinError::Unknown(_))));
-    let all = drift.baselines("bc", None).unwrap();
+    let filter = BaselineFilter { plugin: "bc".to_owned(), limit: 9, ..BaselineFilter::default() };
+    let all = drift.baselines(&filter).unwrap().items;
     assert_eq!(
         all.iter().filter(|stored| stored.pinned).map(|stored| &stored.id).collect::<Vec<_>>(),
         [&first.id]
