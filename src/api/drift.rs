@@ -244,9 +244,11 @@ fn refused(plugin: &str, version: &str, error: PinError) -> Problem {
             error.fields = told.map(|mistake| field(mistake.line, mistake.message)).collect();
             error
         }
-        PinError::Lines(LinesError::TooMany) => invalid("send a part of the calls"),
+        PinError::Lines(LinesError::TooMany(_)) => invalid("send a part of the calls"),
         PinError::Lines(LinesError::Read(_)) => InvokeError::new(ErrorKind::Internal, message),
         PinError::TooFew { .. } => invalid("send more calls, or lower `observe.min_samples` in its manifest"),
+        PinError::NoBins => InvokeError::new(ErrorKind::Conflict, message)
+            .help("pin one from a file of calls; with `baseline: auto` the first calls make one"),
         PinError::Nothing => invalid("are the fields spelled as `observe.fields` has them?"),
         PinError::Unknown(id) => no_baseline(plugin, &id),
         PinError::OtherFields => InvokeError::new(ErrorKind::Conflict, message)

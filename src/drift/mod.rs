@@ -46,6 +46,7 @@ pub mod statistics;
 mod streams;
 mod watch;
 
+pub use judged::{difference, grown};
 pub use pin::{BASELINE_LINES_MAX, PinError};
 pub use sighting::{Seen, Sighting};
 pub use watch::Watch;

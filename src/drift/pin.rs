@@ -24,6 +24,8 @@ pub enum PinError {
     Lines(#[from] LinesError),
     #[error("{found} calls are too few: a baseline needs {wanted}")]
     TooFew { found: u64, wanted: u64 },
+    #[error("there is no baseline yet, and only by its bins the last calls could be counted")]
+    NoBins,
     #[error("none of the watched fields has a value in it")]
     Nothing,
     #[error("there is no baseline `{0}`")]
@@ -52,6 +54,9 @@ impl Drift {
     pub fn pin_window(&self, plugin: &str, version: &str) -> Result<BaselineHead, PinError> {
         let watch = self.watched(plugin, version)?;
         self.judge(&watch);
+        if watch.open().pinned.is_none() {
+            return Err(PinError::NoBins);
+        }
         let baseline = watch.recent_as_baseline().unwrap_or(Baseline { calls: 0, fields: Vec::new() });
         self.pin(&watch, baseline, Origin::Window)
     }

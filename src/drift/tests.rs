@@ -223,7 +223,7 @@ fn a_baseline_is_pinned_by_hand_from_a_file_or_from_the_last_calls() {
     rows(0, 0.0).for_each(|input| call(&watch, 0, &input, &Value::Null));
     let picture = drift.version("bc", "1.0.0").unwrap();
     assert_eq!((picture.phase, picture.state, picture.calls), (Phase::Waiting, State::Insufficient, 0));
-    assert!(matches!(drift.pin_window("bc", "1.0.0"), Err(PinError::TooFew { found: 0, wanted: 200 })));
+    assert!(matches!(drift.pin_window("bc", "1.0.0"), Err(PinError::NoBins)));
 
     let file = |count: usize| {
         rows(0, 0.0).take(count).map(|input| json!({"input": input}).to_string() + "\n").collect::<String>()
