@@ -71,7 +71,7 @@ fn rows(name: &str) -> Vec<(Value, Value)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/drift").join(name);
     let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
     let mut rows = Vec::new();
-    lines::read(file, |row| rows.push((row.input, row.output))).unwrap();
+    lines::read(file, lines::LINES_MAX, |row| rows.push((row.input, row.output))).unwrap();
     rows
 }
 
@@ -356,7 +356,7 @@ fn samples_are_calls_again_and_only_if_they_are_asked_for() {
     calls(&drift, &watch, (0..500).map(row));
     let text = drift.samples("bc", "1.0.0").unwrap();
     let mut count = 0;
-    lines::read(text.as_bytes(), |row| {
+    lines::read(text.as_bytes(), lines::LINES_MAX, |row| {
         assert!(row.input["a"]["b"].as_u64().is_some_and(|at| at >= 200) && row.output == json!({"x": "y"}));
         assert!(row.input["a"].get("secret").is_none());
         count += 1;
