@@ -89,6 +89,7 @@ pub(super) struct Point {
     pub(super) at_unix_ms: u64,
     pub(super) state: State,
     pub(super) psi: Option<f64>,
+    pub(super) effect: Option<f64>,
     pub(super) pvalue: Option<f64>,
 }
 
@@ -249,8 +250,8 @@ impl Judged {
                 field.kept.reason = None;
                 field.kept.examples.clear();
             }
-            let (psi, pvalue) = (comparison.psi, comparison.pvalue);
-            field.kept.remember(Point { at_unix_ms: now_unix_ms, state, psi, pvalue });
+            let (psi, effect, pvalue) = (comparison.psi, comparison.effect, comparison.pvalue);
+            field.kept.remember(Point { at_unix_ms: now_unix_ms, state, psi, effect, pvalue });
             if let Some(kind) = news(before, state) {
                 let summary = match kind {
                     EventKind::Resolved if state == State::Insufficient => {

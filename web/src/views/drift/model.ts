@@ -128,7 +128,7 @@ export const HEIGHT = 28;
 
 /** The PSI over the last steps; a picture for the shape, with its numbers in words. */
 export function trendOf(history: readonly DriftPoint[], threshold: number): Trend {
-  const values = history.map((point) => point.psi);
+  const values = history.map((point) => point.effect);
   const known = values.filter((value): value is number => value !== null && Number.isFinite(value));
   const top = Math.max(threshold * 1.6, ...known);
   const step = WIDTH / Math.max(1, values.length - 1);
@@ -159,7 +159,7 @@ export function chartOf(history: readonly DriftPoint[], threshold: number): Char
     const time = Date.parse(point.at) / 1000;
     if (!Number.isFinite(time) || time <= (times.at(-1) ?? -Infinity)) continue;
     times.push(time);
-    values.push(point.psi);
+    values.push(point.effect);
   }
   const [first, last] = [times[0], times.at(-1)];
   if (first === undefined || last === undefined || values.every((value) => value === null)) return null;
