@@ -87,7 +87,7 @@ function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
                 : <>PSI {score(long.psi)}, p {pvalue(long.pvalue)} <span class="muted">{exact(long.samples)} values</span></>}
             </dd>
           </dl>
-          {chart && <Chart title="PSI of its values, step by step" spec={chart} height={120} />}
+          {chart && <Chart title="PSI, step by step" spec={chart} height={120} />}
         </div>
       </div>
       <Examples items={field.examples} />
