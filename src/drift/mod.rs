@@ -74,6 +74,7 @@ impl Drift {
             writing: Mutex::default(),
             wake: Arc::default(),
         };
+        drift.saving().incarnation = drift.store.as_ref().map(DriftStore::incarnation);
         if let Some(aside) = drift.store.as_ref().and_then(DriftStore::set_aside) {
             let message = format!("the file was damaged and moved to `{}`", aside.display());
             drift.telemetry.emit(DriftSaveFailed { message: &message });
