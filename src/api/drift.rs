@@ -9,8 +9,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use semver::Version;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -27,7 +26,7 @@ use crate::model::error::{FieldError, InvokeError};
 use crate::model::kind::ErrorKind;
 use crate::model::text::truncate;
 use crate::store::Page;
-use crate::store::drift::{EventFilter, StoredBaseline, StoredEvent};
+use crate::store::drift::{BaselineFilter, BaselineRow, EventFilter, StoredEvent};
 
 /// A file of calls that is to become a baseline.
 const BASELINE_BYTES_MAX: u64 = 64 << 20;
@@ -120,7 +119,7 @@ struct Listed {
     source: String,
     created_at: String,
     calls: u64,
-    fields: usize,
+    fields: u64,
     pinned: bool,
 }
 
@@ -130,15 +129,19 @@ pub async fn baselines(
     RawQuery(query): RawQuery,
 ) -> Result<Json<impl Serialize>, Problem> {
     let mut query = Query::new(query.as_deref());
-    let version = asked(&mut query).map(|version| version.to_string());
+    let filter = BaselineFilter {
+        plugin: name.clone(),
+        version: asked(&mut query).map(|version| version.to_string()),
+        limit: u32::try_from(query.limit()).unwrap_or(u32::MAX),
+        cursor: query.text("cursor"),
+    };
     query.end()?;
     let drift = api.host.drift().clone();
-    let plugin = name.clone();
-    let found = blocking(move || drift.baselines(&plugin, version.as_deref())).await??;
-    if found.is_empty() && api.host.registry().versions(&name).is_empty() {
+    let page = blocking(move || drift.baselines(&filter)).await??;
+    if page.items.is_empty() && api.host.registry().versions(&name).is_empty() {
         return Err(unknown(&name, None));
     }
-    Ok(Json(Page { items: found.into_iter().map(Listed::of).collect(), next: None }))
+    Ok(Json(Page { items: page.items.into_iter().map(Listed::of).collect(), next: page.next }))
 }
 
 /// One baseline with its bins and counts.
@@ -152,7 +155,7 @@ pub async fn baseline(
     let stored = stored.ok_or_else(|| Problem::from(no_baseline(&name, &id)))?;
     let content: Value = serde_json::from_str(&stored.document)
         .map_err(|_| Problem::internal("a baseline that was kept is no JSON"))?;
-    let mut document = serde_json::to_value(Listed::of(stored)).expect("texts and numbers are JSON");
+    let mut document = serde_json::to_value(Listed::of(stored.row)).expect("texts and numbers are JSON");
     if let (Some(document), Value::Object(content)) = (document.as_object_mut(), content) {
         document.extend(content);
     }
@@ -179,15 +182,18 @@ pub async fn pin(
     let (plugin, of) = (name.clone(), version.clone());
     let pinned = match from {
         None => {
+            let help = format!("{BASELINE_LINES_MAX} calls are more than enough: send a part of them");
+            let file = body::spool(body, api.host.spool()?, BASELINE_BYTES_MAX, &help).await?;
+            // Who sends slowly does not keep others waiting, and who hangs up does not make room: it is read on.
             let turn = timeout(READ_WAIT_MAX, READS.acquire()).await.map_err(|_| {
                 let message = format!("{READS_MAX} other baselines are being read");
                 InvokeError::new(ErrorKind::Overloaded, message).help("try again in a while")
             })?;
-            let help = format!("{BASELINE_LINES_MAX} calls are more than enough: send a part of them");
-            let file = body::spool(body, api.host.spool()?, BASELINE_BYTES_MAX, &help).await?;
-            let pinned = blocking(move || drift.pin_lines(&plugin, &of, BufReader::new(file))).await?;
-            drop(turn);
-            pinned
+            blocking(move || {
+                let _turn = turn;
+                drift.pin_lines(&plugin, &of, BufReader::new(file))
+            })
+            .await?
         }
         Some(from) => {
             body::nothing(body).await?;
@@ -211,29 +217,16 @@ enum Source {
 }
 
 impl Listed {
-    fn of(stored: StoredBaseline) -> Listed {
-        #[derive(Deserialize)]
-        struct Head {
-            calls: u64,
-            fields: Vec<IgnoredAny>,
-        }
-        let head: Option<Head> = serde_json::from_str(&stored.document).ok();
-        let created = Duration::from_millis(stored.created_unix_ms);
-        Listed {
-            calls: head.as_ref().map_or(0, |head| head.calls),
-            fields: head.map_or(0, |head| head.fields.len()),
-            created_at: humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + created).to_string(),
-            id: stored.id,
-            plugin: stored.plugin,
-            version: stored.version,
-            source: stored.source,
-            pinned: stored.pinned,
-        }
+    fn of(row: BaselineRow) -> Listed {
+        let BaselineRow { id, plugin, version, source, created_unix_ms, calls, fields, pinned } = row;
+        let created = std::time::UNIX_EPOCH + Duration::from_millis(created_unix_ms);
+        let created_at = humantime::format_rfc3339_millis(created).to_string();
+        Listed { id, plugin, version, source, created_at, calls, fields, pinned }
     }
 
     fn of_head(head: BaselineHead, plugin: String, version: String) -> Listed {
         let BaselineHead { id, source, created_at, calls, fields } = head;
-        let source = source.as_str().to_owned();
+        let (source, fields) = (source.as_str().to_owned(), fields as u64);
         Listed { id, plugin, version, source, created_at, calls, fields, pinned: true }
     }
 }
@@ -251,9 +244,11 @@ fn refused(plugin: &str, version: &str, error: PinError) -> Problem {
             error.fields = told.map(|mistake| field(mistake.line, mistake.message)).collect();
             error
         }
-        PinError::Lines(LinesError::TooMany) => invalid("send a part of the calls"),
+        PinError::Lines(LinesError::TooMany(_)) => invalid("send a part of the calls"),
         PinError::Lines(LinesError::Read(_)) => InvokeError::new(ErrorKind::Internal, message),
         PinError::TooFew { .. } => invalid("send more calls, or lower `observe.min_samples` in its manifest"),
+        PinError::NoBins => InvokeError::new(ErrorKind::Conflict, message)
+            .help("pin one from a file of calls; with `baseline: auto` the first calls make one"),
         PinError::Nothing => invalid("are the fields spelled as `observe.fields` has them?"),
         PinError::Unknown(id) => no_baseline(plugin, &id),
         PinError::OtherFields => InvokeError::new(ErrorKind::Conflict, message)

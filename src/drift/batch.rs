@@ -1,23 +1,27 @@
 //! Two files of calls, compared as a baseline and one window: what `drift check` says. The bins are those of a running
 //! version, so that both say the same.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io::BufRead;
 
 use serde_json::Value;
 
 use super::baseline::{Baseline, FieldBaseline};
-use super::bins::{Bins, Datum, Kept};
+use super::bins::{self, Bins, Datum, Kept};
 use super::calibrate::block_calls;
 use super::capture::Capture;
-use super::judge::{Compared, Comparison, Thresholds, compare};
-use super::lines::{self, LinesError, Row};
+use super::judge::{Compared, Comparison, Thresholds, Verdict, compare};
+use super::lines::{self, LINES_MAX, LinesError, Row};
 use super::statistics::{kolmogorov_smirnov, wasserstein};
 use crate::model::field::{FieldKind, FieldPath, Side, Step};
 
 /// Fields that are found in files: one more would cost all others some of their power.
 pub const FIELDS_MAX: usize = 64;
 /// How deep they are looked for.
-const DEPTH_MAX: usize = 4;
+pub const DEPTH_MAX: usize = 4;
+/// Fields that are left out are counted up to so many.
+pub const LEFT_OUT_MAX: usize = 10_000;
 /// Values of a field that are kept one by one; beyond them the file is read again.
 const KEPT_MAX: usize = 100_000;
 
@@ -32,7 +36,7 @@ pub struct Checked {
     pub baseline: Vec<u32>,
     pub current: Vec<u32>,
     pub comparison: Comparison,
-    /// Of numbers that can be ordered one by one.
+    /// Of numbers that can be ordered one by one, if there are enough of them.
     pub exact: Option<Exact>,
 }
 
@@ -52,8 +56,10 @@ pub struct Checks {
     pub fields: Vec<Checked>,
     pub baseline_calls: u64,
     pub current_calls: u64,
-    /// Fields beyond the bound, which were not looked at.
+    /// Different fields that were not looked at: there are too many, or they lie too deep, or have too long a name.
     pub left_out: usize,
+    /// Fields that were asked for and that neither file has.
+    pub absent: Vec<String>,
 }
 
 /// Which of the files it was.
@@ -73,9 +79,15 @@ pub fn check(
     let of = |which: Which| move |error: LinesError| (which, error);
     let mut table = Table::new(wanted);
     let baseline_calls = table.read(baseline).map_err(of(Which::Baseline))?;
-    let pinned: Vec<FieldBaseline> = table.pin(baseline).map_err(of(Which::Baseline))?;
-    let mut other = Table::new(&table.paths);
+    let mut other = Table { finder: table.finder.take(), ..Table::new(&table.paths) };
     let current_calls = other.read(current).map_err(of(Which::Current))?;
+    // What only the current file has stands beside nothing.
+    for path in &other.paths[table.paths.len()..] {
+        table.add(path.clone());
+    }
+    let absent = (0..table.paths.len()).filter(|at| !(table.present[*at] || other.present[*at]));
+    let absent = absent.map(|at| table.paths[at].to_string()).collect();
+    let pinned: Vec<FieldBaseline> = table.pin(baseline).map_err(of(Which::Baseline))?;
     let bins: Vec<Bins> = pinned.iter().map(|field| field.bins.clone()).collect();
     let counts = other.counts(&bins, current).map_err(of(Which::Current))?;
     let compared: Vec<Compared<'_>> = pinned
@@ -92,7 +104,10 @@ pub fn check(
     let comparisons = compare(&compared, &Thresholds { looks: 1, ..*thresholds });
     let fields = pinned.into_iter().zip(counts).zip(comparisons).enumerate().map(
         |(at, ((field, counts), comparison))| Checked {
-            exact: exact(&field.bins, table.capture.kept(at), other.capture.kept(at)),
+            // An asymptotic p-value of a handful of values says nothing.
+            exact: (comparison.verdict != Verdict::Insufficient)
+                .then(|| exact(&field.bins, table.capture.kept(at), other.capture.kept(at)))
+                .flatten(),
             field: field.field,
             bins: field.bins,
             baseline: field.counts,
@@ -100,7 +115,8 @@ pub fn check(
             comparison,
         },
     );
-    Ok(Checks { fields: fields.collect(), baseline_calls, current_calls, left_out: table.left_out })
+    let left_out = other.finder.as_ref().map_or(0, |finder| finder.left_out.len());
+    Ok(Checks { fields: fields.collect(), baseline_calls, current_calls, left_out, absent })
 }
 
 /// A baseline from a file, of the fields of a version.
@@ -110,39 +126,41 @@ pub fn baseline_from(
     lines_max: usize,
 ) -> Result<Baseline, LinesError> {
     let mut capture = Capture::new(fields.iter().map(|(_, hint)| *hint), lines_max);
-    let mut over = false;
-    let calls = lines::read(reader, |row| {
+    let calls = lines::read(reader, lines_max as u64, |row| {
         for (at, (path, _)) in fields.iter().enumerate() {
             if let Some(datum) = datum(path, &row) {
-                over |= capture.kept(at).is_some_and(|kept| kept.len() >= lines_max);
                 capture.add(at, datum);
             }
         }
     })?;
-    if over {
-        return Err(LinesError::TooMany);
-    }
     Ok(Baseline::of(&capture, fields.iter().map(|(path, _)| path.to_string()), calls))
 }
 
 /// The value of a field in a row; `None`: the call failed, and there is no output to look at.
 fn datum<'r>(path: &FieldPath, row: &'r Row) -> Option<Datum<'r>> {
-    match path.side() {
-        Side::Input => Some(Datum::at(path, &row.input)),
-        Side::Output if row.output.is_null() => None,
-        Side::Output => Some(Datum::at(path, &row.output)),
-    }
+    let side = row.of(path.side());
+    let failed = path.side() == Side::Output && side.is_null();
+    (!failed).then(|| Datum::at(path, side))
 }
 
 /// The fields of a file and what is learnt of them.
 struct Table {
     paths: Vec<FieldPath>,
     capture: Capture,
+    /// Whether a call had the field, be it as null.
+    present: Vec<bool>,
     /// Fields come as they are found.
-    grows: bool,
-    left_out: usize,
+    finder: Option<Finder>,
     inputs: usize,
     outputs: usize,
+}
+
+/// What was found already, by its hash: to spell each field of each call would take longer than all the rest.
+#[derive(Default)]
+struct Finder {
+    seed: RandomState,
+    known: HashSet<u64>,
+    left_out: HashSet<u64>,
 }
 
 struct Counted {
@@ -155,28 +173,36 @@ struct Counted {
 
 impl Table {
     fn new(wanted: &[FieldPath]) -> Table {
-        let capture = Capture::new(wanted.iter().map(|_| None), KEPT_MAX);
+        let mut paths: Vec<FieldPath> = Vec::new();
+        for path in wanted {
+            if !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
         Table {
-            grows: wanted.is_empty(),
-            paths: wanted.to_vec(),
-            capture,
-            left_out: 0,
+            capture: Capture::new(paths.iter().map(|_| None), KEPT_MAX),
+            present: vec![false; paths.len()],
+            finder: wanted.is_empty().then(Finder::default),
+            paths,
             inputs: 0,
             outputs: 0,
         }
     }
 
     fn read(&mut self, open: Opener<'_>) -> Result<u64, LinesError> {
-        lines::read(open()?, |row| self.take(&row))
+        lines::read(open()?, LINES_MAX, |row| self.take(&row))
     }
 
     fn take(&mut self, row: &Row) {
-        if self.grows {
-            self.find(Side::Input, &row.input, &mut Vec::new());
-            self.find(Side::Output, &row.output, &mut Vec::new());
+        if let Some(mut finder) = self.finder.take() {
+            for (side, value) in [(Side::Input, &row.input), (Side::Output, &row.output)] {
+                self.find(&mut finder, side, value, u64::from(side == Side::Output), &mut Vec::new());
+            }
+            self.finder = Some(finder);
         }
         for (at, path) in self.paths.iter().enumerate() {
             if let Some(datum) = datum(path, row) {
+                self.present[at] |= datum != Datum::Null || bins::find(path, row.of(path.side())).is_some();
                 self.capture.add(at, datum);
             }
         }
@@ -184,33 +210,51 @@ impl Table {
         self.outputs += usize::from(!row.output.is_null());
     }
 
-    /// Adds the fields that a value has and that are not known yet.
-    fn find(&mut self, side: Side, value: &Value, steps: &mut Vec<Step>) {
+    /// Adds the fields that a value has and that are not known yet. `place`: the hash of the steps.
+    fn find<'v>(
+        &mut self,
+        finder: &mut Finder,
+        side: Side,
+        value: &'v Value,
+        place: u64,
+        steps: &mut Vec<&'v str>,
+    ) {
         if let Value::Object(map) = value
             && steps.len() < DEPTH_MAX
         {
             for (key, value) in map {
-                steps.push(Step::Key(key.as_str().into()));
-                self.find(side, value, steps);
+                steps.push(key);
+                let place = finder.seed.hash_one((place, key));
+                self.find(finder, side, value, place, steps);
                 steps.pop();
             }
             return;
         }
-        // What is null or an object says nothing about what it would be.
-        if matches!(value, Value::Null | Value::Object(_)) {
+        // What is null says nothing about what it would be, and a call is no field.
+        if value.is_null() || steps.is_empty() || finder.known.contains(&place) {
             return;
         }
-        let Some(path) = FieldPath::new(side, steps.clone()) else { return };
-        if self.paths.contains(&path) {
-            return;
+        let is_object = value.is_object();
+        let path = (!is_object && self.paths.len() < FIELDS_MAX)
+            .then(|| FieldPath::new(side, steps.iter().map(|key| Step::Key((*key).into())).collect()));
+        match path.flatten() {
+            Some(path) => {
+                finder.known.insert(place);
+                self.add(path);
+            }
+            None if finder.left_out.len() < LEFT_OUT_MAX => {
+                finder.left_out.insert(place);
+            }
+            None => {}
         }
-        if self.paths.len() >= FIELDS_MAX {
-            self.left_out += 1;
-            return;
-        }
-        let missed = if side == Side::Input { self.inputs } else { self.outputs };
+    }
+
+    /// A field that no call before has had.
+    fn add(&mut self, path: FieldPath) {
+        let missed = if path.side() == Side::Input { self.inputs } else { self.outputs };
         self.capture.add_field(None);
         self.capture.add_nulls(self.paths.len(), missed);
+        self.present.push(false);
         self.paths.push(path);
     }
 
@@ -229,7 +273,7 @@ impl Table {
         let mut counts: Vec<Counted> = bins.iter().map(|bins| Counted::new(bins, block)).collect();
         let kept: Option<Vec<&[Kept]>> = (0..bins.len()).map(|at| self.capture.kept(at)).collect();
         let Some(kept) = kept else {
-            lines::read(open()?, |row| {
+            lines::read(open()?, LINES_MAX, |row| {
                 for ((path, bins), counted) in self.paths.iter().zip(bins).zip(&mut counts) {
                     if let Some(datum) = datum(path, &row) {
                         counted.add(bins.cell_of(datum));
@@ -285,7 +329,6 @@ mod tests {
 
     use super::*;
     use crate::drift::bins::RANGES;
-    use crate::drift::judge::Verdict;
 
     fn file(rows: impl IntoIterator<Item = Value>) -> String {
         rows.into_iter().fold(String::new(), |mut text, row| {
@@ -335,10 +378,26 @@ mod tests {
 
     #[test]
     fn only_what_is_asked_for() {
-        let wanted = ["$.output.score".parse().unwrap(), "$.input.absent".parse().unwrap()];
+        let wanted = ["$.output.score", "$.input.absent", "$.output.score"].map(|text| text.parse().unwrap());
         let checks = checked(&rows(500, 0.0), &rows(500, 0.0), &wanted);
-        assert_eq!(checks.fields.len(), 2);
+        assert_eq!(checks.fields.len(), 2, "named twice it is one");
         assert_eq!(checks.fields[1].comparison.verdict, Verdict::Insufficient, "it has never been there");
+        assert_eq!(checks.absent, ["$.input.absent"]);
+        let null = file((0..300).map(|_| serde_json::json!({"input": {"absent": null}})));
+        assert_eq!(checked(&null, &null, &wanted[1..2]).absent, [""; 0], "it is there, as null");
+    }
+
+    /// What the baseline never has is not judged, but seen.
+    #[test]
+    fn a_field_of_the_current_file_only_is_listed() {
+        let of =
+            |value: Value| file((0..300).map(move |_| serde_json::json!({"input": {"a": 1, "b": value}})));
+        let checks = checked(&of(Value::Null), &of(7.into()), &[]);
+        let names: Vec<&str> = checks.fields.iter().map(|field| &*field.field).collect();
+        assert_eq!(names, ["$.input.a", "$.input.b"]);
+        let found = &checks.fields[1].comparison;
+        assert_eq!((found.verdict, found.baseline_samples), (Verdict::Insufficient, 0));
+        assert_eq!((found.samples, checks.fields[1].exact), (300, None));
     }
 
     #[test]
@@ -348,8 +407,16 @@ mod tests {
             serde_json::json!({"input": keys.collect::<serde_json::Map<_, _>>(), "output": 1})
         }));
         let checks = checked(&wide, &wide, &[]);
-        assert_eq!(checks.fields.len(), FIELDS_MAX);
-        assert!(checks.left_out > 0);
+        assert_eq!((checks.fields.len(), checks.left_out), (FIELDS_MAX, LEFT_OUT_MAX));
+        let row = |key: usize| {
+            let keys = (0..FIELDS_MAX + 2).map(|key| (format!("k{key}"), Value::from(key)));
+            let mut input: serde_json::Map<_, _> = keys.collect();
+            input.insert("deep".into(), serde_json::json!({"b": {"c": {"d": {"e": key}}}}));
+            input.insert("x".repeat(200), key.into());
+            serde_json::json!({"input": input})
+        };
+        let wide = file((0..300).map(row));
+        assert_eq!(checked(&wide, &wide, &[]).left_out, 2 + 1 + 1, "each once");
     }
 
     /// Beyond what is kept the file is read twice, and the counts are those of all its lines.

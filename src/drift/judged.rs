@@ -360,6 +360,14 @@ fn news(before: State, now: State) -> Option<EventKind> {
 
 /// Why a field is suspected, in numbers.
 pub(super) fn reason(found: &Comparison, observe: &Observe) -> String {
+    let (effect, pvalue) = (found.effect.unwrap_or(0.0), found.pvalue.unwrap_or(1.0));
+    let holds = if effect >= observe.min_effect && pvalue < observe.alpha { "" } else { ", fading" };
+    let what = difference(found, observe.min_effect, observe.alpha);
+    format!("{what}, last {} values{holds}", found.samples)
+}
+
+/// What differs, and by how much.
+pub fn difference(found: &Comparison, min_effect: f64, alpha: f64) -> String {
     let strongest = found.tests.iter().min_by(|one, other| one.adjusted.total_cmp(&other.adjusted));
     let what = match strongest.map(|test| test.name) {
         Some("null") => "more or fewer nulls",
@@ -369,14 +377,8 @@ pub(super) fn reason(found: &Comparison, observe: &Observe) -> String {
     };
     let effect = found.effect.unwrap_or(0.0);
     let pvalue = found.pvalue.unwrap_or(1.0);
-    let holds = if effect >= observe.min_effect && pvalue < observe.alpha { "" } else { ", fading" };
-    format!(
-        "{what}: PSI {effect:.2} (bound {}), p {} (bound {}), last {} values{holds}",
-        observe.min_effect,
-        pvalue_text(pvalue),
-        observe.alpha,
-        found.samples
-    )
+    let pvalue = pvalue_text(pvalue);
+    format!("{what}: PSI {effect:.2} (bound {min_effect}), p {pvalue} (bound {alpha})")
 }
 
 pub fn pvalue_text(pvalue: f64) -> String {
@@ -388,7 +390,7 @@ pub fn pvalue_text(pvalue: f64) -> String {
 }
 
 /// The cells that hold noticeably more of the current values than of the baseline's, by how much, most first.
-pub(super) fn grown(baseline: &[u32], current: &[u32]) -> Vec<usize> {
+pub fn grown(baseline: &[u32], current: &[u32]) -> Vec<usize> {
     let total = |counts: &[u32]| counts.iter().map(|count| f64::from(*count)).sum::<f64>();
     let (of_baseline, of_current) = (total(baseline), total(current));
     if of_baseline == 0.0 || of_current == 0.0 {

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
+use crate::model::field::Side;
+
 /// Lines of one file.
 pub const LINES_MAX: u64 = 1_000_000;
 /// Longest line, in bytes.
@@ -18,6 +20,15 @@ pub struct Row {
     pub input: Value,
     /// Null also of a call that failed.
     pub output: Value,
+}
+
+impl Row {
+    pub fn of(&self, side: Side) -> &Value {
+        match side {
+            Side::Input => &self.input,
+            Side::Output => &self.output,
+        }
+    }
 }
 
 /// What is wrong with a line.
@@ -34,12 +45,12 @@ pub enum LinesError {
     Read(#[from] io::Error),
     #[error("line {}: {}", .0[0].line, .0[0].message)]
     Mistakes(Vec<Mistake>),
-    #[error("it has more than {LINES_MAX} lines")]
-    TooMany,
+    #[error("it has more than {0} lines")]
+    TooMany(u64),
 }
 
-/// Reads all of it. Empty lines are none. Returns how many rows there were.
-pub fn read(mut reader: impl BufRead, mut each: impl FnMut(Row)) -> Result<u64, LinesError> {
+/// Reads all of it, if it has no more than `lines_max` lines. Empty lines are none. Returns how many rows there were.
+pub fn read(mut reader: impl BufRead, lines_max: u64, mut each: impl FnMut(Row)) -> Result<u64, LinesError> {
     let (mut rows, mut number) = (0, 0);
     let (mut mistakes, mut line) = (Vec::new(), Vec::new());
     loop {
@@ -48,8 +59,8 @@ pub fn read(mut reader: impl BufRead, mut each: impl FnMut(Row)) -> Result<u64, 
             break;
         }
         number += 1;
-        if number > LINES_MAX {
-            return Err(LinesError::TooMany);
+        if number > lines_max {
+            return Err(LinesError::TooMany(lines_max));
         }
         if line.len() as u64 > LINE_BYTES_MAX {
             let message = format!("it is longer than {} MiB", LINE_BYTES_MAX >> 20);
@@ -101,7 +112,7 @@ mod tests {
 
     fn rows(text: &[u8]) -> Result<Vec<Row>, LinesError> {
         let mut rows = Vec::new();
-        read(text, |row| rows.push(row)).map(|_| rows)
+        read(text, 200, |row| rows.push(row)).map(|_| rows)
     }
 
     #[test]
@@ -112,6 +123,9 @@ mod tests {
         assert_eq!((found.len(), &found[0].input["a"], &found[1].output), (2, &1.into(), &2.into()));
         assert!(found[0].output.is_null() && found[1].input.is_null());
         assert!(rows(b"").unwrap().is_empty());
+        let line = b"{\"input\": 1}\n";
+        assert_eq!(rows(&line.repeat(200)).unwrap().len(), 200);
+        assert_eq!(rows(&line.repeat(201)).unwrap_err().to_string(), "it has more than 200 lines");
     }
 
     #[test]

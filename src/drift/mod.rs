@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 use crate::package::manifest::Manifest;
-use crate::store::drift::{DriftStore, EventFilter, StoredBaseline, StoredEvent};
+use crate::store::drift::{
+    BaselineFilter, BaselineRow, DriftStore, EventFilter, StoredBaseline, StoredEvent,
+};
 use crate::store::{self, Page};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::DriftSaveFailed;
@@ -44,6 +46,7 @@ pub mod statistics;
 mod streams;
 mod watch;
 
+pub use judged::{difference, grown};
 pub use pin::{BASELINE_LINES_MAX, PinError};
 pub use sighting::{Seen, Sighting};
 pub use watch::Watch;
@@ -157,13 +160,10 @@ impl Drift {
         Some(watch.picture())
     }
 
-    pub fn baselines(
-        &self,
-        plugin: &str,
-        version: Option<&str>,
-    ) -> Result<Vec<StoredBaseline>, store::Error> {
+    pub fn baselines(&self, filter: &BaselineFilter) -> Result<Page<BaselineRow>, store::Error> {
         self.flush();
-        self.store.as_ref().map_or_else(|| Ok(Vec::new()), |store| store.baselines(plugin, version))
+        let none = || Ok(Page { items: Vec::new(), next: None });
+        self.store.as_ref().map_or_else(none, |store| store.baselines(filter))
     }
 
     pub fn baseline(&self, plugin: &str, id: &str) -> Result<Option<StoredBaseline>, store::Error> {

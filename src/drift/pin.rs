@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::baseline::Baseline;
 use super::lines::LinesError;
 use super::picture::{BaselineHead, Origin};
-use super::saving::put;
+use super::saving::new_baseline;
 use super::watch::{Pinned, Watch};
 use super::{Drift, batch, unix_ms};
 use crate::store;
@@ -24,6 +24,8 @@ pub enum PinError {
     Lines(#[from] LinesError),
     #[error("{found} calls are too few: a baseline needs {wanted}")]
     TooFew { found: u64, wanted: u64 },
+    #[error("there is no baseline yet, and only by its bins the last calls could be counted")]
+    NoBins,
     #[error("none of the watched fields has a value in it")]
     Nothing,
     #[error("there is no baseline `{0}`")]
@@ -52,6 +54,9 @@ impl Drift {
     pub fn pin_window(&self, plugin: &str, version: &str) -> Result<BaselineHead, PinError> {
         let watch = self.watched(plugin, version)?;
         self.judge(&watch);
+        if watch.open().pinned.is_none() {
+            return Err(PinError::NoBins);
+        }
         let baseline = watch.recent_as_baseline().unwrap_or(Baseline { calls: 0, fields: Vec::new() });
         self.pin(&watch, baseline, Origin::Window)
     }
@@ -83,7 +88,7 @@ impl Drift {
             // Whoever waits to be written was pinned before.
             self.saving().baselines.retain(|(of, _)| !Arc::ptr_eq(of, watch));
             if let Some(store) = &self.store {
-                put(store, watch, &pinned)?;
+                store.save_all(&[new_baseline(watch, &pinned)], &[], &[])?;
             }
             watch.pin(&mut watch.open(), pinned.clone(), unix_ms());
         }
@@ -101,10 +106,10 @@ impl Drift {
 impl Watch {
     /// A stored baseline, if it is of this version's fields.
     pub(super) fn pinned_from(&self, stored: &StoredBaseline) -> Option<Pinned> {
-        let baseline = Baseline::parse(&stored.id, &stored.document)?;
+        let baseline = Baseline::parse(&stored.row.id, &stored.document)?;
         let names = baseline.fields.iter().map(|field| &field.field);
         let same = names.eq(&self.field_names().collect::<Vec<_>>());
-        let origin = Origin::parse(&stored.source)?;
-        same.then(|| Pinned::new(baseline, origin, stored.created_unix_ms))
+        let origin = Origin::parse(&stored.row.source)?;
+        same.then(|| Pinned::new(baseline, origin, stored.row.created_unix_ms))
     }
 }

@@ -9,7 +9,7 @@ use super::picture::DriftEvent;
 use super::watch::{Pinned, Watch};
 use super::{Drift, since_1970_ms};
 use crate::store;
-use crate::store::drift::{DriftStore, StoredEvent};
+use crate::store::drift::{DriftStore, NewBaseline, StoredEvent};
 use crate::telemetry::events::{DriftSaveFailed, DriftSaveRecovered};
 
 /// A kill loses at most so much.
@@ -116,11 +116,9 @@ impl Drift {
         }
         let (of, states): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
         let stored: Vec<StoredEvent> = events.iter().map(stored_event).collect();
-        let outcome = baselines
-            .iter()
-            .try_for_each(|(watch, pinned)| put(store, watch, pinned))
-            .and_then(|()| store.save(&states))
-            .and_then(|()| store.add_events(&stored));
+        let new: Vec<NewBaseline> =
+            baselines.iter().map(|(watch, pinned)| new_baseline(watch, pinned)).collect();
+        let outcome = store.save_all(&new, &states, &stored);
         if self.is_another_file(store) {
             // It has nothing of what was put into the one before.
             for watch in &watches {
@@ -173,11 +171,17 @@ impl Drift {
     }
 }
 
-pub(super) fn put(store: &DriftStore, watch: &Watch, pinned: &Pinned) -> Result<(), store::Error> {
-    let document = serde_json::to_string(&pinned.baseline).expect("numbers, texts and lists are JSON");
-    let (plugin, version, id) = (&*watch.plugin, &*watch.version, &*pinned.id);
-    store.put_baseline(plugin, version, id, pinned.created_unix_ms, pinned.origin.as_str(), &document)?;
-    store.pin(plugin, version, id)
+pub(super) fn new_baseline(watch: &Watch, pinned: &Pinned) -> NewBaseline {
+    NewBaseline {
+        plugin: watch.plugin.to_string(),
+        version: watch.version.to_string(),
+        id: pinned.id.clone(),
+        source: pinned.origin.as_str().to_owned(),
+        created_unix_ms: pinned.created_unix_ms,
+        calls: pinned.baseline.calls,
+        fields: pinned.baseline.fields.len() as u64,
+        document: serde_json::to_string(&pinned.baseline).expect("numbers, texts and lists are JSON"),
+    }
 }
 
 fn stored_event(event: &DriftEvent) -> StoredEvent {

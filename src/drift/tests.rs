@@ -223,7 +223,7 @@ fn a_baseline_is_pinned_by_hand_from_a_file_or_from_the_last_calls() {
     rows(0, 0.0).for_each(|input| call(&watch, 0, &input, &Value::Null));
     let picture = drift.version("bc", "1.0.0").unwrap();
     assert_eq!((picture.phase, picture.state, picture.calls), (Phase::Waiting, State::Insufficient, 0));
-    assert!(matches!(drift.pin_window("bc", "1.0.0"), Err(PinError::TooFew { found: 0, wanted: 200 })));
+    assert!(matches!(drift.pin_window("bc", "1.0.0"), Err(PinError::NoBins)));
 
     let file = |count: usize| {
         rows(0, 0.0).take(count).map(|input| json!({"input": input}).to_string() + "\n").collect::<String>()
@@ -254,7 +254,8 @@ fn a_baseline_is_pinned_by_hand_from_a_file_or_from_the_last_calls() {
     assert_eq!(state(&drift), State::Alert, "and what changes from there is seen");
     assert_eq!(drift.pin_earlier("bc", "1.0.0", &first.id).unwrap().id, first.id);
     assert!(matches!(drift.pin_earlier("bc", "1.0.0", "sha256:00"), Err(PinError::Unknown(_))));
-    let all = drift.baselines("bc", None).unwrap();
+    let filter = BaselineFilter { plugin: "bc".to_owned(), limit: 9, ..BaselineFilter::default() };
+    let all = drift.baselines(&filter).unwrap().items;
     assert_eq!(
         all.iter().filter(|stored| stored.pinned).map(|stored| &stored.id).collect::<Vec<_>>(),
         [&first.id]

@@ -12,16 +12,15 @@ use super::{percent, score, state};
 use crate::app::cli::{DriftCheck, Global};
 use crate::app::failure::{EXIT_FOUND, Failure};
 use crate::app::output::{self, Cell, Column, Line, Paint, Style, Table, printable};
-use crate::drift::batch::{self, Checked, Checks, FIELDS_MAX, Which};
+use crate::drift::batch::{self, Checked, Checks, DEPTH_MAX, FIELDS_MAX, LEFT_OUT_MAX, Which};
 use crate::drift::judge::{Thresholds, Verdict};
 use crate::drift::lines::LinesError;
+use crate::drift::{difference, grown};
 use crate::model::kind::ErrorKind;
 use crate::model::units::format_bytes;
 
 /// What is taken from a pipe, which can be read only once: it is kept on the disk meanwhile.
 const PIPE_BYTES_MAX: u64 = 4 << 30;
-/// Growth of a bin, in shares of all values, that is pointed out.
-const GROWTH_MIN: f64 = 0.02;
 
 pub fn command(global: &Global, check: &DriftCheck) -> Result<(), Failure> {
     let stdin = Path::new("-");
@@ -46,11 +45,15 @@ pub fn command(global: &Global, check: &DriftCheck) -> Result<(), Failure> {
             return Err(Failure::invalid(message).help(LINE_HELP));
         }
     }
+    if let Some(field) = checks.absent.first() {
+        let message = format!("neither file has a field {}", printable(field));
+        return Err(Failure::usage(message).help("without --field all that they have are compared"));
+    }
     let drift = checks.fields.iter().any(|field| field.comparison.verdict == Verdict::Exceeds);
     if global.json {
         output::print_json(&document(&checks, drift))?;
     } else {
-        output::print(&render(&checks, &Style::stdout()))?;
+        output::print(&render(&checks, check, &Style::stdout()))?;
         say_more(&checks, drift, check);
     }
     if drift { Err(Failure::silent(EXIT_FOUND)) } else { Ok(()) }
@@ -114,7 +117,9 @@ fn wrong(path: &Path, error: LinesError) -> Failure {
     let shown = printable(&path.display().to_string());
     match error {
         LinesError::Read(error) => unreadable(path, &error),
-        LinesError::TooMany => Failure::invalid(format!("{shown}: {error}")).help("take a part of its lines"),
+        LinesError::TooMany(_) => {
+            Failure::invalid(format!("{shown}: {error}")).help("take a part of its lines")
+        }
         LinesError::Mistakes(mistakes) => {
             let Some(first) = mistakes.first() else { return Failure::invalid(shown) };
             let mut failure = Failure::invalid(format!("{shown}:{}: {}", first.line, first.message));
@@ -141,6 +146,7 @@ fn document(checks: &Checks, drift: bool) -> Value {
         "drift": drift,
         "baseline_calls": checks.baseline_calls,
         "current_calls": checks.current_calls,
+        "judged": checks.fields.len() - count(checks, Verdict::Insufficient),
         "fields_left_out": checks.left_out,
         "fields": checks.fields.iter().map(field_json).collect::<Vec<_>>(),
     })
@@ -185,7 +191,7 @@ fn share(counts: &[u32], cell: usize) -> Option<f64> {
 
 // === for people ===
 
-fn render(checks: &Checks, style: &Style) -> String {
+fn render(checks: &Checks, check: &DriftCheck, style: &Style) -> String {
     let columns = vec![
         Column::left("FIELD"),
         Column::left("KIND"),
@@ -208,7 +214,7 @@ fn render(checks: &Checks, style: &Style) -> String {
             score(found.psi).into(),
             score(found.js).into(),
             score(found.pvalue).into(),
-            (if before == now { now } else { format!("{before} > {now}") }).into(),
+            (if before == now || before == "-" { now } else { format!("{before} > {now}") }).into(),
             percent(found.new_category_ratio).into(),
             output::count(found.samples as usize).into(),
         ]);
@@ -218,69 +224,77 @@ fn render(checks: &Checks, style: &Style) -> String {
         out.push('\n');
         let mut line = Line::default();
         line.push(style, Paint::Strong, &printable(&field.field)).push(style, Paint::Plain, "  ");
-        line.push(style, Paint::Dim, &why(field));
+        line.push(style, Paint::Dim, &difference(&field.comparison, check.min_effect, check.alpha));
         line.finish(&mut out);
         out += &chart::render(&bars(field), style);
     }
     out
 }
 
-/// The test that says it most clearly.
-fn why(field: &Checked) -> String {
-    let found = &field.comparison;
-    let tests = found.tests.iter().min_by(|one, other| one.adjusted.total_cmp(&other.adjusted));
-    let what = match tests.map(|test| test.name) {
-        Some("null") => "more or fewer nulls",
-        Some("other") => "values that the baseline does not have",
-        Some("invalid") => "values of another type",
-        _ => "other values",
-    };
-    format!("{what}: PSI {}, p {}", score(found.effect), score(found.pvalue))
-}
-
 fn bars(field: &Checked) -> Vec<Bar> {
+    let grown = grown(&field.baseline, &field.current);
     let bar = |cell: usize| {
         let baseline = share(&field.baseline, cell).unwrap_or(0.0);
         let current = share(&field.current, cell).unwrap_or(0.0);
         let label = printable(&field.bins.label(cell));
-        Bar { label, baseline, current, grew: current - baseline >= GROWTH_MIN }
+        Bar { label, baseline, current, grew: grown.contains(&cell) }
     };
     (0..field.baseline.len()).map(bar).collect()
 }
 
-/// Nothing but nulls on both sides, of which those of the baseline are not even counted.
-fn is_absent(field: &Checked) -> bool {
-    let null = field.bins.null();
-    let only_nulls =
-        |counts: &[u32]| counts.iter().enumerate().all(|(cell, count)| cell == null || *count == 0);
-    only_nulls(&field.baseline) && only_nulls(&field.current)
+fn count(checks: &Checks, verdict: Verdict) -> usize {
+    checks.fields.iter().filter(|field| field.comparison.verdict == verdict).count()
+}
+
+/// Nothing but nulls; those of a baseline are then not even counted.
+fn has_values(counts: &[u32], null: usize) -> bool {
+    counts.iter().enumerate().any(|(cell, count)| cell != null && *count > 0)
 }
 
 fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
     let style = Style::stderr();
-    let calls = [checks.current_calls, checks.baseline_calls]
+    let [current, baseline] = [checks.current_calls, checks.baseline_calls]
         .map(|calls| output::count(usize::try_from(calls).unwrap_or(usize::MAX)));
-    let count =
-        |verdict: Verdict| checks.fields.iter().filter(|field| field.comparison.verdict == verdict).count();
-    let [current, baseline] = calls;
-    let (paint, words) = if drift { (Paint::Bad, "drift") } else { (Paint::Good, "no drift") };
-    let fields = output::count(checks.fields.len());
-    let found = count(Verdict::Exceeds);
-    output::note(&format!(
-        "{}: {found} of {fields} fields differ, {current} calls beside {baseline}",
-        style.paint(paint, words)
-    ));
-    for field in checks.fields.iter().filter(|field| is_absent(field)) {
-        output::note(&format!("no call has a value of {}", printable(&field.field)));
+    let calls = format!("{current} calls beside {baseline}");
+    let (fields, unsaid) = (checks.fields.len(), count(checks, Verdict::Insufficient));
+    let judged = fields - unsaid;
+    if judged == 0 {
+        let why = if fields == 0 { "no call has a value that could be compared" } else { "too few values" };
+        output::note(&format!("{}: {why}, {calls}", style.paint(Paint::Warning, "nothing was judged")));
+    } else {
+        let (paint, words) = if drift { (Paint::Bad, "drift") } else { (Paint::Good, "no drift") };
+        let found = count(checks, Verdict::Exceeds);
+        output::note(&format!("{}: {found} of {judged} fields differ, {calls}", style.paint(paint, words)));
     }
-    let unsaid = count(Verdict::Insufficient);
-    if unsaid > 0 {
+    let mut few = 0;
+    for field in checks.fields.iter().filter(|field| field.comparison.verdict == Verdict::Insufficient) {
+        let (null, name, found) = (field.bins.null(), printable(&field.field), &field.comparison);
+        let enough = found.samples.min(found.baseline_samples) >= check.min_samples.into();
+        match (has_values(&field.baseline, null), has_values(&field.current, null)) {
+            (false, false) => output::note(&format!("no call has a value of {name}")),
+            (false, true) => {
+                output::note(&format!("nothing is said of {name}: the baseline has no value of it"));
+            }
+            (true, _) if enough => {
+                let why = "its baseline differs too much within itself; take more calls";
+                output::note(&format!("nothing is said of {name}: {why}"));
+            }
+            (true, _) => few += 1,
+        }
+    }
+    if few > 0 {
+        let fields = if few == 1 { "1 field".to_owned() } else { format!("{few} fields") };
         output::note(&format!(
-            "nothing is said of {unsaid} fields: fewer than {} values on one side (--min-samples)",
+            "nothing is said of {fields}: fewer than {} values on one side (--min-samples)",
             check.min_samples
         ));
     }
     if checks.left_out > 0 {
-        output::note(&format!("only the first {FIELDS_MAX} fields were looked at; --field names others"));
+        let at_least = if checks.left_out >= LEFT_OUT_MAX { "at least " } else { "" };
+        output::note(&format!(
+            "{at_least}{} fields were not looked at: more than {FIELDS_MAX}, deeper than {DEPTH_MAX} steps, or with too long \
+             a name; --field names others",
+            output::count(checks.left_out)
+        ));
     }
 }

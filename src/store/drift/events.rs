@@ -1,6 +1,6 @@
 //! What was found, newest first.
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::{DriftStore, signed, unsigned};
 use crate::store::Page;
@@ -35,20 +35,7 @@ pub struct EventFilter {
 impl DriftStore {
     /// One that is there already is not added again.
     pub fn add_events(&self, events: &[StoredEvent]) -> Result<(), Error> {
-        self.change(|transaction| {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO events (id, at_unix_ms, type, plugin, version, document)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for StoredEvent { id, at_unix_ms, kind, plugin, version, document } in events {
-                insert.execute(params![id, signed(*at_unix_ms), kind, plugin, version, document])?;
-            }
-            transaction.execute(
-                "DELETE FROM events WHERE place <= (SELECT place FROM events ORDER BY place DESC LIMIT 1 OFFSET ?1)",
-                [EVENTS_MAX],
-            )?;
-            Ok(())
-        })
+        self.change(|transaction| add(transaction, events))
     }
 
     /// Those that fit, newest first.
@@ -70,6 +57,24 @@ impl DriftStore {
         let next = found.last().filter(|_| has_more).map(|(place, _)| format!("d{place:x}"));
         Ok(Page { items: found.into_iter().map(|(_, event)| event).collect(), next })
     }
+}
+
+pub(super) fn add(transaction: &Transaction<'_>, events: &[StoredEvent]) -> rusqlite::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO events (id, at_unix_ms, type, plugin, version, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for StoredEvent { id, at_unix_ms, kind, plugin, version, document } in events {
+        insert.execute(params![id, signed(*at_unix_ms), kind, plugin, version, document])?;
+    }
+    transaction.execute(
+        "DELETE FROM events WHERE place <= (SELECT place FROM events ORDER BY place DESC LIMIT 1 OFFSET ?1)",
+        [EVENTS_MAX],
+    )?;
+    Ok(())
 }
 
 /// From the second column on.

@@ -19,7 +19,7 @@ mod baselines;
 mod events;
 mod watches;
 
-pub use baselines::{BASELINES_MAX, StoredBaseline};
+pub use baselines::{BASELINES_MAX, BaselineFilter, BaselineRow, NewBaseline, StoredBaseline};
 pub use events::{EVENTS_MAX, EventFilter, StoredEvent};
 pub use watches::{LoadedWatch, SavedPane, SavedWatch};
 
@@ -41,6 +41,8 @@ pub(super) const SCHEMA: Schema = Schema {
             id TEXT NOT NULL,
             source TEXT NOT NULL,
             created_unix_ms INTEGER NOT NULL,
+            calls INTEGER NOT NULL,
+            fields INTEGER NOT NULL,
             document TEXT NOT NULL,
             UNIQUE (plugin, version, id)
         ) STRICT;
@@ -136,6 +138,26 @@ impl DriftStore {
         self.file().set_aside.clone()
     }
 
+    /// Writes all of it, or nothing: baselines that are pinned from now on, what goes on, and what happened. Written
+    /// one after the other, a kill in between would leave a state whose event nobody ever finds.
+    pub fn save_all(
+        &self,
+        baselines: &[NewBaseline],
+        states: &[SavedWatch],
+        events: &[StoredEvent],
+    ) -> Result<(), Error> {
+        baselines.iter().try_for_each(|baseline| bounded("a baseline", &baseline.document))?;
+        states.iter().try_for_each(|watch| bounded("the state of a watch", &watch.state))?;
+        self.change(|transaction| {
+            for baseline in baselines {
+                baselines::put(transaction, baseline)?;
+                baselines::pin(transaction, &baseline.plugin, &baseline.version, &baseline.id)?;
+            }
+            watches::write(transaction, &self.replica, states)?;
+            events::add(transaction, events)
+        })
+    }
+
     /// Takes back all that is kept of a version.
     pub fn forget(&self, plugin: &str, version: &str) -> Result<(), Error> {
         self.change(|transaction| {
@@ -182,7 +204,7 @@ impl DriftStore {
             file.open = None;
         }
         if file.open.is_none() {
-            let connection = match self.open_file() {
+            let (connection, is_new) = match self.open_file() {
                 Err(Error::Corrupt { .. }) => {
                     file.set_aside = Some(database::set_aside(&self.path)?);
                     self.open_file()?
@@ -190,7 +212,8 @@ impl DriftStore {
                 opened => opened?,
             };
             let identity = database::identity(&self.path);
-            if file.identity != identity {
+            // A new file may have got the number of the one that was removed.
+            if is_new || file.identity != identity {
                 file.incarnation += 1;
             }
             file.identity = identity;
@@ -199,26 +222,32 @@ impl DriftStore {
         Ok(file.open.as_mut().expect("it was opened above"))
     }
 
-    fn open_file(&self) -> Result<Connection, Error> {
+    /// And whether it had no name yet.
+    fn open_file(&self) -> Result<(Connection, bool), Error> {
         let mut connection = database::open(&self.path, &SCHEMA, Access::Owner)?;
-        self.adopt(&mut connection).map_err(Error::engine(&self.path))?;
-        Ok(connection)
+        // Values of a version that is gone must not lie on in free pages.
+        let ready = connection
+            .pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))
+            .and_then(|_| self.adopt(&mut connection));
+        let is_new = ready.map_err(Error::engine(&self.path))?;
+        Ok((connection, is_new))
     }
 
     /// A file without a name gets ours: it is new, or the copy of another one.
-    fn adopt(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+    fn adopt(&self, connection: &mut Connection) -> rusqlite::Result<bool> {
         let named: Option<String> = connection
             .query_row("SELECT value FROM meta WHERE name = 'replica'", [], |row| row.get(0))
             .optional()?;
         if named.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("INSERT INTO meta VALUES ('replica', ?1)", [&self.replica])?;
         for table in ["watches", "panes"] {
             transaction.execute(&format!("UPDATE {table} SET replica = ?1"), [&self.replica])?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        Ok(true)
     }
 
     /// A damaged file is not asked again, and after most faults nothing is taken for granted. A full disk takes no
@@ -248,8 +277,9 @@ pub(super) fn check(folder: &DataFolder) -> Result<Vec<String>, Error> {
 pub(super) fn merge(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
-        "INSERT OR IGNORE INTO main.baselines (plugin, version, id, source, created_unix_ms, document)
-             SELECT plugin, version, id, source, created_unix_ms, document FROM other.baselines ORDER BY place;
+        "INSERT OR IGNORE INTO main.baselines (plugin, version, id, source, created_unix_ms, calls, fields, document)
+             SELECT plugin, version, id, source, created_unix_ms, calls, fields, document
+             FROM other.baselines ORDER BY place;
          INSERT OR IGNORE INTO main.pins SELECT * FROM other.pins;
          INSERT OR IGNORE INTO main.events (id, at_unix_ms, type, plugin, version, document)
              SELECT id, at_unix_ms, type, plugin, version, document FROM other.events ORDER BY place;",

@@ -1,7 +1,7 @@
 //! What was counted: by version, by the folder that counted (replica), by the time since it began to (epoch), and by
 //! pane. Counts are absolute, so a pane can be written again and again, and those of several replicas can be added.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{DriftStore, bounded, signed, unsigned};
 use crate::store::error::Error;
@@ -37,26 +37,7 @@ impl DriftStore {
     /// Writes all of it, or nothing.
     pub fn save(&self, saved: &[SavedWatch]) -> Result<(), Error> {
         saved.iter().try_for_each(|watch| bounded("the state of a watch", &watch.state))?;
-        self.change(|transaction| {
-            let mut put_watch =
-                transaction.prepare_cached("INSERT OR REPLACE INTO watches VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            let mut put_pane =
-                transaction.prepare_cached("INSERT OR REPLACE INTO panes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-            let mut end_panes = transaction.prepare_cached(
-                "DELETE FROM panes WHERE plugin = ?1 AND version = ?2 AND replica = ?3
-                     AND (epoch <> ?4 OR pane < ?5)",
-            )?;
-            for SavedWatch { plugin, version, state, epoch, panes, keep_from } in saved {
-                let (replica, epoch) = (self.replica(), signed(*epoch));
-                put_watch.execute(params![plugin, version, replica, epoch, state])?;
-                for SavedPane { pane, counts } in panes {
-                    let counts = encoded(counts);
-                    put_pane.execute(params![plugin, version, replica, epoch, signed(*pane), counts])?;
-                }
-                end_panes.execute(params![plugin, version, replica, epoch, signed(*keep_from)])?;
-            }
-            Ok(())
-        })
+        self.change(|transaction| write(transaction, self.replica(), saved))
     }
 
     pub fn load(&self, plugin: &str, version: &str) -> Result<Option<LoadedWatch>, Error> {
@@ -82,6 +63,30 @@ impl DriftStore {
             Ok(Some(LoadedWatch { state, epoch, panes }))
         })
     }
+}
+
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    replica: &str,
+    saved: &[SavedWatch],
+) -> rusqlite::Result<()> {
+    let mut put_watch =
+        transaction.prepare_cached("INSERT OR REPLACE INTO watches VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut put_pane =
+        transaction.prepare_cached("INSERT OR REPLACE INTO panes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut end_panes = transaction.prepare_cached(
+        "DELETE FROM panes WHERE plugin = ?1 AND version = ?2 AND replica = ?3 AND (epoch <> ?4 OR pane < ?5)",
+    )?;
+    for SavedWatch { plugin, version, state, epoch, panes, keep_from } in saved {
+        let epoch = signed(*epoch);
+        put_watch.execute(params![plugin, version, replica, epoch, state])?;
+        for SavedPane { pane, counts } in panes {
+            let counts = encoded(counts);
+            put_pane.execute(params![plugin, version, replica, epoch, signed(*pane), counts])?;
+        }
+        end_panes.execute(params![plugin, version, replica, epoch, signed(*keep_from)])?;
+    }
+    Ok(())
 }
 
 /// Four bytes a count, the lowest first.
