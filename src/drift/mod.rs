@@ -41,6 +41,8 @@ mod recent;
 mod samples;
 pub mod sighting;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod simulation;
 pub mod statistics;
 #[cfg(test)]
