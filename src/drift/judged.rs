@@ -46,6 +46,8 @@ pub(super) struct Judged {
     pub(super) changed: bool,
     /// The newest pane of these that is on the disk.
     pub(super) saved_through: Option<u64>,
+    /// Calls of the capture that is on the disk.
+    pub(super) saved_captured: u64,
 }
 
 /// One field. What of it is kept over a restart is [`FieldState`].

@@ -9,8 +9,12 @@ use super::capture::{Capture, CaptureDocument};
 use super::judge::State;
 use super::judged::{FieldJudged, FieldState, Judged};
 use super::panes::Pane;
+use super::unix_ms;
 use super::watch::{Open, Pinned, Watch};
 use crate::store::drift::{LoadedWatch, SavedPane, SavedWatch};
+
+/// A capture is written each time that it has grown by such a part.
+const CAPTURE_PARTS: u32 = 10;
 
 /// What is kept of a version beside its panes.
 #[derive(Serialize, Deserialize)]
@@ -32,13 +36,19 @@ struct Document {
 
 impl Watch {
     /// What has changed since it was saved last; `None`: nothing has. If it cannot be written, `unsaved` must be told.
-    pub(super) fn to_save(&self) -> Option<SavedWatch> {
+    /// `last`: there will be no other time, so also what a kill may cost.
+    pub(super) fn to_save(&self, last: bool) -> Option<SavedWatch> {
         let mut judged = self.judged();
         let mut open = self.open();
-        let changed = std::mem::take(&mut open.changed) | std::mem::take(&mut judged.changed);
-        if !changed {
+        let capturing = open.capture.is_some() || open.full.is_some();
+        // All of a capture is written each time: not as often as all else, which grows by a pane.
+        let grown = open.captured - judged.saved_captured;
+        let early = capturing && !last && grown < u64::from(self.observe.baseline_calls / CAPTURE_PARTS);
+        if early || !(open.changed || judged.changed) {
             return None;
         }
+        (open.changed, judged.changed) = (false, false);
+        judged.saved_captured = open.captured;
         // A new baseline that nobody has judged by: the panes of the old one are over.
         let same = judged.epoch == open.epoch;
         let document = Document {
@@ -46,7 +56,11 @@ impl Watch {
             epoch: open.epoch,
             calls: open.calls,
             captured: open.captured,
-            capture: open.capture.as_ref().map(Capture::document),
+            capture: open
+                .capture
+                .as_ref()
+                .or(open.full.as_ref().map(|(capture, _)| capture))
+                .map(Capture::document),
             baseline_id: open.pinned.as_ref().map(|pinned| pinned.id.clone()),
             judged_through: judged.panes.newest().filter(|_| same),
             state: if same { judged.state } else { State::Insufficient },
@@ -58,16 +72,20 @@ impl Watch {
         // Closed ones that are on the disk do not change any more.
         let old = old.filter(|pane| judged.saved_through.is_none_or(|saved| pane.number > saved));
         let panes = old.chain(&open.closed).chain([&open.pane]).filter(|_| open.pinned.is_some());
-        let saved = SavedWatch {
+        let panes = panes.map(saved_pane).collect();
+        let epoch = open.epoch;
+        let keep_from = judged.panes.oldest().filter(|_| same).unwrap_or(0);
+        judged.saved_through = judged.panes.newest().filter(|_| same);
+        // Calls need not wait for the rest.
+        drop((open, judged));
+        Some(SavedWatch {
             plugin: self.plugin.to_string(),
             version: self.version.to_string(),
             state: serde_json::to_string(&document).expect("numbers, texts and lists are JSON"),
-            epoch: open.epoch,
-            panes: panes.map(saved_pane).collect(),
-            keep_from: judged.panes.oldest().filter(|_| same).unwrap_or(0),
-        };
-        judged.saved_through = judged.panes.newest().filter(|_| same);
-        Some(saved)
+            epoch,
+            panes,
+            keep_from,
+        })
     }
 
     /// What was to be saved was not.
@@ -107,6 +125,7 @@ impl Watch {
                     document.capture.and_then(|kept| Capture::restore(self.hints(), kept_max, kept));
                 if let (Some(capture), true) = (capture, open.capture.is_some()) {
                     (open.capture, open.captured) = (Some(capture), document.captured);
+                    self.end_if_full(&mut open, unix_ms());
                 }
             }
         }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::model::field::{FieldPath, Side, Step};
@@ -79,6 +80,9 @@ pub struct Drift {
     store: Option<DriftStore>,
     watches: Mutex<BTreeMap<(String, String), Arc<Watch>>>,
     saving: Mutex<Saving>,
+    /// Held by who writes: what is older must not come after what is newer.
+    writing: Mutex<()>,
+    wake: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -112,7 +116,14 @@ pub enum PinError {
 
 impl Drift {
     pub fn new(telemetry: Telemetry, store: Option<DriftStore>) -> Drift {
-        let drift = Drift { telemetry, store, watches: Mutex::default(), saving: Mutex::default() };
+        let drift = Drift {
+            telemetry,
+            store,
+            watches: Mutex::default(),
+            saving: Mutex::default(),
+            writing: Mutex::default(),
+            wake: Arc::default(),
+        };
         if let Some(aside) = drift.store.as_ref().and_then(DriftStore::set_aside) {
             let message = format!("the file was damaged and moved to `{}`", aside.display());
             drift.telemetry.emit(DriftSaveFailed { message: &message });
@@ -136,7 +147,8 @@ impl Drift {
         {
             return Some(known.clone());
         }
-        let watch = Arc::new(Watch::new(&self.telemetry, plugin, &version, observe.clone(), fields));
+        let wake = self.wake.clone();
+        let watch = Arc::new(Watch::new(&self.telemetry, plugin, &version, observe.clone(), fields, wake));
         if let Some(store) = &self.store {
             // What cannot be read now is as if it had not been: calls go on.
             let kept =
@@ -153,17 +165,26 @@ impl Drift {
         Some(watch)
     }
 
-    /// The version is gone, and what is known of it.
+    /// The version is gone, and what is known of it. Blocks.
     pub fn forget(&self, plugin: &str, version: &str) {
+        let _writing = self.writing();
         let watch = self.watches().remove(&(plugin.to_owned(), version.to_owned()));
-        if let Some(watch) = watch {
-            watch.series.remove();
-        }
+        let Some(watch) = watch else { return };
+        watch.series.remove();
+        let mut saving = self.saving();
+        saving.events.retain(|event| (&*event.plugin, &*event.version) != (plugin, version));
+        saving.baselines.retain(|(of, _)| !Arc::ptr_eq(of, &watch));
+        drop(saving);
         if let Some(store) = &self.store
             && let Err(error) = store.forget(plugin, version)
         {
             self.note_saved(&Err(error));
         }
+    }
+
+    /// Waits until there is something that cannot wait for the next round.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
     }
 
     // --- The loop ---------------------------------------------------------------------------------------------
@@ -175,7 +196,7 @@ impl Drift {
         }
         let due = self.saving().last.is_none_or(|last| last.elapsed() >= SAVE_EVERY);
         if due {
-            self.save();
+            self.save(false);
         }
     }
 
@@ -184,10 +205,11 @@ impl Drift {
         for watch in self.all() {
             self.judge(&watch);
         }
-        self.save();
+        self.save(true);
     }
 
     fn judge(&self, watch: &Arc<Watch>) {
+        watch.end_capture();
         let now = unix_ms();
         let mut news = Vec::new();
         let mut judged = watch.judged();
@@ -310,9 +332,10 @@ impl Drift {
         }
     }
 
-    /// Writes down what has changed. What cannot be written waits.
-    fn save(&self) {
+    /// Writes down what has changed. What cannot be written waits. `last`: there is no other time.
+    fn save(&self, last: bool) {
         let Some(store) = &self.store else { return };
+        let _writing = self.writing();
         let (baselines, events) = {
             let mut saving = self.saving();
             saving.last = Some(Instant::now());
@@ -320,7 +343,7 @@ impl Drift {
         };
         let watches = self.all();
         let saved: Vec<(&Arc<Watch>, _)> =
-            watches.iter().filter_map(|watch| Some((watch, watch.to_save()?))).collect();
+            watches.iter().filter_map(|watch| Some((watch, watch.to_save(last)?))).collect();
         if baselines.is_empty() && events.is_empty() && saved.is_empty() && !self.saving().failing {
             return;
         }
@@ -464,10 +487,15 @@ impl Drift {
     /// On the disk first: whoever was told that it is pinned finds it again.
     fn use_pinned(&self, watch: &Arc<Watch>, pinned: Pinned) -> Result<BaselineHead, PinError> {
         let pinned = Arc::new(pinned);
-        if let Some(store) = &self.store {
-            put(store, watch, &pinned)?;
+        {
+            let _writing = self.writing();
+            // Whoever waits to be written was pinned before.
+            self.saving().baselines.retain(|(of, _)| !Arc::ptr_eq(of, watch));
+            if let Some(store) = &self.store {
+                put(store, watch, &pinned)?;
+            }
+            watch.pin(&mut watch.open(), pinned.clone(), unix_ms());
         }
-        watch.pin(&mut watch.open(), pinned.clone(), unix_ms());
         self.judge(watch);
         self.flush();
         Ok(pinned.head())
@@ -478,7 +506,7 @@ impl Drift {
         for watch in self.all() {
             self.judge(&watch);
         }
-        self.save();
+        self.save(false);
     }
 
     fn watched(&self, plugin: &str, version: &str) -> Result<Arc<Watch>, PinError> {
@@ -496,6 +524,10 @@ impl Drift {
 
     fn watches(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Watch>>> {
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn saving(&self) -> MutexGuard<'_, Saving> {

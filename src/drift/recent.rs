@@ -11,6 +11,7 @@ use crate::model::field::FieldKind;
 /// Calls that are remembered.
 pub const CALLS_MAX: usize = 512;
 
+#[derive(Clone)]
 pub struct Recent {
     calls: Vec<Seen>,
     /// Of each call one for each field.

@@ -7,8 +7,8 @@ use crate::model::field::{FieldKind, FieldPath, Side};
 use crate::model::ids::{InvocationId, TraceId};
 use crate::model::text::truncate;
 
-/// Chunks of one streamed output that are counted.
-pub const CHUNKS_MAX: usize = 64;
+/// Stands for a text that holds a secret.
+const HIDDEN: &str = "***";
 /// Longest text that is taken into the reservoir, in bytes.
 const RAW_BYTES_MAX: usize = 256;
 
@@ -37,8 +37,6 @@ pub(super) enum What {
         marks: Vec<Mark>,
         /// Categories that the baseline does not have.
         unseen: Vec<(usize, Box<str>)>,
-        /// The cells of the output's further chunks.
-        more: Vec<Vec<u8>>,
     },
 }
 
@@ -54,6 +52,15 @@ pub(super) struct Paths {
     paths: Vec<FieldPath>,
     inputs: usize,
     raw: bool,
+}
+
+/// How they are looked at now.
+#[derive(Clone, Copy)]
+pub(super) struct View<'v> {
+    /// Without bins values are learnt.
+    pub(super) bins: Option<&'v [Bins]>,
+    /// Whether a text holds what nobody may keep.
+    pub(super) hides: &'v dyn Fn(&str) -> bool,
 }
 
 // === impl Paths ===
@@ -81,45 +88,40 @@ impl Paths {
         }
     }
 
-    /// A look at an input; without bins its values are learnt.
-    pub(super) fn input(&self, epoch: u64, bins: Option<&[Bins]>, input: &Value) -> Sighting {
+    /// A look at an input.
+    pub(super) fn input(&self, epoch: u64, view: View<'_>, input: &Value) -> Sighting {
         let fields = self.len();
-        let what = match bins {
-            Some(_) => {
-                What::Counted { marks: vec![Mark::NOTHING; fields], unseen: Vec::new(), more: Vec::new() }
-            }
+        let what = match view.bins {
+            Some(_) => What::Counted { marks: vec![Mark::NOTHING; fields], unseen: Vec::new() },
             None => What::Learnt((0..fields).map(|_| None).collect()),
         };
         let raw = self.raw.then(|| vec![Value::Null; fields]);
         let mut sighting = Sighting { epoch, what, raw };
-        self.look(&mut sighting, bins, Side::Input, input);
+        self.look(&mut sighting, view, Side::Input, input);
         sighting
     }
 
-    pub(super) fn output(&self, sighting: &mut Sighting, bins: Option<&[Bins]>, output: &Value) {
-        let outputs = self.of(Side::Output);
-        let Some(a_field) = outputs.clone().next() else { return };
-        match &mut sighting.what {
-            What::Counted { marks, more, .. } if marks[a_field].cell != NOTHING => {
-                if let Some(bins) = bins
-                    && more.len() + 1 < CHUNKS_MAX
-                {
-                    let cells = outputs.map(|at| bins[at].cell_of(Datum::at(&self.paths[at], output)));
-                    more.push(cells.collect());
-                }
-            }
-            // What is learnt of a streamed output is its first chunk.
-            What::Learnt(learnt) if learnt[a_field].is_some() => {}
-            _ => self.look(sighting, bins, Side::Output, output),
+    /// A look at an output. Of a streamed one the first chunk is what counts: chunks of one call are no calls.
+    pub(super) fn output(&self, sighting: &mut Sighting, view: View<'_>, output: &Value) {
+        let Some(a_field) = self.of(Side::Output).next() else { return };
+        let is_first = match &sighting.what {
+            What::Counted { marks, .. } => marks[a_field].cell == NOTHING,
+            What::Learnt(learnt) => learnt[a_field].is_none(),
+        };
+        if is_first {
+            self.look(sighting, view, Side::Output, output);
         }
     }
 
-    fn look(&self, sighting: &mut Sighting, bins: Option<&[Bins]>, side: Side, root: &Value) {
+    fn look(&self, sighting: &mut Sighting, view: View<'_>, side: Side, root: &Value) {
         for at in self.of(side) {
             let value = find(&self.paths[at], root);
-            let datum = value.map_or(Datum::Null, Datum::of);
-            match (&mut sighting.what, bins) {
-                (What::Counted { marks, unseen, .. }, Some(bins)) => {
+            let (datum, hidden) = match value.map_or(Datum::Null, Datum::of) {
+                Datum::Text(text) if (view.hides)(text) => (Datum::Text(HIDDEN), true),
+                datum => (datum, false),
+            };
+            match (&mut sighting.what, view.bins) {
+                (What::Counted { marks, unseen }, Some(bins)) => {
                     marks[at] = bins[at].mark(datum);
                     if let Datum::Text(text) = datum
                         && bins[at].kind == FieldKind::Category
@@ -132,7 +134,10 @@ impl Paths {
                 (What::Counted { .. }, None) => {}
             }
             if let Some(raw) = &mut sighting.raw {
-                raw[at] = value.map_or(Value::Null, raw_of);
+                raw[at] = match value {
+                    Some(_) if hidden => HIDDEN.into(),
+                    value => value.map_or(Value::Null, raw_of),
+                };
             }
         }
     }

@@ -37,7 +37,7 @@ fn kept_in(folder: &Path) -> Drift {
 fn calls(drift: &Drift, watch: &Watch, rows: impl IntoIterator<Item = (Value, Value)>) {
     for (at, (input, output)) in rows.into_iter().enumerate() {
         call(watch, at as u64, &input, &output);
-        if at % 500 == 0 {
+        if (at + 1) % 50 == 0 {
             drift.round();
         }
     }
@@ -46,9 +46,9 @@ fn calls(drift: &Drift, watch: &Watch, rows: impl IntoIterator<Item = (Value, Va
 
 /// One call, from its input to its end.
 fn call(watch: &Watch, number: u64, input: &Value, output: &Value) {
-    let Some(mut sighting) = watch.sight(input) else { return };
+    let Some(mut sighting) = watch.sight(input, &|_| false) else { return };
     if !output.is_null() {
-        watch.sight_output(&mut sighting, output);
+        watch.sight_output(&mut sighting, output, &|_| false);
     }
     let invocation_id = InvocationId::new(Uuid::from_u128(u128::from(number) + 1));
     let trace_id = TraceId::from_bytes((u128::from(number) + 1).to_be_bytes()).unwrap();
@@ -292,10 +292,8 @@ fn a_quiet_plugin_is_judged_without_a_full_pane() {
     let drift = in_memory();
     let watch =
         drift.watch(&manifest("{fields: [$.input.a], baseline_calls: 200, min_samples: 50}")).unwrap();
-    for at in 0..260_u64 {
-        call(&watch, at, &json!({"a": at % 97}), &Value::Null);
-    }
-    drift.round();
+    let row = |at: u64| (json!({"a": at % 97}), Value::Null);
+    calls(&drift, &watch, (0..260).map(row));
     let judged = |drift: &Drift| drift.version("bc", "1.0.0").unwrap().window.calls;
     assert_eq!(judged(&drift), 50, "one pane was full");
     // As if a minute had passed.
@@ -310,9 +308,9 @@ fn a_quiet_plugin_is_judged_without_a_full_pane() {
 fn calls_that_come_faster_than_they_are_judged_are_all_counted() {
     let drift = in_memory();
     let watch = drift.watch(&manifest("{fields: [$.input.a], baseline_calls: 200}")).unwrap();
-    for at in 0..10_200_u64 {
-        call(&watch, at, &json!({"a": at % 97}), &Value::Null);
-    }
+    let row = |at: u64| json!({"a": at % 97});
+    calls(&drift, &watch, (0..200).map(|at| (row(at), Value::Null)));
+    (0..10_000).for_each(|at| call(&watch, at, &row(at), &Value::Null));
     let waiting: u64 = watch.open().closed.iter().map(|pane| u64::from(pane.calls)).sum();
     assert_eq!((waiting, watch.open().closed.len()), (10_000, watch::CLOSED_MAX));
     let picture = drift.version("bc", "1.0.0").unwrap();
@@ -321,21 +319,23 @@ fn calls_that_come_faster_than_they_are_judged_are_all_counted() {
 }
 
 #[test]
-fn streamed_outputs_count_chunk_by_chunk_up_to_a_bound() {
+fn of_a_streamed_output_the_first_chunk_counts() {
     let drift = in_memory();
     let watch = drift.watch(&manifest("{fields: [$.input.a, $.output.x], baseline_calls: 200}")).unwrap();
-    for at in 0..250_u64 {
-        let mut sighting = watch.sight(&json!({"a": at})).unwrap();
-        (0..100).for_each(|chunk| watch.sight_output(&mut sighting, &json!({"x": chunk % 7})));
+    for at in 0..500_u64 {
+        let mut sighting = watch.sight(&json!({"a": at}), &|_| false).unwrap();
+        (0..100).for_each(|chunk| watch.sight_output(&mut sighting, &json!({"x": chunk}), &|_| false));
         let trace_id = TraceId::from_bytes([1; 16]).unwrap();
-        watch.count(
-            sighting,
-            Seen { invocation_id: InvocationId::new(Uuid::from_u128(1)), trace_id, at_unix_ms: at },
-        );
+        let invocation_id = InvocationId::new(Uuid::from_u128(1));
+        watch.count(sighting, Seen { invocation_id, trace_id, at_unix_ms: at });
+        if (at + 1) % 50 == 0 {
+            drift.round();
+        }
     }
     let picture = drift.version("bc", "1.0.0").unwrap();
-    assert_eq!(picture.fields[0].samples, 50);
-    assert_eq!(picture.fields[1].samples, 50 * sighting::CHUNKS_MAX as u64);
+    let of_field = |at: usize| (picture.fields[at].samples, picture.fields[at].bins[0].current_count);
+    assert_eq!(of_field(1), (200, 200), "one of each call, as when they were learnt");
+    assert_eq!(of_field(0).0, 200);
 }
 
 #[test]
@@ -343,9 +343,8 @@ fn samples_are_calls_again_and_only_if_they_are_asked_for() {
     let drift = in_memory();
     let fields = "{fields: [$.input.a.b, $.output.x], baseline_calls: 200, samples: 20}";
     let watch = drift.watch(&manifest(fields)).unwrap();
-    for at in 0..500_u64 {
-        call(&watch, at, &json!({"a": {"b": at, "secret": "x"}}), &json!({"x": "y"}));
-    }
+    let row = |at: u64| (json!({"a": {"b": at, "secret": "x"}}), json!({"x": "y"}));
+    calls(&drift, &watch, (0..500).map(row));
     let text = drift.samples("bc", "1.0.0").unwrap();
     let mut count = 0;
     lines::read(text.as_bytes(), |row| {
@@ -358,6 +357,36 @@ fn samples_are_calls_again_and_only_if_they_are_asked_for() {
     let drift = in_memory();
     drift.watch(&manifest("{fields: [$.input.a]}")).unwrap();
     assert_eq!(drift.samples("bc", "1.0.0"), None);
+}
+
+/// Neither in a baseline, nor in a sample, nor on the disk: a plugin that gives its key back is not its key's end.
+#[test]
+fn what_holds_a_secret_is_one_category() {
+    let temp = tempfile::tempdir().unwrap();
+    let drift = kept_in(temp.path());
+    let watch = drift.watch(&manifest("{fields: [$.output.x], baseline_calls: 200, samples: 20}")).unwrap();
+    let hides = |text: &str| text.contains("sk-secret");
+    for at in 0..300_u64 {
+        let mut sighting = watch.sight(&json!({}), &hides).unwrap();
+        let text = if at < 250 { "key sk-secret" } else { "sk-secret, another" };
+        watch.sight_output(&mut sighting, &json!({"x": text}), &hides);
+        let (invocation_id, trace_id) =
+            (InvocationId::new(Uuid::from_u128(1)), TraceId::from_bytes([1; 16]).unwrap());
+        watch.count(sighting, Seen { invocation_id, trace_id, at_unix_ms: at });
+        if at % 50 == 49 {
+            drift.round();
+        }
+    }
+    drift.close();
+    let picture = drift.version("bc", "1.0.0").unwrap();
+    assert_eq!(picture.fields[0].bins[0].label, "***");
+    assert_eq!(picture.fields[0].bins[0].current_count, 100);
+    let samples = drift.samples("bc", "1.0.0").unwrap();
+    assert!(samples.contains("***") && !samples.contains("sk-"), "{samples}");
+    for file in ["drift.db", "drift.db-wal"] {
+        let bytes = std::fs::read(temp.path().join(file)).unwrap_or_default();
+        assert!(!bytes.windows(9).any(|window| window == b"sk-secret"), "{file}");
+    }
 }
 
 #[test]

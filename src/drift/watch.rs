@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::baseline::Baseline;
 use super::bins::{Bins, Layout, Mark, NOTHING};
@@ -15,7 +16,7 @@ use super::panes::Pane;
 use super::picture::{Origin, Phase};
 use super::recent::Recent;
 use super::samples::Samples;
-use super::sighting::{Paths, Seen, Sighting, What};
+use super::sighting::{Paths, Seen, Sighting, View, What};
 use crate::model::field::{FieldKind, FieldPath};
 use crate::package::observe::{BaselineMode, Observe, ObservedField};
 use crate::telemetry::{DriftSeries, Telemetry};
@@ -36,6 +37,8 @@ pub struct Watch {
     /// Taken before `open`, if both are.
     judged: Mutex<Judged>,
     pub(super) series: DriftSeries,
+    /// Somebody is to look at once.
+    wake: Arc<Notify>,
 }
 
 struct Lens {
@@ -62,6 +65,8 @@ pub(super) struct Open {
     /// `None`: there is a baseline, or one has to be pinned by hand.
     pub(super) capture: Option<Capture>,
     pub(super) captured: u64,
+    /// A capture that waits to become a baseline, and when it was full.
+    pub(super) full: Option<(Capture, u64)>,
     pub(super) pinned: Option<Arc<Pinned>>,
     pub(super) pane: Pane,
     pub(super) closed: VecDeque<Pane>,
@@ -86,6 +91,7 @@ impl Watch {
         version: &str,
         observe: Observe,
         mut fields: Vec<ObservedField>,
+        wake: Arc<Notify>,
     ) -> Watch {
         fields.sort_by_key(|field| field.path.side());
         let hints = fields.iter().map(|field| field.hint).collect();
@@ -102,6 +108,7 @@ impl Watch {
                 epoch: 0,
                 capture: None,
                 captured: 0,
+                full: None,
                 pinned: None,
                 pane: Pane::default(),
                 closed: VecDeque::new(),
@@ -112,6 +119,7 @@ impl Watch {
             }),
             judged: Mutex::default(),
             series: DriftSeries::new(telemetry.metrics(), plugin, version),
+            wake,
             observe,
         };
         if watch.observe.baseline == BaselineMode::Auto {
@@ -126,20 +134,19 @@ impl Watch {
 
     // --- What a call does -------------------------------------------------------------------------------------
 
-    /// Takes what an input shows. `None`: nobody is interested now.
-    pub fn sight(&self, input: &Value) -> Option<Sighting> {
+    /// Takes what an input shows. `None`: nobody is interested now. `hides` says whether a text holds a secret.
+    pub fn sight(&self, input: &Value, hides: &dyn Fn(&str) -> bool) -> Option<Sighting> {
         let lens = self.lens.load();
-        if lens.blind {
-            return None;
-        }
-        Some(self.paths.input(lens.epoch, lens.bins.as_ref().map(|pinned| &*pinned.bins), input))
+        let view = View { bins: lens.bins.as_ref().map(|pinned| &*pinned.bins), hides };
+        (!lens.blind).then(|| self.paths.input(lens.epoch, view, input))
     }
 
     /// Takes what an output, or a chunk of one, shows beside its input.
-    pub fn sight_output(&self, sighting: &mut Sighting, output: &Value) {
+    pub fn sight_output(&self, sighting: &mut Sighting, output: &Value, hides: &dyn Fn(&str) -> bool) {
         let lens = self.lens.load();
         if lens.epoch == sighting.epoch {
-            self.paths.output(sighting, lens.bins.as_ref().map(|pinned| &*pinned.bins), output);
+            let view = View { bins: lens.bins.as_ref().map(|pinned| &*pinned.bins), hides };
+            self.paths.output(sighting, view, output);
         }
     }
 
@@ -159,13 +166,11 @@ impl Watch {
                     }
                 }
                 open.captured += 1;
-                if open.captured >= u64::from(self.observe.baseline_calls) {
-                    self.end_capture(&mut open, seen.at_unix_ms);
-                }
+                self.end_if_full(&mut open, seen.at_unix_ms);
             }
-            What::Counted { marks, unseen, more } => {
+            What::Counted { marks, unseen } => {
                 let Some(pinned) = open.pinned.clone() else { return };
-                open.count(&pinned.layout, &self.paths, &marks, &more);
+                open.count(&pinned.layout, &marks);
                 open.recent.push(seen, &marks, unseen);
                 if let Some(raw) = sighting.raw {
                     open.samples.offer(raw);
@@ -177,11 +182,21 @@ impl Watch {
         }
     }
 
+    /// Puts a capture that is full aside. To make a baseline of it takes longer than a call may wait; calls that end
+    /// until then are not counted.
+    pub(super) fn end_if_full(&self, open: &mut Open, now_unix_ms: u64) {
+        if open.captured >= u64::from(self.observe.baseline_calls) {
+            open.full = open.capture.take().map(|capture| (capture, now_unix_ms));
+            self.focus(open);
+            self.wake.notify_one();
+        }
+    }
+
     // --- What changes what calls are looked at through ---------------------------------------------------------
 
     /// From now on calls are compared with this.
     pub(super) fn pin(&self, open: &mut Open, pinned: Arc<Pinned>, epoch: u64) {
-        open.capture = None;
+        (open.capture, open.full) = (None, None);
         open.captured = 0;
         open.pane = Pane::new(0, pinned.layout.cells());
         open.closed.clear();
@@ -203,17 +218,28 @@ impl Watch {
 
     /// What its last calls would be as a baseline, with bins of their own. `None`: there is none yet to replace.
     pub(super) fn recent_as_baseline(&self) -> Option<Baseline> {
-        let open = self.open();
-        let pinned = open.pinned.as_ref()?;
-        let capture = open.recent.capture(self.hints(), &pinned.bins);
-        Some(Baseline::of(&capture, self.field_names(), open.recent.calls() as u64))
+        let (recent, pinned) = {
+            let open = self.open();
+            (open.recent.clone(), open.pinned.clone()?)
+        };
+        let capture = recent.capture(self.hints(), &pinned.bins);
+        Some(Baseline::of(&capture, self.field_names(), recent.calls() as u64))
     }
 
-    fn end_capture(&self, open: &mut Open, now_unix_ms: u64) {
-        let Some(capture) = open.capture.take() else { return };
-        let baseline = Baseline::of(&capture, self.field_names(), open.captured);
-        let pinned = Arc::new(Pinned::new(baseline, Origin::FirstCalls, now_unix_ms));
-        self.pin(open, pinned, now_unix_ms);
+    /// Makes a capture that is full the baseline.
+    pub(super) fn end_capture(&self) {
+        let (epoch, full, captured) = {
+            let mut open = self.open();
+            (open.epoch, open.full.take(), open.captured)
+        };
+        let Some((capture, full_unix_ms)) = full else { return };
+        let baseline = Baseline::of(&capture, self.field_names(), captured);
+        let mut open = self.open();
+        // Somebody may have pinned another one meanwhile.
+        if open.epoch == epoch {
+            let pinned = Arc::new(Pinned::new(baseline, Origin::FirstCalls, full_unix_ms));
+            self.pin(&mut open, pinned, full_unix_ms);
+        }
     }
 
     pub(super) fn empty_capture(&self) -> Capture {
@@ -229,10 +255,10 @@ impl Watch {
     }
 
     pub(super) fn phase(&self, open: &Open) -> Phase {
-        match (&open.pinned, &open.capture) {
-            (Some(_), _) => Phase::Watching,
-            (None, Some(_)) => Phase::Capturing,
-            (None, None) => Phase::Waiting,
+        match &open.pinned {
+            Some(_) => Phase::Watching,
+            None if open.capture.is_some() || open.full.is_some() => Phase::Capturing,
+            None => Phase::Waiting,
         }
     }
 
@@ -246,17 +272,12 @@ impl Watch {
 }
 
 impl Open {
-    fn count(&mut self, layout: &Layout, paths: &Paths, marks: &[Mark], more: &[Vec<u8>]) {
+    fn count(&mut self, layout: &Layout, marks: &[Mark]) {
         self.calls += 1;
         self.pane.calls += 1;
         let counts = &mut self.pane.counts;
         for (field, mark) in marks.iter().enumerate().filter(|(_, mark)| mark.cell != NOTHING) {
             counts[layout.start(field) + usize::from(mark.cell)] += 1;
-        }
-        for chunk in more {
-            for (field, cell) in paths.of(crate::model::field::Side::Output).zip(chunk) {
-                counts[layout.start(field) + usize::from(*cell)] += 1;
-            }
         }
     }
 

@@ -19,7 +19,10 @@ impl Host {
         let mut rounds = tokio::time::interval(JUDGE_EVERY);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            rounds.tick().await;
+            tokio::select! {
+                _ = rounds.tick() => {}
+                () = self.drift.woken() => {}
+            }
             let drift = self.drift.clone();
             // A panic in it ends one round.
             let _ = tokio::task::spawn_blocking(move || drift.round()).await;

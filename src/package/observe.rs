@@ -16,7 +16,7 @@ pub const AUTO_DEPTH_MAX: usize = 4;
 /// What `auto` keeps free for the output, so that a wide input does not hide it.
 const AUTO_OUTPUT_FIELDS: usize = 16;
 
-pub const BASELINE_CALLS: RangeInclusive<u32> = 200..=100_000;
+pub const BASELINE_CALLS: RangeInclusive<u32> = 200..=10_000;
 pub const WINDOW: RangeInclusive<u32> = 50..=10_000;
 pub const STEP: RangeInclusive<u32> = 10..=10_000;
 pub const LONG_WINDOW: RangeInclusive<u32> = 50..=100_000;

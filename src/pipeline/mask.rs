@@ -48,6 +48,11 @@ impl Mask {
         masked
     }
 
+    /// Whether a text holds one of the values.
+    pub fn hides(&self, text: &str) -> bool {
+        self.values.iter().any(|value| text.contains(value.expose()))
+    }
+
     pub fn log(&self, mut log: GuestLog) -> GuestLog {
         if !self.values.is_empty() {
             self.in_place(&mut log.body);

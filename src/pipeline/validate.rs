@@ -119,7 +119,9 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")?;
     // Somebody who looks at an old call again says nothing about what comes in.
     if let Some(watch) = plugin.watch.as_ref().filter(|_| call.invocation.replay_of.is_none()) {
-        call.sighting = with_value(parsed.as_ref(), &input, |value| watch.sight(value)).flatten();
+        call.sighting =
+            with_value(parsed.as_ref(), &input, |value| watch.sight(value, &|text| plugin.mask.hides(text)))
+                .flatten();
     }
     Ok(())
 }
@@ -127,7 +129,8 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
 /// Shows an output, or a chunk of one, to who watches for drift.
 fn see_output(call: &mut Call, value: Option<&Value>, output: &RawValue) {
     if let (Some(watch), Some(sighting)) = (&call.plugin.watch, &mut call.sighting) {
-        with_value(value, output, |value| watch.sight_output(sighting, value));
+        let hides = |text: &str| call.plugin.mask.hides(text);
+        with_value(value, output, |value| watch.sight_output(sighting, value, &hides));
     }
 }
 

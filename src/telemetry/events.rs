@@ -15,13 +15,20 @@ use super::names::{self, attribute, event};
 use super::record::{LogRecord, TEXT_BYTES_MAX, Value};
 
 mod alert;
+mod delivery;
 mod drift;
+mod kept;
 
 pub use alert::AlertNotified;
+pub use delivery::{
+    TelemetryDropped, TelemetryExportFailed, TelemetryExportRecovered, TelemetryRecovered,
+    TelemetrySpoolDamaged, TelemetrySpoolFailed, TelemetrySpoolRecovered,
+};
 pub use drift::{
     BaselinePinned, DriftDetected, DriftExample, DriftFinding, DriftResolved, DriftSaveFailed,
     DriftSaveRecovered, DriftWarned,
 };
+pub use kept::{LedgerRecordsDropped, SeriesRecovered, SeriesWriteFailed, StoreRecovered, StoreWriteFailed};
 
 /// Implemented here only. Each method is called once per emission, on the emitting thread; none may block.
 pub trait Event {
@@ -201,64 +208,6 @@ pub struct ConfigLoaded<'a> {
 pub struct ConfigLoadFailed<'a> {
     pub path: &'a str,
     pub message: &'a str,
-}
-
-/// Records that did not reach the ledger.
-pub struct LedgerRecordsDropped {
-    pub reason: &'static str,
-    pub records: u64,
-}
-
-pub struct StoreWriteFailed<'a> {
-    pub message: &'a str,
-}
-
-pub struct StoreRecovered;
-
-/// The file of the built-in series takes nothing, or was damaged; they go on in memory.
-pub struct SeriesWriteFailed<'a> {
-    pub message: &'a str,
-}
-
-pub struct SeriesRecovered;
-
-/// Telemetry was lost since the last time this was said.
-pub struct TelemetryDropped {
-    pub signal: &'static str,
-    pub reason: &'static str,
-    pub records: u64,
-}
-
-/// The collector does not take what it is sent; it is tried again.
-pub struct TelemetryExportFailed<'a> {
-    pub signal: &'static str,
-    pub message: &'a str,
-}
-
-pub struct TelemetryExportRecovered {
-    pub signal: &'static str,
-}
-
-/// An earlier process left records in the spool; they are sent now.
-pub struct TelemetryRecovered {
-    pub signal: &'static str,
-    pub records: u64,
-}
-
-/// Part of the spool could not be read.
-pub struct TelemetrySpoolDamaged<'a> {
-    pub signal: &'static str,
-    pub message: &'a str,
-}
-
-/// The spool cannot be written; what is new waits in memory.
-pub struct TelemetrySpoolFailed<'a> {
-    pub signal: &'static str,
-    pub message: &'a str,
-}
-
-pub struct TelemetrySpoolRecovered {
-    pub signal: &'static str,
 }
 
 /// A log record of the host, put together.
@@ -705,160 +654,5 @@ impl Event for ConfigLoadFailed<'_> {
 
     fn count(&self, metrics: &Metrics) {
         metrics.set_config_good(false);
-    }
-}
-
-impl Event for LedgerRecordsDropped {
-    fn name(&self) -> &'static str {
-        event::LEDGER_RECORDS_DROPPED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(
-            Severity::Error,
-            format!("{} records did not reach the ledger: {}", self.records, self.reason),
-        )
-        .with("reason", self.reason)
-        .with("records", self.records)
-        .0
-    }
-
-    fn count(&self, metrics: &Metrics) {
-        metrics.ledger_dropped(self.reason, self.records);
-    }
-}
-
-impl Event for StoreWriteFailed<'_> {
-    fn name(&self) -> &'static str {
-        event::STORE_WRITE_FAILED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Error, format!("the store cannot be written: {}", self.message)).0
-    }
-
-    fn count(&self, metrics: &Metrics) {
-        metrics.set_store_writable(false);
-    }
-}
-
-impl Event for StoreRecovered {
-    fn name(&self) -> &'static str {
-        event::STORE_RECOVERED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Info, "the store can be written again").0
-    }
-
-    fn count(&self, metrics: &Metrics) {
-        metrics.set_store_writable(true);
-    }
-}
-
-impl Event for SeriesWriteFailed<'_> {
-    fn name(&self) -> &'static str {
-        event::SERIES_WRITE_FAILED
-    }
-
-    fn log(&self) -> LogRecord {
-        let body = format!("the built-in series are not written down: {}", self.message);
-        Entry::new(Severity::Error, body).0
-    }
-}
-
-impl Event for SeriesRecovered {
-    fn name(&self) -> &'static str {
-        event::SERIES_RECOVERED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Info, "the built-in series are written down again").0
-    }
-}
-
-impl Event for TelemetryDropped {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_DROPPED
-    }
-
-    fn log(&self) -> LogRecord {
-        let body = format!("{} records of {} were dropped: {}", self.records, self.signal, self.reason);
-        Entry::new(Severity::Warn, body)
-            .with("signal", self.signal)
-            .with("reason", self.reason)
-            .with("records", self.records)
-            .0
-    }
-}
-
-impl Event for TelemetryExportFailed<'_> {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_EXPORT_FAILED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Warn, format!("the collector does not take {}: {}", self.signal, self.message))
-            .with("signal", self.signal)
-            .0
-    }
-}
-
-impl Event for TelemetryExportRecovered {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_EXPORT_RECOVERED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Info, format!("the collector takes {} again", self.signal))
-            .with("signal", self.signal)
-            .0
-    }
-}
-
-impl Event for TelemetryRecovered {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_RECOVERED
-    }
-
-    fn log(&self) -> LogRecord {
-        let body = format!("{} records of {} were found in the spool", self.records, self.signal);
-        Entry::new(Severity::Info, body).with("signal", self.signal).with("records", self.records).0
-    }
-}
-
-impl Event for TelemetrySpoolDamaged<'_> {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_SPOOL_DAMAGED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Warn, format!("part of the spool of {} is lost: {}", self.signal, self.message))
-            .with("signal", self.signal)
-            .0
-    }
-}
-
-impl Event for TelemetrySpoolFailed<'_> {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_SPOOL_FAILED
-    }
-
-    fn log(&self) -> LogRecord {
-        let body =
-            format!("the spool of {} cannot be written, it waits in memory: {}", self.signal, self.message);
-        Entry::new(Severity::Warn, body).with("signal", self.signal).0
-    }
-}
-
-impl Event for TelemetrySpoolRecovered {
-    fn name(&self) -> &'static str {
-        event::TELEMETRY_SPOOL_RECOVERED
-    }
-
-    fn log(&self) -> LogRecord {
-        Entry::new(Severity::Info, format!("the spool of {} can be written again", self.signal))
-            .with("signal", self.signal)
-            .0
     }
 }

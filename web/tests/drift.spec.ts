@@ -262,11 +262,17 @@ test('an alert about drift leads to the view of it', async ({ page, context, sta
   await answerWith(context, { drift: usual() });
   const alert = {
     id: 'a', rule: 'PluginDrift', severity: 'ticket', state: 'firing', source: 'built-in', plugin: 'payments', version: '1.2.0', summary: 'inputs of payments 1.2.0 drift', help: null,
-    value: 0.31, threshold: 0.1, since: new Date().toISOString(), fired_at: new Date().toISOString(), resolved_at: null, runbook: null, example: null,
+    value: 0.31, threshold: 0.1, since: new Date().toISOString(), fired_at: new Date().toISOString(), resolved_at: null, runbook: null,
+    example: { invocation_id: '019ac000-0000-7000-8000-000000000001', trace_id: '0'.repeat(32) }, fields: [AMOUNT, COUNTRY, '$.a', '$.b'],
+    examples: [1, 2].map((number) => ({ invocation_id: `019ac000-0000-7000-8000-00000000000${number}`, trace_id: '0'.repeat(32) })),
   };
   await context.route(/\/v1\/alerts(\?|$)/, (route) => route.fulfill({ json: { items: [alert], rules: [], notifications: [] } }));
   await open('/alerts');
-  await page.getByRole('link', { name: 'Its drift' }).click();
+  await expect(page.getByRole('link', { name: 'another', exact: true })).toHaveAttribute('href', /000000000002$/);
+  await page.getByRole('link', { name: COUNTRY }).click();
+  await expect(page).toHaveURL(/field=%24\.input\.country$/);
+  await page.goBack();
+  await page.getByRole('link', { name: 'Its drift, 4 fields' }).click();
   await expect(page).toHaveURL(/\/drift\/payments\?version=1\.2\.0$/);
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Drift of payments 1.2.0');
 });
@@ -378,6 +384,10 @@ test('a real stream: captured, watched, drifted, and pinned anew, all without a 
   expect(Number(/"amount":\s*(\d+)/.exec(JSON.stringify(await shown).replaceAll('\\"', '"'))?.[1])).toBeGreaterThan(60);
   await page.goBack();
   await expect(page).toHaveURL(address);
+
+  await page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: /^Alerts/ }).click();
+  await page.getByRole('article').filter({ hasText: 'PluginDrift' }).getByRole('link', { name: AMOUNT }).click();
+  await expect(amount.getByRole('table')).toBeVisible();
 
   await page.getByRole('button', { name: /^Pin the current window/ }).click();
   await page.getByRole('button', { name: 'Pin it' }).click();

@@ -100,8 +100,20 @@ test('errors: groups with kind, blame, counts and an example that opens', async 
 test('alerts: the rules, and who is told', async ({ page, open }) => {
   await open('/alerts');
   const rules = page.getByRole('table', { name: 'Rules' }).getByRole('row');
-  await expect(rules).toHaveCount(6);
+  await expect(rules).toHaveCount(7);
   await expect(page.getByRole('main')).toContainText('notifications');
+});
+
+test('drift: what the demo has watched, and each field of it', async ({ page, open, demo }) => {
+  const { items } = await demo.get('/v1/drift');
+  expect(items.map((one: { plugin: string }) => one.plugin)).toContain('fraud-score');
+  await open('/drift');
+  await expect(page.getByRole('table', { name: 'Watched versions' }).getByRole('row')).toHaveCount(items.length + 1);
+  await page.getByRole('table', { name: 'Watched versions' }).getByRole('link', { name: /^fraud-score/ }).first().click();
+  const version = new URL(page.url()).searchParams.get('version');
+  const { fields } = await demo.get(`/v1/plugins/fraud-score/drift?version=${version}`);
+  expect(fields.length).toBeGreaterThan(0);
+  for (const { field } of fields) await expect(page.getByRole('article', { name: field, exact: true })).toContainText(/insufficient|ok|warn|alert/);
 });
 
 test('health: where telemetry went, the ledger, what doctor finds', async ({ page, open }) => {

@@ -41,7 +41,11 @@ fn render(document: &Value, asked: &[String], style: &Style, now: SystemTime) ->
     first.push(style, Paint::Strong, &plugin).push(style, Paint::Plain, &format!(" {version}  "));
     first.push(style, whole.paint, &whole.text);
     if let Some(since) = document["since"].as_str() {
-        first.push(style, Paint::Dim, &format!(", since {}", output::ago(since, now)));
+        let since = match &*output::ago(since, now) {
+            "now" => ", since just now".to_owned(),
+            ago => format!(", since {ago}"),
+        };
+        first.push(style, Paint::Dim, &since);
     }
     first.finish(&mut out);
     for (name, fact) in facts(document, now) {

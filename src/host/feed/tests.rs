@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::ring::{BYTES_MAX, Facets, INVOCATIONS_PER_S, MESSAGES_MAX, Ring};
 use super::*;
+use crate::telemetry::names::event;
 
 fn of(plugin: &str) -> Facets {
     Facets { plugin: Some(plugin.into()), ..Facets::default() }
@@ -136,4 +137,27 @@ fn filters_narrow_the_topic_that_they_are_about() {
     let other = Filter { plugin: Some("b".into()), ..all };
     assert!(!other.takes(&call("a", Replied)) && other.takes(&call("b", Replied)));
     assert!(!filter(&[Topic::Logs]).takes(&call("a", Replied)));
+}
+
+#[test]
+fn what_happens_to_a_version_and_its_data_is_a_change() {
+    let record = |event_name, stream| LogRecord {
+        unix_ns: 0,
+        severity: Severity::Info,
+        stream,
+        body: "something".into(),
+        event_name: Some(event_name),
+        ids: None,
+        plugin: None,
+        version: None,
+        fields: Vec::new(),
+        dropped_fields: 0,
+    };
+    for name in
+        [event::DRIFT_DETECTED, event::DRIFT_RESOLVED, event::DRIFT_BASELINE_PINNED, event::LIFECYCLE_CHANGED]
+    {
+        assert!(is_change(&record(name, LogStream::Host)), "{name}");
+    }
+    assert!(!is_change(&record(event::INVOCATION_FINISHED, LogStream::Host)));
+    assert!(!is_change(&record(event::DRIFT_DETECTED, LogStream::Sdk)), "a plugin may name its lines so");
 }

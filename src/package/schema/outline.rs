@@ -116,7 +116,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-fn properties<'a>(schema: &'a Map<String, Value>) -> impl Iterator<Item = (&'a String, &'a Value)> {
+fn properties(schema: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 

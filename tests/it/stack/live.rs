@@ -344,7 +344,7 @@ fn rules() -> impl Iterator<Item = String> {
 const BEGIN_LATER: &[&str] = &[
     "otelcol_exporter_enqueue_failed_log_records_total",
     "otelcol_exporter_enqueue_failed_spans_total",
-    "plugin_version:spanglass_invocations_elsewhere:increase10m",
+    "plugin_version:spanglass_invocations_idle:increase1d",
     "plugin_version_field:spanglass_field_new_category_ratio:median6h",
     "plugin_version_field:spanglass_field_null_ratio:median6h",
     "spanglass_drift_baseline_timestamp_seconds",

@@ -1503,8 +1503,6 @@ export interface components {
                 alpha: number;
                 min_effect: number;
                 min_samples: number;
-                /** @description In how many windows each call is looked at: p-values are multiplied by it. */
-                looks: number;
             };
             /** @description Calls since there is a baseline. */
             calls: number;

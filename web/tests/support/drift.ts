@@ -45,7 +45,7 @@ export function versionDrift(fields: DriftField[], more: Partial<VersionDrift> =
     plugin: 'payments', version: '1.2.0', state: worst, since: ago(4 * MINUTE), phase: 'watching', capture: null,
     baseline: { id: id('a'), source: 'first_calls', created_at: ago(90 * MINUTE), calls: 500, fields: fields.length },
     window: { calls: 200, wanted: 200, step: 50 }, long_window: { calls: 950, wanted: 2000, step: 250 },
-    settings: { alpha: 0.01, min_effect: 0.1, min_samples: 200 }, calls: 12345, judged_at: ago(3000), memory_bytes: 61_440, fields,
+    settings: { alpha: 0.01, min_effect: 0.1, min_samples: 200, looks: 12 }, calls: 12345, judged_at: ago(3000), memory_bytes: 61_440, fields,
     ...more,
   };
 }

@@ -2,6 +2,7 @@
 import type { Alert, Notified, Rule } from '../../api/model';
 import { alertsAnswer, alertsError, DRIFT_RULE, reloadAlerts } from '../../lib/alerts';
 import { exact } from '../../lib/format';
+import { cutLine } from '../../lib/plain';
 import { addressOf, currentQuery, outsideLink, setQuery } from '../../lib/router';
 import { Badge } from '../../parts/Badge';
 import { Empty } from '../../parts/Empty';
@@ -11,6 +12,10 @@ import { Text } from '../../parts/Text';
 import { Time } from '../../parts/Time';
 import './alerts.css';
 
+/** Calls, fields and characters of a field's name in an alert. */
+const EXAMPLES_MOST = 3;
+const FIELDS_MOST = 3;
+const FIELD_MOST = 60;
 const STATES = ['firing', 'pending', 'resolved'] as const;
 
 export default function Alerts() {
@@ -69,7 +74,8 @@ function OneAlert({ alert }: { alert: Alert }) {
       <p class="row alert-foot">
         {alert.value !== null && <span>value <strong>{number(alert.value)}</strong>{alert.threshold !== null && <span class="muted">, allowed {number(alert.threshold)}</span>}</span>}
         {alert.example && <a href={addressOf.invocation(alert.example.invocation_id)}>A call that shows it</a>}
-        {alert.plugin && alert.rule === DRIFT_RULE && <a href={addressOf.drift(alert.plugin, { version: alert.version })}>Its drift</a>}
+        {alert.examples?.slice(1, EXAMPLES_MOST).map((one) => <a key={one.invocation_id} href={addressOf.invocation(one.invocation_id)}>another</a>)}
+        {alert.plugin && alert.rule === DRIFT_RULE && <DriftOf alert={alert} plugin={alert.plugin} />}
         {alert.plugin && alert.rule !== DRIFT_RULE && <a href={addressOf.errors({ plugin: alert.plugin })}>Its errors</a>}
         {outsideLink(alert.runbook) && <a href={outsideLink(alert.runbook) ?? undefined} target="_blank" rel="noreferrer">Runbook</a>}
         <span class="muted">
@@ -79,6 +85,17 @@ function OneAlert({ alert }: { alert: Alert }) {
         </span>
       </p>
     </article>
+  );
+}
+
+/** Each field that has drifted, and all of them. */
+function DriftOf({ alert, plugin }: { alert: Alert; plugin: string }) {
+  const fields = alert.fields ?? [];
+  return (
+    <>
+      {fields.slice(0, FIELDS_MOST).map((field) => <a key={field} href={addressOf.drift(plugin, { version: alert.version, field })}><code class="wrap-text">{cutLine(field, FIELD_MOST)}</code></a>)}
+      <a href={addressOf.drift(plugin, { version: alert.version })}>Its drift{fields.length > FIELDS_MOST && `, ${fields.length} fields`}</a>
+    </>
   );
 }
 

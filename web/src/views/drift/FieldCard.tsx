@@ -75,7 +75,7 @@ function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
             <dt>Values</dt><dd>{exact(field.samples)} in the window, {exact(field.baseline_samples)} in the baseline</dd>
             <dt>PSI</dt><dd>{judged ? <>{score(field.psi)} <span class="muted">of its values alone</span></> : NOT_YET}</dd>
             <dt>Jensen-Shannon</dt><dd>{judged ? <>{score(field.js)} <span class="muted">0 alike, 1 nothing in common</span></> : NOT_YET}</dd>
-            <dt>p-value</dt><dd>{judged ? <>{pvalue(field.pvalue)} <span class="muted">adjusted for all tests</span></> : NOT_YET}</dd>
+            <dt>p-value</dt><dd>{judged ? <>{pvalue(field.pvalue)} <span class="muted">adjusted for all tests and windows</span></> : NOT_YET}</dd>
             <dt>Null or absent</dt><dd>{judged ? change(field) : NOT_YET}</dd>
             <dt>Unseen</dt><dd>{judged ? ratio(field.new_category_ratio) : NOT_YET}</dd>
             {field.dispersion >= UNEVEN && <><dt>Dispersion</dt><dd>{score(field.dispersion)} <span class="muted">its baseline varies more than independent calls would; the p-value allows for that</span></dd></>}

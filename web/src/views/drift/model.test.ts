@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { DriftBin, DriftField, DriftPoint, VersionDrift } from '../../api/model';
 import { CATEGORIES_MOST, chartOf, countsOf, groupsOf, HEIGHT, labelOf, LABEL_MOST, matchesVersion, missing, name, NAME_MOST, pinBlocked, pinMeans, pvalue, scaleOf, score, shownBins, trendOf, worstFirst } from './model';
 
-const settings = { alpha: 0.01, min_effect: 0.1, min_samples: 200 };
+const settings = { alpha: 0.01, min_effect: 0.1, min_samples: 200, looks: 12 };
 const field = (name: string, state: DriftField['state']): DriftField => ({
   field: name, kind: 'number', state, since: null, samples: 200, baseline_samples: 500, psi: null, js: null, pvalue: null, null_ratio: null, baseline_null_ratio: null, new_category_ratio: null,
   dispersion: 1, reason: null, long: { state, samples: 0, psi: null, js: null, pvalue: null }, bins: [], examples: [], history: [],
