@@ -40,6 +40,8 @@ mod samples;
 mod saving;
 pub mod sighting;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod simulation;
 pub mod statistics;
 #[cfg(test)]
