@@ -19,7 +19,7 @@ use crate::runtimes::worker::{WorkerSettings, Workers};
 use crate::store::calls::CallsReader;
 use crate::store::drift::DriftStore;
 use crate::store::series::{Series, SeriesSettings};
-use crate::store::{DataFolder, Ledger, LedgerSettings, Reader, Store};
+use crate::store::{self, DataFolder, Ledger, LedgerSettings, Reader, Store};
 use crate::telemetry::{self, LogTarget, SpoolSettings, Telemetry};
 
 /// How long a command waits for the data folder's owner to end.
@@ -87,7 +87,17 @@ impl Runner {
         let spool = store.is_some().then(|| spool(settings));
         let telemetry = start_telemetry(options.logs, spool, ledger.as_deref(), series.as_deref())?;
         let runtimes = runtimes(settings, &telemetry)?;
-        let kept = store.as_ref().map(|store| DriftStore::open(store)).transpose()?;
+        let kept = match store.as_ref().map(|store| DriftStore::open(store)).transpose() {
+            // Written by a newer program: what is there must not be lost.
+            Err(error @ (store::Error::SchemaTooNew { .. } | store::Error::SchemaTooOld { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                super::output::note(&format!("warning: nothing is kept of drift: {error}"));
+                None
+            }
+            Ok(kept) => kept,
+        };
         let drift = Arc::new(Drift::new(telemetry.clone(), kept));
         let live = || Arc::new(LiveServices::new(store.clone()));
         let services = options.services.unwrap_or_else(|| live());

@@ -219,6 +219,12 @@ fn shares(baseline: &FieldBaseline, current: &[u32]) -> Vec<BinShare> {
 
 impl Point {
     fn shown(&self) -> HistoryPoint {
-        HistoryPoint { at: rfc3339(self.at_unix_ms), state: self.state, psi: self.psi, pvalue: self.pvalue }
+        HistoryPoint {
+            at: rfc3339(self.at_unix_ms),
+            state: self.state,
+            psi: self.psi,
+            effect: self.effect,
+            pvalue: self.pvalue,
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::bins::Bins;
+use super::calibrate::Dispersion;
 use super::judge::{Compared, Comparison, Persistence, State, Thresholds, Verdict, compare};
 use super::panes::{Pane, Panes, Sum};
 use super::picture::{DriftExample, EventKind, rfc3339};
@@ -89,6 +90,7 @@ pub(super) struct Point {
     pub(super) at_unix_ms: u64,
     pub(super) state: State,
     pub(super) psi: Option<f64>,
+    pub(super) effect: Option<f64>,
     pub(super) pvalue: Option<f64>,
 }
 
@@ -178,7 +180,7 @@ impl Judged {
     pub(super) fn look(&mut self, pinned: &Pinned, observe: &Observe) {
         self.window = self.sum_window(pinned, observe, None);
         self.window_calls = self.window.calls;
-        let found = compare_all(pinned, &self.window, observe);
+        let found = self.compare_window(pinned, observe, None);
         for (field, comparison) in self.fields.iter_mut().zip(found) {
             field.short = Some(comparison);
         }
@@ -198,7 +200,7 @@ impl Judged {
         self.judged_unix_ms = Some(now_unix_ms);
         self.judged = Some(Instant::now());
         self.changed = true;
-        let found = compare_all(pinned, &self.window, observe);
+        let found = self.compare_window(pinned, observe, open);
         let newest = self.panes.newest().unwrap_or(0);
         let mut changes = Vec::new();
         for (at, (field, comparison)) in self.fields.iter_mut().zip(found).enumerate() {
@@ -249,8 +251,8 @@ impl Judged {
                 field.kept.reason = None;
                 field.kept.examples.clear();
             }
-            let (psi, pvalue) = (comparison.psi, comparison.pvalue);
-            field.kept.remember(Point { at_unix_ms: now_unix_ms, state, psi, pvalue });
+            let (psi, effect, pvalue) = (comparison.psi, comparison.effect, comparison.pvalue);
+            field.kept.remember(Point { at_unix_ms: now_unix_ms, state, psi, effect, pvalue });
             if let Some(kind) = news(before, state) {
                 let summary = match kind {
                     EventKind::Resolved if state == State::Insufficient => {
@@ -274,7 +276,10 @@ impl Judged {
         let fields = &self.fields;
         let sum = self.panes.since(|field| fields[field].kept.long_from, &pinned.layout);
         self.long_calls = sum.calls;
-        let found = compare_all(pinned, &sum, observe);
+        let all = (observe.long_window / observe.step) as usize;
+        let found = compare_all(pinned, &sum, observe, |field, cell| {
+            self.panes.unevenness(all, None, &pinned.layout, field, cell)
+        });
         self.long = sum;
         let last = (long_step(observe) / observe.step) as usize;
         for (at, (field, mut comparison)) in self.fields.iter_mut().zip(found).enumerate() {
@@ -287,6 +292,13 @@ impl Judged {
             }
             field.long = Some(comparison);
         }
+    }
+
+    fn compare_window(&self, pinned: &Pinned, observe: &Observe, open: Option<&Pane>) -> Vec<Comparison> {
+        let panes = (observe.window / observe.step) as usize;
+        compare_all(pinned, &self.window, observe, |field, cell| {
+            self.panes.unevenness(panes, open, &pinned.layout, field, cell)
+        })
     }
 
     fn sum_window(&self, pinned: &Pinned, observe: &Observe, open: Option<&Pane>) -> Sum {
@@ -310,20 +322,29 @@ pub(super) fn thresholds(observe: &Observe) -> Thresholds {
     }
 }
 
-fn compare_all(pinned: &Pinned, sum: &Sum, observe: &Observe) -> Vec<Comparison> {
-    let compared: Vec<Compared<'_>> = pinned
-        .baseline
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(at, field)| Compared {
+/// `uneven`: how much more unevenly a cell of a field is filled within the window than by independent calls. What is rare
+/// comes in bursts: a baseline that happens to have none of them does not know.
+fn compare_all(
+    pinned: &Pinned,
+    sum: &Sum,
+    observe: &Observe,
+    uneven: impl Fn(usize, usize) -> f64,
+) -> Vec<Comparison> {
+    let compared = pinned.baseline.fields.iter().enumerate().map(|(at, field)| {
+        let (known, bins) = (field.dispersion, &field.bins);
+        let missing = uneven(at, bins.null()).max(uneven(at, bins.invalid()));
+        Compared {
             baseline: &field.counts,
             current: pinned.layout.of(at, &sum.counts),
-            ordered: field.bins.cells.are_ordered(),
-            dispersion: field.dispersion,
-        })
-        .collect();
-    compare(&compared, &thresholds(observe))
+            ordered: bins.cells.are_ordered(),
+            dispersion: Dispersion {
+                other: known.other.max(uneven(at, bins.other())),
+                missing: known.missing.max(missing),
+                ..known
+            },
+        }
+    });
+    compare(&compared.collect::<Vec<_>>(), &thresholds(observe))
 }
 
 /// What a change of state is told as, if it is told.

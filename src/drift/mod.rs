@@ -40,6 +40,8 @@ mod samples;
 mod saving;
 pub mod sighting;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod simulation;
 pub mod statistics;
 #[cfg(test)]
@@ -77,6 +79,7 @@ impl Drift {
             writing: Mutex::default(),
             wake: Arc::default(),
         };
+        drift.saving().incarnation = drift.store.as_ref().map(DriftStore::incarnation);
         if let Some(aside) = drift.store.as_ref().and_then(DriftStore::set_aside) {
             let message = format!("the file was damaged and moved to `{}`", aside.display());
             drift.telemetry.emit(DriftSaveFailed { message: &message });

@@ -3,6 +3,10 @@
 use std::collections::VecDeque;
 
 use super::bins::Layout;
+use super::statistics::special::chi_square_tail;
+
+/// Panes that differ by chance differ more than this in one of a hundred windows.
+const UNEVEN: f64 = 0.01;
 
 /// Counts of consecutive calls. Absolute: written twice it is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +98,32 @@ impl Panes {
         open.map_or_else(|| self.panes.iter().rev().take(panes).any(has), has)
     }
 
+    /// How much more unevenly some cells of a field are filled from pane to pane than they would be by independent calls;
+    /// 1 unless that is beyond chance. `panes`: the last closed ones that are asked.
+    pub fn unevenness(
+        &self,
+        panes: usize,
+        open: Option<&Pane>,
+        layout: &Layout,
+        field: usize,
+        cell: usize,
+    ) -> f64 {
+        let filled = open.into_iter().chain(self.panes.iter().rev().take(panes)).map(|pane| {
+            let counts = layout.of(field, &pane.counts);
+            (f64::from(counts[cell]), counts.iter().map(|count| f64::from(*count)).sum::<f64>())
+        });
+        let filled: Vec<(f64, f64)> = filled.filter(|(_, all)| *all > 0.0).collect();
+        let (count, all) = filled.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let share = count / all;
+        if filled.len() < 3 || count == 0.0 || count == all {
+            return 1.0;
+        }
+        let deviation =
+            |(count, all): &(f64, f64)| (count - all * share).powi(2) / (all * share * (1.0 - share));
+        let (statistic, degrees) = (filled.iter().map(deviation).sum::<f64>(), (filled.len() - 1) as f64);
+        if chi_square_tail(statistic, degrees) < UNEVEN { (statistic / degrees).max(1.0) } else { 1.0 }
+    }
+
     /// All that are kept; of each field only those from a pane of its own on.
     pub fn since(&self, from: impl Fn(usize) -> u64, layout: &Layout) -> Sum {
         let mut sum = Sum { calls: 0, counts: vec![0; layout.cells()] };
@@ -141,5 +171,22 @@ mod tests {
         assert_eq!(panes.last(2, 10_000, None, &layout).counts, panes.last(3, 1, None, &layout).counts);
         let since = panes.since(|field| if field == 0 { 0 } else { 4 }, &layout);
         assert_eq!((since.calls, since.counts[0], since.counts[4]), (3, 90, 44));
+    }
+
+    #[test]
+    fn a_burst_is_uneven_and_a_steady_share_is_not() {
+        let bins = Bins { kind: FieldKind::Number, cells: Cells::Values { values: vec![1.0] } };
+        let layout = Layout::new([&bins]);
+        let with = |nulls: [u32; 4]| {
+            let mut panes = Panes::new(8);
+            for (number, nulls) in nulls.into_iter().enumerate() {
+                panes.push(Pane { number: number as u64, calls: 50, counts: vec![50 - nulls, 0, nulls, 0] });
+            }
+            panes.unevenness(4, None, &layout, 0, bins.null())
+        };
+        for even in [[0, 0, 0, 0], [1, 0, 2, 1], [3, 4, 2, 5], [0, 5, 4, 6], [50, 50, 50, 50]] {
+            assert_eq!(with(even), 1.0, "{even:?}");
+        }
+        assert!(with([0, 0, 10, 0]) > 8.0 && with([1, 20, 0, 1]) > 8.0);
     }
 }

@@ -166,6 +166,7 @@ pub struct HistoryPoint {
     pub at: String,
     pub state: State,
     pub psi: Option<f64>,
+    pub effect: Option<f64>,
     pub pvalue: Option<f64>,
 }
 

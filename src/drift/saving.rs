@@ -22,7 +22,7 @@ pub(super) struct Saving {
     last: Option<Instant>,
     pub(super) failing: bool,
     /// Of the file that was written to.
-    incarnation: Option<u64>,
+    pub(super) incarnation: Option<u64>,
     pub(super) events: VecDeque<DriftEvent>,
     pub(super) baselines: Vec<(Arc<Watch>, Arc<Pinned>)>,
 }

@@ -85,7 +85,7 @@ test('a list of a thousand calls scrolls', async ({ page, start, open }) => {
 test('64 drifting fields of 66 bins each, with the longest history, open, filter and refresh', async ({ page, context, start, open }) => {
   await start();
   const names = Array.from({ length: 63 }, (_, at) => `category ${at} ${'x'.repeat(40)}`);
-  const history = Array.from({ length: 120 }, (_, at) => ({ at: new Date(Date.now() - (120 - at) * 60_000).toISOString(), state: 'alert' as const, psi: at / 300, pvalue: 1e-5 }));
+  const history = Array.from({ length: 120 }, (_, at) => ({ at: new Date(Date.now() - (120 - at) * 60_000).toISOString(), state: 'alert' as const, psi: at / 300, effect: at / 300, pvalue: 1e-5 }));
   const drift = versionDrift(Array.from({ length: 64 }, (_, at) => categoryField(`$.input.features.number_${at}`, 'alert', names, { history })));
   await answerWith(context, { drift });
   const begun = Date.now();

@@ -115,7 +115,7 @@ impl Matrix {
         }
         let half = self.clone().power(n / 2);
         let whole = half.times(&half);
-        if n % 2 == 0 { whole } else { whole.times(&self) }
+        if n.is_multiple_of(2) { whole } else { whole.times(&self) }
     }
 
     fn times(&self, other: &Matrix) -> Matrix {

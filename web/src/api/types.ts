@@ -1457,6 +1457,8 @@ export interface components {
             baseline_samples: number;
             /** @description Population stability index over the pinned bins, nulls apart. */
             psi: number | null;
+            /** @description The same with nulls and values of another type counted in: what is held against `min_effect`. */
+            effect: number | null;
             /** @description Jensen-Shannon distance, base 2: 0 to 1. */
             js: number | null;
             /** @description The smallest of the field's tests, adjusted for all tests of the window. */
@@ -1485,6 +1487,7 @@ export interface components {
                 at: string;
                 state: components["schemas"]["DriftState"];
                 psi: number | null;
+                effect: number | null;
                 pvalue: number | null;
             }[];
         };
@@ -1500,6 +1503,8 @@ export interface components {
             window: components["schemas"]["DriftWindow"];
             long_window: components["schemas"]["DriftWindow"];
             settings: {
+                /** @description In how many windows each call is looked at; a p-value is multiplied by it. */
+                looks: number;
                 alpha: number;
                 min_effect: number;
                 min_samples: number;

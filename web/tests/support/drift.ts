@@ -22,13 +22,16 @@ export function numberField(field: string, state: DriftState, more: Partial<Drif
   const labels = [`up to ${edges[0]}`, ...edges.slice(1).map((edge, at) => `${edges[at]} to ${edge}`), `more than ${edges.at(-1)}`];
   return {
     field, kind: 'number', state, since: drifts ? ago(4 * MINUTE) : null, samples: insufficient ? 120 : 200, baseline_samples: 498,
-    psi, js: psi && psi / 1.6, pvalue: insufficient ? null : drifts ? 3.1e-10 : 0.41,
+    psi, effect: psi, js: psi && psi / 1.6, pvalue: insufficient ? null : drifts ? 3.1e-10 : 0.41,
     null_ratio: insufficient ? null : 0, baseline_null_ratio: 0, new_category_ratio: insufficient ? null : 0, dispersion: 1,
     reason: drifts ? 'PSI 0.31 is at least 0.1 and p 3e-10 below 0.01, in 2 of the last 3 steps' : null,
     long: insufficient ? { state: 'insufficient', samples: 120, psi: null, js: null, pvalue: null } : { state: 'ok', samples: 950, psi: 0.04, js: 0.09, pvalue: 0.2 },
     bins: [...labels.map((label, at) => (drifts ? bin(label, 'range', 0.1, at > 5 ? 0.2 : 0.0334, at > 5) : bin(label, 'range', 0.1, 0.1))), ...SPECIAL],
     examples: drifts ? [1, 2, 3].map((number) => ({ invocation_id: invocation(number), trace_id: '0'.repeat(31) + number, at: ago(number * 1000), bin: 'more than 99.2' })) : [],
-    history: Array.from({ length: 24 }, (_, at) => ({ at: ago((24 - at) * 10_000), state, psi: psi && (drifts ? (at < 12 ? 0.02 : 0.02 + (at - 11) * 0.0245) : 0.02 + (at % 3) / 200), pvalue: 0.3 })),
+    history: Array.from({ length: 24 }, (_, at) => {
+      const past = psi && (drifts ? (at < 12 ? 0.02 : 0.02 + (at - 11) * 0.0245) : 0.02 + (at % 3) / 200);
+      return { at: ago((24 - at) * 10_000), state, psi: past, effect: past, pvalue: 0.3 };
+    }),
     ...more,
   };
 }

@@ -49,7 +49,7 @@ export function FieldCard({ field, drift, events, open, onToggle }: Props) {
 function Numbers({ field }: { field: DriftField }) {
   return (
     <span class="field-numbers">
-      <span>PSI <strong>{score(field.psi)}</strong></span>
+      <span>PSI <strong>{score(field.effect)}</strong></span>
       <span>p <strong>{pvalue(field.pvalue)}</strong></span>
       {Boolean(field.null_ratio || field.baseline_null_ratio) && <span>null <strong>{change(field)}</strong></span>}
       {Boolean(field.new_category_ratio) && <span>unseen <strong>{ratio(field.new_category_ratio)}</strong></span>}
@@ -73,7 +73,7 @@ function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
           <dl class="pairs">
             <dt>Kind</dt><dd>{KINDS[field.kind] ?? plainLine(field.kind)}</dd>
             <dt>Values</dt><dd>{exact(field.samples)} in the window, {exact(field.baseline_samples)} in the baseline</dd>
-            <dt>PSI</dt><dd>{judged ? <>{score(field.psi)} <span class="muted">of its values alone</span></> : NOT_YET}</dd>
+            <dt>PSI</dt><dd>{judged ? <>{score(field.effect)} <span class="muted">{score(field.psi)} of its values alone</span></> : NOT_YET}</dd>
             <dt>Jensen-Shannon</dt><dd>{judged ? <>{score(field.js)} <span class="muted">0 alike, 1 nothing in common</span></> : NOT_YET}</dd>
             <dt>p-value</dt><dd>{judged ? <>{pvalue(field.pvalue)} <span class="muted">adjusted for all tests and windows</span></> : NOT_YET}</dd>
             <dt>Null or absent</dt><dd>{judged ? change(field) : NOT_YET}</dd>
@@ -87,7 +87,7 @@ function Body({ field, drift, events }: Omit<Props, 'open' | 'onToggle'>) {
                 : <>PSI {score(long.psi)}, p {pvalue(long.pvalue)} <span class="muted">{exact(long.samples)} values</span></>}
             </dd>
           </dl>
-          {chart && <Chart title="PSI of its values, step by step" spec={chart} height={120} />}
+          {chart && <Chart title="PSI, step by step" spec={chart} height={120} />}
         </div>
       </div>
       <Examples items={field.examples} />

@@ -4,11 +4,11 @@ import { CATEGORIES_MOST, chartOf, countsOf, groupsOf, HEIGHT, labelOf, LABEL_MO
 
 const settings = { alpha: 0.01, min_effect: 0.1, min_samples: 200, looks: 12 };
 const field = (name: string, state: DriftField['state']): DriftField => ({
-  field: name, kind: 'number', state, since: null, samples: 200, baseline_samples: 500, psi: null, js: null, pvalue: null, null_ratio: null, baseline_null_ratio: null, new_category_ratio: null,
+  field: name, kind: 'number', state, since: null, samples: 200, baseline_samples: 500, psi: null, effect: null, js: null, pvalue: null, null_ratio: null, baseline_null_ratio: null, new_category_ratio: null,
   dispersion: 1, reason: null, long: { state, samples: 0, psi: null, js: null, pvalue: null }, bins: [], examples: [], history: [],
 });
 const bin = (label: string, kind: DriftBin['kind'], baseline: number, current: number, grew = false): DriftBin => ({ label, kind, baseline, current, baseline_count: baseline * 1000, current_count: current * 1000, grew });
-const point = (psi: number | null, at = '2026-01-01T00:00:00Z'): DriftPoint => ({ at, state: 'ok', psi, pvalue: null });
+const point = (psi: number | null, at = '2026-01-01T00:00:00Z'): DriftPoint => ({ at, state: 'ok', psi, effect: psi, pvalue: null });
 const drift: VersionDrift = {
   plugin: 'payments', version: '1.2.0', state: 'alert', since: null, phase: 'watching', capture: null,
   baseline: { id: `sha256:${'ab'.repeat(32)}`, source: 'first_calls', created_at: '2026-01-01T00:00:00Z', calls: 500, fields: 2 },

@@ -70,7 +70,7 @@ export function matchesVersion(one: DriftOverview, { q = '', state }: { q?: stri
 }
 
 /** How many values a field lacks before it can be judged: a number to wait for, where a score would be made up. */
-export function missing(field: Pick<DriftField, 'state' | 'samples' | 'baseline_samples'>, settings: VersionDrift['settings'], drift: Pick<VersionDrift, 'phase' | 'capture'>): string | null {
+export function missing(field: Pick<DriftField, 'state' | 'samples' | 'baseline_samples'> & { reason?: string | null }, settings: VersionDrift['settings'], drift: Pick<VersionDrift, 'phase' | 'capture'>): string | null {
   if (field.state !== 'insufficient') return null;
   if (drift.phase === 'waiting') return 'there is no baseline yet';
   if (drift.phase === 'capturing') {
@@ -80,7 +80,7 @@ export function missing(field: Pick<DriftField, 'state' | 'samples' | 'baseline_
   const baseline = settings.min_samples - field.baseline_samples;
   if (baseline > 0) return `its baseline has ${plural(field.baseline_samples, 'value')}, ${exact(settings.min_samples)} are needed: pin another`;
   const left = settings.min_samples - field.samples;
-  return left > 0 ? `${plural(left, 'more value')} needed, ${exact(field.samples)} of ${exact(settings.min_samples)} are there` : 'it is judged at the next step';
+  return left > 0 ? `${plural(left, 'more value')} needed, ${exact(field.samples)} of ${exact(settings.min_samples)} are there` : field.reason ?? 'it is judged at the next step';
 }
 
 const isSpecial = ({ kind }: Pick<DriftBin, 'kind'>): boolean => kind === 'other' || kind === 'null' || kind === 'invalid';
@@ -128,7 +128,7 @@ export const HEIGHT = 28;
 
 /** The PSI over the last steps; a picture for the shape, with its numbers in words. */
 export function trendOf(history: readonly DriftPoint[], threshold: number): Trend {
-  const values = history.map((point) => point.psi);
+  const values = history.map((point) => point.effect);
   const known = values.filter((value): value is number => value !== null && Number.isFinite(value));
   const top = Math.max(threshold * 1.6, ...known);
   const step = WIDTH / Math.max(1, values.length - 1);
@@ -159,7 +159,7 @@ export function chartOf(history: readonly DriftPoint[], threshold: number): Char
     const time = Date.parse(point.at) / 1000;
     if (!Number.isFinite(time) || time <= (times.at(-1) ?? -Infinity)) continue;
     times.push(time);
-    values.push(point.psi);
+    values.push(point.effect);
   }
   const [first, last] = [times[0], times.at(-1)];
   if (first === undefined || last === undefined || values.every((value) => value === null)) return null;
