@@ -205,7 +205,9 @@ async fn a_kill_in_the_middle_takes_no_count_that_was_written() {
     let mut server = home.serve().await;
     feed_from(&server.client, "learning", 0..110, 0).await;
     feed_from(&server.client, "reading", 0..110, 0).await;
-    feed_from(&server.client, "watched", 0..340, 0).await;
+    feed_from(&server.client, "watched", 0..200, 0).await;
+    drift_when(&server.client, "watched", "watching", |found| found["phase"] == "watching").await;
+    feed_from(&server.client, "watched", 200..340, 0).await;
     let before = drift_when(&server.client, "watched", "counted", |found| found["calls"] == 140).await;
     for plugin in ["learning", "reading"] {
         drift_when(&server.client, plugin, "counted", |found| found["capture"]["calls"] == 110).await;
