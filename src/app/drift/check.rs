@@ -269,7 +269,7 @@ fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
     let mut few = 0;
     for field in checks.fields.iter().filter(|field| field.comparison.verdict == Verdict::Insufficient) {
         let (null, name, found) = (field.bins.null(), printable(&field.field), &field.comparison);
-        let enough = found.samples.min(found.baseline_samples) >= check.min_samples.into();
+        let enough = found.samples.min(found.baseline_samples) >= check.min_samples;
         match (has_values(&field.baseline, null), has_values(&field.current, null)) {
             (false, false) => output::note(&format!("no call has a value of {name}")),
             (false, true) => {
