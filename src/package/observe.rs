@@ -15,6 +15,8 @@ pub const FIELDS_MAX: usize = 64;
 pub const AUTO_DEPTH_MAX: usize = 4;
 /// What `auto` keeps free for the output, so that a wide input does not hide it.
 const AUTO_OUTPUT_FIELDS: usize = 16;
+/// Fields of a side that are counted to say how many are left out.
+const COUNTED_MAX: usize = 1_000;
 
 pub const BASELINE_CALLS: RangeInclusive<u32> = 200..=10_000;
 pub const WINDOW: RangeInclusive<u32> = 50..=10_000;
@@ -151,6 +153,14 @@ pub fn auto(input: Option<&Value>, output: Option<&Value>) -> Vec<ObservedField>
     fields
 }
 
+/// How many fields of two schemas `auto` leaves out, for there are too many; up to [`COUNTED_MAX`] are counted.
+pub fn left_out(input: Option<&Value>, output: Option<&Value>) -> usize {
+    let count = |document: Option<&Value>| {
+        document.map_or(0, |document| Outline::new(document, true).leaves(AUTO_DEPTH_MAX, COUNTED_MAX).len())
+    };
+    (count(input) + count(output)).saturating_sub(FIELDS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +213,10 @@ mod tests {
             fields.iter().filter(|(path, _)| path.starts_with("$.output.")).count(),
             AUTO_OUTPUT_FIELDS
         );
+        let large = manifest(&format!("{}{}observe: auto", wide("input", 100), wide("output", 20)));
+        let (input, output) = (&large.input_schema, &large.output_schema);
+        assert_eq!(left_out(input.as_deref(), output.as_deref()), 100 + 20 - FIELDS_MAX);
+        assert_eq!(left_out(None, output.as_deref()), 0);
         let fields = resolved(&format!("{}{}observe: auto", wide("input", 10), wide("output", 100)));
         assert_eq!(fields.len(), FIELDS_MAX);
     }

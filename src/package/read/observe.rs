@@ -143,7 +143,15 @@ fn check_field(reader: &mut Reader<'_>, item: &Field<'_>, path: &FieldPath, shap
 fn check_auto(reader: &mut Reader<'_>, field: &Field<'_>, shapes: &Shapes<'_>) {
     let document = |schema: Option<&Schema>| schema.map(|schema| schema.document().clone());
     let (input, output) = (document(shapes.input), document(shapes.output));
-    if !observe::auto(input.as_deref(), output.as_deref()).is_empty() {
+    let chosen = observe::auto(input.as_deref(), output.as_deref()).len();
+    if chosen > 0 {
+        let left_out = observe::left_out(input.as_deref(), output.as_deref());
+        if left_out > 0 {
+            let message = format!("`auto` watches {chosen} fields and leaves {left_out} out");
+            let problem =
+                Diagnostic::warning(codes::NOT_OBSERVED, field.place(), field.path.clone(), message);
+            reader.report(problem.help("list those that matter as `fields`"));
+        }
         return;
     }
     let (message, help) = if input.is_none() && output.is_none() {
@@ -215,10 +223,10 @@ fn sizes(reader: &mut Reader<'_>, section: &Section<'_>, observe: &mut Observe) 
 
 fn thresholds(reader: &mut Reader<'_>, section: &Section<'_>, observe: &mut Observe) {
     if let Some(field) = section.get("alpha")
-        && let Some(alpha) = reader.ratio(&field)
+        && let Some(alpha) = reader.number(&field)
     {
-        if alpha == 1.0 {
-            let message = format!("`{}` is 1: every step would say that something differs", field.path);
+        if !(alpha > 0.0 && alpha < 1.0) {
+            let message = format!("`{}` is {alpha}, but must be above 0 and below 1", field.path);
             reader.error(codes::OUT_OF_RANGE, &field, message, "0.01 is usual");
         }
         observe.alpha = alpha;
