@@ -117,20 +117,18 @@ fn rare_names_are_neither_a_difference_nor_an_effect_and_fewer_new_ones_are_no_q
     let baseline = [&[300, 160][..], &[1; 40], &[0, 0, 0]].concat();
     let mut current = vec![0; baseline.len()];
     (current[0], current[1], current[40 + 2]) = (120, 64, 16);
-    let names = |baseline, current| {
-        compare(&[Compared { ordered: false, ..compared(baseline, current) }], &Thresholds::default())
-            .remove(0)
+    let names = |current: &[u32]| {
+        let field = Compared { ordered: false, ..compared(&baseline, current) };
+        compare(&[field], &Thresholds::default()).remove(0)
     };
-    let found = names(&baseline, &current);
+    let found = names(&current);
     assert!(found.psi.unwrap() > 0.3 && found.effect.unwrap() < 0.01, "{found:?}");
     assert!(found.tests.iter().all(|test| test.pvalue > 0.5), "{found:?}");
-    current[40 + 2] = 0;
-    current[0] += 16;
-    current[40 + 2] = 1;
-    let fewer = names(&baseline, &current);
+    (current[0], current[40 + 2]) = (136, 1);
+    let fewer = names(&current);
     assert_eq!(fewer.tests.iter().find(|test| test.name == "other").unwrap().pvalue, 1.0);
     current[40 + 2] = 60;
-    assert_eq!(names(&baseline, &current).verdict, Verdict::Exceeds);
+    assert_eq!(names(&current).verdict, Verdict::Exceeds);
 }
 
 #[test]
