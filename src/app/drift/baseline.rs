@@ -23,6 +23,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// The shortest beginning of an id that names one.
 const ID_DIGITS_MIN: usize = 4;
 const PREFIX: &str = "sha256:";
+/// Most that the server lists at once.
+const LISTED_MAX: usize = 1_000;
 
 pub async fn command(global: &Global, target: &Target, arguments: &DriftBaseline) -> Result<(), Failure> {
     let (path, version) = path_of(&arguments.target, "baselines");
@@ -49,7 +51,9 @@ pub async fn command(global: &Global, target: &Target, arguments: &DriftBaseline
         }
         return output::print(&output::pretty(&document, &Style::stdout(), Bounds::ALL));
     } else {
-        let document = target.get(&(path + &query([("version", version)]))).await?;
+        let document = target
+            .get(&(path + &query([("version", version), ("limit", Some(LISTED_MAX.to_string()))])))
+            .await?;
         if global.json {
             return output::print_json(&document);
         }
@@ -109,7 +113,9 @@ async fn whole_id(target: &Target, path: &str, version: Option<String>, id: &str
         return Err(Failure::usage(format!("{id:?} is too short for the beginning of an id"))
             .help(format!("{ID_DIGITS_MIN} digits at least")));
     }
-    let document = target.get(&(path.to_owned() + &query([("version", version)]))).await?;
+    let document = target
+        .get(&(path.to_owned() + &query([("version", version), ("limit", Some(LISTED_MAX.to_string()))])))
+        .await?;
     let ids = items(&document, "items").iter().filter_map(|item| item["id"].as_str());
     let mut fitting: Vec<&str> = ids
         .filter(|known| known.strip_prefix(PREFIX).is_some_and(|known| known.starts_with(digits)))
