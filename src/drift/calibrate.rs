@@ -27,6 +27,14 @@ const SIGNIFICANT_RARE: f64 = 1e-3;
 const RARE: f64 = 0.1;
 /// Blocks are long enough if they are so many times longer than the factor that they show.
 const LONG_ENOUGH: f64 = 2.0;
+/// Dependence is all seen if twice as long blocks show at most so many times as much.
+const SETTLED: f64 = 1.3;
+/// What few blocks may add.
+const UNSURE_MAX: f64 = 1.5;
+/// Of all pairs of blocks that differ, so many are in one order where values only grow (or only fall),
+const ONE_WAY: f64 = 0.95;
+/// and so many of all pairs differ.
+const DIFFERENT: f64 = 0.4;
 /// The square of the normal quantile at which tests of a handful of fields decide (two-sided 5e-4).
 const DECISIVE: f64 = 12.1;
 
@@ -48,12 +56,22 @@ pub struct Dispersion {
     pub other: f64,
     /// Of nulls and invalid values, which may depend on something else than values do.
     pub missing: f64,
+    /// Values only grow, or only fall: a counter, a time. No window is ever like those before it.
+    #[serde(default)]
+    pub grows: bool,
 }
 
 impl Default for Dispersion {
     /// Of independent samples.
     fn default() -> Dispersion {
-        Dispersion { values: 1.0, place: 1.0, other: 1.0, missing: 1.0 }
+        Dispersion { values: 1.0, place: 1.0, other: 1.0, missing: 1.0, grows: false }
+    }
+}
+
+impl Dispersion {
+    /// Calls that are as good as one, where it is about which values there are.
+    pub fn run(&self) -> f64 {
+        self.values.max(self.other).max(1.0)
     }
 }
 
@@ -82,7 +100,31 @@ pub fn dispersion(blocks: &[Vec<u32>]) -> Dispersion {
         place,
         other: factor(&values, calls, SIGNIFICANT_RARE, |rows| of_scores(rows, &rare)),
         missing: shares(|split| split.null).max(shares(|split| split.invalid)),
+        grows: only_grow(&values, &places),
     }
+}
+
+/// Whether the mean places of the blocks go one way only (Kendall's tau without its ties).
+fn only_grow(blocks: &[Vec<f64>], places: &[f64]) -> bool {
+    let means: Vec<f64> = blocks
+        .iter()
+        .filter_map(|block| {
+            let sum: f64 = block.iter().zip(places).map(|(count, place)| count * place).sum();
+            let all: f64 = block.iter().sum();
+            (all > 0.0).then(|| sum / all)
+        })
+        .collect();
+    let (mut up, mut down) = (0u32, 0u32);
+    for (at, mean) in means.iter().enumerate() {
+        for later in &means[at + 1..] {
+            up += u32::from(later > mean);
+            down += u32::from(later < mean);
+        }
+    }
+    let (pairs, different) = (means.len() * means.len().saturating_sub(1) / 2, f64::from(up + down));
+    means.len() >= BLOCKS_MIN
+        && different >= pairs as f64 * DIFFERENT
+        && f64::from(up.abs_diff(down)) >= different * ONE_WAY
 }
 
 /// Doubles blocks until they are long enough. `measure` gives a statistic that is chi-square with so many degrees of freedom
@@ -95,6 +137,7 @@ fn factor(
 ) -> f64 {
     let (mut rows, mut calls) = (blocks.to_vec(), calls);
     let (mut found, mut shows, mut significant) = (1.0f64, false, significant);
+    let mut before = f64::NEG_INFINITY;
     while rows.len() >= BLOCKS_MIN {
         let (statistic, degrees) = measure(&rows);
         if degrees == 0 {
@@ -103,11 +146,13 @@ fn factor(
         let ratio = statistic / degrees as f64;
         shows |= chi_square_tail(statistic, degrees as f64) < significant;
         if shows {
-            found = found.max(settled(ratio, calls) * unsure(rows.len() - 1));
-            if ratio * LONG_ENOUGH <= calls {
+            found = (settled(ratio, calls) * unsure(rows.len() - 1)).max(1.0);
+            // Where only a part of the variance depends on the past, short blocks show little of it: it still grows.
+            if ratio * LONG_ENOUGH <= calls && ratio <= before * SETTLED {
                 break;
             }
         }
+        before = ratio;
         rows = rows.chunks_exact(2).map(|pair| add(&pair[0], &pair[1])).collect();
         calls *= 2.0;
         // So that all looks together find no more by chance than twice the first.
@@ -116,17 +161,19 @@ fn factor(
     found
 }
 
-/// What `V(w)` grows to, if dependence fades evenly: `V(w) = D - D^2 / 2w`.
+/// What `V(w)` grows to: `V(w) = D - D^2 / 3w`, as for runs of `D` calls that are alike. Not more than the blocks are long:
+/// how long runs are that are longer cannot be told from these blocks.
 fn settled(ratio: f64, calls: f64) -> f64 {
-    calls * (1.0 - (1.0 - (2.0 * ratio / calls).min(1.0)).sqrt())
+    calls * (1.5 - (2.25 - 3.0 * ratio / calls).max(0.0).sqrt()).min(1.0)
 }
 
 /// A variance from few blocks may be too small by chance. The factor by which a squared quantile of Student's distribution is
-/// larger than the normal one, where tests decide (Wallace 1959).
+/// larger than the normal one, where tests decide (Wallace 1959), but at most [`UNSURE_MAX`]: more makes fields of few long runs
+/// deaf and spares hardly an alarm.
 fn unsure(degrees: usize) -> f64 {
     let degrees = degrees as f64;
     let stretch = ((8.0 * degrees + 3.0) / (8.0 * degrees + 1.0)).powi(2);
-    degrees * ((DECISIVE / degrees * stretch).exp() - 1.0) / DECISIVE
+    (degrees * ((DECISIVE / degrees * stretch).exp() - 1.0) / DECISIVE).min(UNSURE_MAX)
 }
 
 /// The place of each bin in the order of all samples.

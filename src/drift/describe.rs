@@ -192,6 +192,9 @@ fn reason(field: &FieldJudged, baseline_samples: u64, judged: &Judged) -> Option
     }
     Some(if baseline_samples == 0 {
         "the baseline has no value of it: pin one that does".to_owned()
+    } else if field.short.as_ref().is_some_and(|found| found.unsteady) {
+        "its baseline changes too much within itself to say what is unusual: pin a longer or steadier one"
+            .to_owned()
     } else {
         format!(
             "too few values: {} of the last {} calls",

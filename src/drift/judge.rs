@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bins::SPECIAL;
 use super::calibrate::Dispersion;
-use super::statistics::chi_square::Order;
+use super::statistics::chi_square::{ChiSquare, Order};
 use super::statistics::special::normal_two_sided;
 use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, total};
 
@@ -16,6 +16,8 @@ use super::statistics::{chi_square, fisher, holm, jensen_shannon, psi, ranks, to
 const STEPS: u32 = 3;
 /// so many have to exceed for an alert.
 const STEPS_ALERT: u32 = 2;
+/// Tests that each field has about.
+const FIELD_TESTS: usize = 2;
 
 /// What is asked of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,7 +54,8 @@ pub struct Comparison {
     pub psi: Option<f64>,
     /// Jensen-Shannon distance in base 2 over the same bins.
     pub js: Option<f64>,
-    /// PSI over all bins: what is held against [`Thresholds::min_effect`].
+    /// What is held against [`Thresholds::min_effect`]: PSI over all bins; of names, over the cells that are tested, or of
+    /// what is new beyond what was to be expected, whichever is more.
     pub effect: Option<f64>,
     /// The smallest adjusted p-value of the field's tests, times [`Thresholds::looks`]: what is held against
     /// [`Thresholds::alpha`].
@@ -60,6 +63,9 @@ pub struct Comparison {
     pub tests: Vec<Test>,
     pub null_ratio: Option<f64>,
     pub new_category_ratio: Option<f64>,
+    /// There are enough samples, and yet nothing can be said: the baseline varies so much within itself, or only ever grows,
+    /// that even a window which has nothing in common with it would be no surprise.
+    pub unsteady: bool,
     pub verdict: Verdict,
 }
 
@@ -106,7 +112,11 @@ impl Default for Thresholds {
 
 /// Judges fields that are watched together. The order is kept.
 pub fn compare(fields: &[Compared<'_>], thresholds: &Thresholds) -> Vec<Comparison> {
-    let mut comparisons: Vec<Comparison> = fields.iter().map(|field| measure(field, thresholds)).collect();
+    // As the smallest p-value of all would have to be.
+    let decisive =
+        thresholds.alpha / f64::from(thresholds.looks.max(1)) / (FIELD_TESTS * fields.len().max(1)) as f64;
+    let mut comparisons: Vec<Comparison> =
+        fields.iter().map(|field| measure(field, thresholds, decisive)).collect();
     let pvalues: Vec<f64> =
         comparisons.iter().flat_map(|comparison| &comparison.tests).map(|test| test.pvalue).collect();
     let adjusted = holm::adjusted(&pvalues);
@@ -119,7 +129,7 @@ pub fn compare(fields: &[Compared<'_>], thresholds: &Thresholds) -> Vec<Comparis
 }
 
 /// All but what depends on the other fields.
-fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
+fn measure(field: &Compared<'_>, thresholds: &Thresholds, decisive: f64) -> Comparison {
     let (baseline, current) = (Split::new(field.baseline), Split::new(field.current));
     let enough = baseline.all.min(current.all) >= u64::from(thresholds.min_samples.max(1));
     let ratio = |part: u32| (current.all > 0).then(|| f64::from(part) / current.all as f64);
@@ -133,13 +143,18 @@ fn measure(field: &Compared<'_>, thresholds: &Thresholds) -> Comparison {
         tests: Vec::new(),
         null_ratio: ratio(current.null),
         new_category_ratio: ratio(current.other),
+        unsteady: false,
         verdict: Verdict::Insufficient,
     };
     if enough {
-        comparison.psi = psi::psi(baseline.values, current.values);
-        comparison.js = jensen_shannon::distance_base2(baseline.values, current.values);
-        comparison.effect = psi::psi(field.baseline, field.current);
-        comparison.tests = tests(&baseline, &current, field);
+        let tests = tests(&baseline, &current, field);
+        comparison.unsteady = is_unsteady(&baseline, &current, field, &tests, decisive);
+        if !comparison.unsteady {
+            comparison.psi = psi::psi(baseline.values, current.values);
+            comparison.js = jensen_shannon::distance_base2(baseline.values, current.values);
+            comparison.effect = effect(&baseline, &current, field);
+            comparison.tests = tests;
+        }
     }
     comparison
 }
@@ -148,21 +163,15 @@ fn tests(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Vec
     let test = |name, pvalue| Test { name, pvalue, adjusted: 1.0 };
     let mut tests = Vec::new();
     let dispersion = &field.dispersion;
-    let order = if field.ordered { Order::Given } else { Order::ByCount };
-    let found = chi_square::two_sample_pooled(baseline.values, current.values, order);
-    let found = found.divided_by(dispersion.values);
+    let found = chi_square(baseline, current.values, field);
     if found.degrees > 0 {
         tests.push(test("chi_square", found.pvalue));
     }
     if field.ordered && found.degrees > 1 {
-        let z = ranks::rank_sum_z(baseline.regular, current.regular) / dispersion.place.max(1.0).sqrt();
-        tests.push(test("rank_sum", normal_two_sided(z)));
+        tests.push(test("rank_sum", rank_sum(baseline.regular, current.regular, dispersion)));
     }
     if current.other > 0 {
-        let (expected, certainty) = baseline.expected_other();
-        let now = (current.other.into(), current.all as f64);
-        let pvalue = rare((expected * certainty, baseline.all as f64 * certainty), now, dispersion.other);
-        tests.push(test("other", pvalue));
+        tests.push(test("other", new_values(baseline, current.other, current.all, dispersion)));
     }
     // What is seen on neither side is no question, and must not make the others' answers weaker.
     for (name, then, now) in
@@ -174,6 +183,76 @@ fn tests(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Vec
         }
     }
     tests
+}
+
+fn chi_square(baseline: &Split<'_>, current: &[u32], field: &Compared<'_>) -> ChiSquare {
+    let (then, now) = field.named(baseline, current);
+    let order = if field.ordered { Order::Given } else { Order::ByCount };
+    chi_square::two_sample_pooled(&then, &now, order).divided_by(field.dispersion.values)
+}
+
+fn rank_sum(baseline: &[u32], current: &[u32], dispersion: &Dispersion) -> f64 {
+    normal_two_sided(ranks::rank_sum_z(baseline, current) / dispersion.place.max(1.0).sqrt())
+}
+
+/// Are there more new values than are to be expected? Fewer are no question.
+fn new_values(baseline: &Split<'_>, new: u32, all: u64, dispersion: &Dispersion) -> f64 {
+    let (expected, certainty) = baseline.expected_other(dispersion);
+    let (now, all) = (f64::from(new), all as f64);
+    if now / all <= expected / baseline.all as f64 {
+        return 1.0;
+    }
+    rare((expected * certainty, baseline.all as f64 * certainty), (now, all), dispersion.other)
+}
+
+/// How large the change is, whether or not it is chance.
+fn effect(baseline: &Split<'_>, current: &Split<'_>, field: &Compared<'_>) -> Option<f64> {
+    if field.ordered {
+        return psi::psi(field.baseline, field.current);
+    }
+    let (then, now) = field.named(baseline, current.values);
+    let pooled = chi_square::pooled(&then, &now, Order::ByCount);
+    let side = |of: fn(&(f64, f64)) -> f64, split: &Split<'_>| -> Vec<u32> {
+        // What is more than a u32 becomes the largest one.
+        pooled.iter().map(|cell| of(cell) as u32).chain([split.null, split.invalid]).collect()
+    };
+    let shown = psi::psi(&side(|cell| cell.0, baseline), &side(|cell| cell.1, current))?;
+    let expected = baseline.expected_other(&field.dispersion).0 / baseline.all as f64 * current.all as f64;
+    let new = (f64::from(current.other) - expected).max(0.0).round() as u32;
+    let all = u32::try_from(current.all).unwrap_or(u32::MAX);
+    Some(shown.max(psi::psi(&[1, 0], &[all - new.min(all), new])?))
+}
+
+/// Whether not even a window of as many samples that has nothing in common with the baseline could exceed.
+/// Nulls and invalid values have a dispersion of their own: what they say stands.
+fn is_unsteady(
+    baseline: &Split<'_>,
+    current: &Split<'_>,
+    field: &Compared<'_>,
+    tests: &[Test],
+    decisive: f64,
+) -> bool {
+    let dispersion = &field.dispersion;
+    if !dispersion.grows && dispersion.values.max(dispersion.place).max(dispersion.other) <= 1.0 {
+        return false;
+    }
+    if tests.iter().any(|test| ["null", "invalid"].contains(&test.name) && test.pvalue < decisive) {
+        return false;
+    }
+    let all = u32::try_from(current.all).unwrap_or(u32::MAX);
+    let mut apart = vec![0; baseline.values.len()];
+    let mut at_an_end = vec![0; baseline.regular.len()];
+    if let (Some(other), Some(last)) = (apart.last_mut(), at_an_end.last_mut()) {
+        (*other, *last) = (all, all);
+    }
+    let mut least =
+        chi_square(baseline, &apart, field).pvalue.min(new_values(baseline, all, current.all, dispersion));
+    if field.ordered {
+        let highest = rank_sum(baseline.regular, &at_an_end, dispersion);
+        at_an_end.reverse();
+        least = least.min(highest).min(rank_sum(baseline.regular, &at_an_end, dispersion));
+    }
+    dispersion.grows || least >= decisive
 }
 
 /// Fisher's exact test of two counts, each of so many, as if each sample that depends on others were only a part of one.
@@ -189,6 +268,18 @@ fn decide(comparison: &mut Comparison, thresholds: &Thresholds) {
     comparison.pvalue = Some(pvalue);
     let exceeds = pvalue < thresholds.alpha && effect >= thresholds.min_effect;
     comparison.verdict = if exceeds { Verdict::Exceeds } else { Verdict::Quiet };
+}
+
+impl Compared<'_> {
+    /// The values of both sides, as they are tested: names that are too rare to say anything are one with `other`, and where
+    /// there are new values, so are those that the baseline has from a single run of calls: it could as well have had others.
+    fn named(&self, baseline: &Split<'_>, current: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let run = self.dispersion.run();
+        let open = run > 1.0 && current.last().is_some_and(|&other| other > 0);
+        chi_square::with_rest(baseline.values, current, |count| {
+            (!self.ordered && count < chi_square::NAMED_MIN) || (open && runs(count, run) <= 1.0)
+        })
+    }
 }
 
 /// One side, taken apart.
@@ -217,12 +308,21 @@ impl<'a> Split<'a> {
 
     /// How many of this side, from which the bins were made, would be in `other` had the bins been made from another: each
     /// value that was seen once would be new beside the rest of its side (Good 1953). Values that were seen twice make
-    /// that less certain than a count: its variance is `once + 2 twice`. The second number says how much less.
-    fn expected_other(&self) -> (f64, f64) {
-        let seen = |times: u32| self.regular.iter().filter(|&&count| count == times).count() as f64;
-        let (once, twice) = (seen(1), seen(2));
-        (f64::from(self.other) + once, (once + 1.0) / (once + 1.0 + 2.0 * twice))
+    /// that less certain than a count: its variance is `once + 2 twice`. The second number says how much less. What
+    /// depends on others is seen once in a whole run of calls.
+    fn expected_other(&self, dispersion: &Dispersion) -> (f64, f64) {
+        let run = dispersion.run();
+        let seen = |&&count: &&u32, times: f64| count > 0 && runs(count, run) == times;
+        let once = self.regular.iter().filter(|count| seen(count, 1.0));
+        let (runs, calls) = (once.clone().count() as f64, once.map(|&count| f64::from(count)).sum::<f64>());
+        let twice = self.regular.iter().filter(|count| seen(count, 2.0)).count() as f64;
+        (f64::from(self.other) + calls, (runs + 1.0) / (runs + 1.0 + 2.0 * twice))
     }
+}
+
+/// In how many runs of calls so many were seen.
+fn runs(count: u32, run: f64) -> f64 {
+    (f64::from(count) / run).round().max(1.0)
 }
 
 impl State {

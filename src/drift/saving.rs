@@ -31,7 +31,7 @@ impl Drift {
     /// Whether it is time to write: now and then, but what happened at once.
     pub(super) fn is_due(&self) -> bool {
         let saving = self.saving();
-        let waits = !saving.failing && !(saving.events.is_empty() && saving.baselines.is_empty());
+        let waits = !(saving.failing || saving.events.is_empty() && saving.baselines.is_empty());
         waits || saving.last.is_none_or(|last| last.elapsed() >= SAVE_EVERY)
     }
 
@@ -187,7 +187,7 @@ pub(super) fn new_baseline(watch: &Watch, pinned: &Pinned) -> NewBaseline {
 fn stored_event(event: &DriftEvent) -> StoredEvent {
     StoredEvent {
         id: event.id.clone(),
-        at_unix_ms: humantime::parse_rfc3339(&event.at).map_or(0, |at| since_1970_ms(at)),
+        at_unix_ms: humantime::parse_rfc3339(&event.at).map_or(0, since_1970_ms),
         kind: event.kind.as_str().to_owned(),
         plugin: event.plugin.clone(),
         version: event.version.clone(),

@@ -15,7 +15,10 @@ const KS_DRIFT: f64 = 0.05;
 pub const BEFORE: usize = 600;
 /// A value that the baseline cannot have.
 const NEW: f64 = 999.0;
-const FIELDS: [Field; 10] = [
+/// Names pinned at most.
+const NAMES_MAX: usize = 63;
+/// Fields of every sort.
+pub const MIXED: &[Field] = &[
     Field::Normal,
     Field::Lognormal,
     Field::Poisson,
@@ -28,9 +31,23 @@ const FIELDS: [Field; 10] = [
     Field::Boolean,
 ];
 
+/// Names with long tails: most of what is seen is seen once.
+pub const TAILS: &[Field] = &[
+    Field::Zipf(1.6, 1_000),
+    Field::Zipf(1.3, 200),
+    Field::Zipf(1.6, 200),
+    Field::Zipf(1.05, 200),
+    Field::Zipf(2.0, 1_000),
+    Field::Zipf(1.8, 1_000),
+    Field::Zipf(1.4, 300),
+    Field::Zipf(1.0, 60),
+    Field::Zipf(1.3, 100),
+    Field::Zipf(1.6, 100),
+];
+
 /// What the values of a field are like. All are made from one normal number each, so that all can depend on the past.
-#[derive(Clone, Copy, PartialEq)]
-enum Field {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Field {
     Normal,
     Lognormal,
     Poisson,
@@ -41,9 +58,24 @@ enum Field {
     Nulls,
     Uniform,
     Boolean,
+    /// So many names, the k-th as frequent as `1 / k` to this power.
+    Zipf(f64, usize),
+    /// One more with each call.
+    Counter,
 }
 
-#[derive(Clone, Copy)]
+/// What a value has from those before it. The variance is 1 whatever it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Past {
+    /// So much of the one before (AR(1)), 0..1.
+    Keeps(f64),
+    /// Calls come in batches of so many, which share so much of the variance: 1 are runs of one value.
+    Batches(usize, f64),
+    /// Half of the variance is a wave of so many calls: a day and a night.
+    Wave(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
 pub enum Change {
     /// By so many standard deviations.
     Moved(f64),
@@ -59,8 +91,10 @@ pub struct Setting {
     pub baseline: usize,
     /// After the baseline.
     pub calls: usize,
-    /// What one value keeps of the one before it, 0..1 (AR(1)).
-    pub keeps: f64,
+    pub fields: &'static [Field],
+    pub past: Past,
+    /// Of a window, and the calls between two.
+    pub window: (usize, usize),
     pub calibrated: bool,
     /// Of a field, after [`BEFORE`] calls.
     pub change: Option<(usize, Change)>,
@@ -76,6 +110,8 @@ pub struct Found {
     /// Windows in which a field exceeds, is in alert, has a large PSI, a small KS p-value.
     pub exceeding: usize,
     pub alarms: usize,
+    /// Windows in which the baseline of a field is called unsteady.
+    pub unsteady: usize,
     pub large_psi: usize,
     pub small_ks: usize,
     /// Streams that ever had an alert.
@@ -86,7 +122,16 @@ pub struct Found {
 
 impl Default for Setting {
     fn default() -> Setting {
-        Setting { baseline: 500, calls: 2_200, keeps: 0.0, calibrated: true, change: None, others: false }
+        Setting {
+            baseline: 500,
+            calls: 2_200,
+            fields: MIXED,
+            past: Past::Keeps(0.0),
+            window: (WINDOW, STEP),
+            calibrated: true,
+            change: None,
+            others: false,
+        }
     }
 }
 
@@ -112,14 +157,15 @@ pub fn run(setting: &Setting, seeds: std::ops::Range<u64>) -> Found {
 }
 
 fn judge(setting: &Setting, random: &mut fastrand::Rng, found: &mut Found) {
-    let samples: Vec<Vec<f64>> = (0..FIELDS.len()).map(|at| stream(setting, at, random)).collect();
+    let (fields, (window, step)) = (setting.fields, setting.window);
+    let samples: Vec<Vec<f64>> = (0..fields.len()).map(|at| stream(setting, at, random)).collect();
     let watched: Vec<Watched> =
-        FIELDS.iter().zip(&samples).map(|(field, samples)| Watched::new(*field, samples, setting)).collect();
-    let mut states = [Persistence::default(); FIELDS.len()];
+        fields.iter().zip(&samples).map(|(field, samples)| Watched::new(*field, samples, setting)).collect();
+    let mut states = vec![Persistence::default(); fields.len()];
     let (mut alarmed, mut delay) = (false, None);
-    for end in (WINDOW..=setting.calls).step_by(STEP) {
-        let from = setting.baseline + end - WINDOW;
-        let windows: Vec<&[f64]> = samples.iter().map(|samples| &samples[from..from + WINDOW]).collect();
+    for end in (window..=setting.calls).step_by(step) {
+        let from = setting.baseline + end - window;
+        let windows: Vec<&[f64]> = samples.iter().map(|samples| &samples[from..from + window]).collect();
         let counts: Vec<Vec<u32>> =
             watched.iter().zip(&windows).map(|(watched, window)| watched.count(window)).collect();
         let compared: Vec<Compared<'_>> = watched
@@ -136,6 +182,7 @@ fn judge(setting: &Setting, random: &mut fastrand::Rng, found: &mut Found) {
         found.windows += 1;
         found.exceeding +=
             usize::from(comparisons.iter().any(|comparison| comparison.verdict == Verdict::Exceeds));
+        found.unsteady += usize::from(comparisons.iter().any(|comparison| comparison.unsteady));
         let alerts: Vec<bool> = states
             .iter_mut()
             .zip(&comparisons)
@@ -161,21 +208,39 @@ fn judge(setting: &Setting, random: &mut fastrand::Rng, found: &mut Found) {
 
 /// All values of a field: those of the baseline, then the others. NaN: null.
 fn stream(setting: &Setting, at: usize, random: &mut fastrand::Rng) -> Vec<f64> {
-    let keeps = setting.keeps;
-    let mut place = normal(random);
+    let names = setting.fields[at].names();
+    let (mut before, start) = (normal(random), random.usize(..1_000_000));
     (0..setting.baseline + setting.calls)
         .map(|call| {
-            place = keeps * place + (1.0 - keeps * keeps).sqrt() * normal(random);
+            let place = match setting.past {
+                Past::Keeps(keeps) => {
+                    before = keeps * before + (1.0 - keeps * keeps).sqrt() * normal(random);
+                    before
+                }
+                Past::Batches(calls, shared) => {
+                    if (start + call).is_multiple_of(calls) {
+                        before = normal(random);
+                    }
+                    shared.sqrt() * before + (1.0 - shared).sqrt() * normal(random)
+                }
+                Past::Wave(calls) => {
+                    let wave = (std::f64::consts::TAU * (start + call) as f64 / calls as f64).sin();
+                    wave + 0.5f64.sqrt() * normal(random)
+                }
+            };
             let change = setting
                 .change
                 .filter(|(field, _)| *field == at && call >= setting.baseline + BEFORE)
                 .map(|(_, change)| change);
-            value(FIELDS[at], place, change, random)
+            match setting.fields[at] {
+                Field::Counter => call as f64,
+                field => value(field, &names, place, change, random),
+            }
         })
         .collect()
 }
 
-fn value(field: Field, place: f64, change: Option<Change>, random: &mut fastrand::Rng) -> f64 {
+fn value(field: Field, names: &[f64], place: f64, change: Option<Change>, random: &mut fastrand::Rng) -> f64 {
     let (place, nulls) = match change {
         Some(Change::Moved(by)) => (place + by, 0.0),
         Some(Change::Nulls(nulls)) => (place, nulls),
@@ -208,6 +273,8 @@ fn value(field: Field, place: f64, change: Option<Change>, random: &mut fastrand
         Field::Nulls => 10.0 + 2.0 * place,
         Field::Uniform => below(),
         Field::Boolean => f64::from(below() > 0.9),
+        Field::Zipf(..) => names.partition_point(|share| *share < below()) as f64,
+        Field::Counter => f64::NAN,
     }
 }
 
@@ -229,8 +296,21 @@ fn normal(random: &mut fastrand::Rng) -> f64 {
 }
 
 impl Field {
+    /// Of names with a long tail: which share of all values the names up to each have.
+    fn names(self) -> Vec<f64> {
+        let Field::Zipf(power, names) = self else { return Vec::new() };
+        let weights = (1..=names).map(|k| (k as f64).powf(-power));
+        let all: f64 = weights.clone().sum();
+        weights
+            .scan(0.0, |sum, weight| {
+                *sum += weight / all;
+                Some(*sum)
+            })
+            .collect()
+    }
+
     fn is_number(self) -> bool {
-        !matches!(self, Field::Categories(_) | Field::Boolean)
+        !matches!(self, Field::Categories(_) | Field::Boolean | Field::Zipf(..))
     }
 }
 
@@ -257,7 +337,7 @@ impl Watched {
         values.dedup();
         let bins = match field.is_number() && values.len() > binning::DISTINCT_MAX {
             true => Bins::Edges(binning::quantile_edges(samples, 10)),
-            false => Bins::Values(values),
+            false => Bins::Values(commonest(values, &sorted)),
         };
         let mut watched =
             Watched { field, bins, baseline: Vec::new(), sorted, dispersion: Dispersion::default() };
@@ -296,4 +376,14 @@ impl Watched {
         }
         kolmogorov_smirnov::asymptotic(&self.sorted, window).map_or(1.0, |found| found.pvalue)
     }
+}
+
+/// As many as are pinned.
+fn commonest(mut values: Vec<f64>, sorted: &[f64]) -> Vec<f64> {
+    let count =
+        |value: &f64| sorted.partition_point(|one| one <= value) - sorted.partition_point(|one| one < value);
+    values.sort_by_key(|value| std::cmp::Reverse(count(value)));
+    values.truncate(NAMES_MAX);
+    values.sort_by(f64::total_cmp);
+    values
 }

@@ -86,3 +86,27 @@ fn with_too_few_or_empty_blocks_nothing_is_known() {
 fn blocks_are_few() {
     assert_eq!([200, 500, 1_000, 2_000, 100_000].map(block_calls), [5, 5, 5, 10, 500]);
 }
+
+#[test]
+fn what_only_grows_or_falls_is_known() {
+    let of = |cells: &dyn Fn(usize) -> usize| {
+        let blocks: Vec<Vec<u32>> = (0..100)
+            .map(|at| {
+                let mut counts = vec![0; 13];
+                counts[cells(at)] = 5;
+                counts
+            })
+            .collect();
+        dispersion(&blocks).grows
+    };
+    assert!(of(&|at| at / 10) && of(&|at| 9 - at / 10), "a counter");
+    assert!(
+        !of(&|_| 3) && !of(&|at| at % 10) && !of(&|at| usize::from(at == 99)),
+        "a constant, a saw, one outlier"
+    );
+    let wave = |at: usize| (5.0 + 4.0 * (at as f64 / 16.0).sin()) as usize;
+    assert!(!of(&wave));
+    for keeps in [0.0, 0.95] {
+        assert!((0..50).all(|seed| !dispersion(&blocks(seed, 500, keeps, fifth)).grows));
+    }
+}

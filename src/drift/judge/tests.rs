@@ -111,6 +111,48 @@ fn new_values_are_expected_where_many_were_seen_once() {
     assert!(with_new(&rare) > 0.3 && with_new(&common) < 1e-8);
 }
 
+/// 40 names seen once each: some of them are missing in any window, and others are new.
+#[test]
+fn rare_names_are_neither_a_difference_nor_an_effect_and_fewer_new_ones_are_no_question() {
+    let baseline = [&[300, 160][..], &[1; 40], &[0, 0, 0]].concat();
+    let mut current = vec![0; baseline.len()];
+    (current[0], current[1], current[40 + 2]) = (120, 64, 16);
+    let names = |current: &[u32]| {
+        let field = Compared { ordered: false, ..compared(&baseline, current) };
+        compare(&[field], &Thresholds::default()).remove(0)
+    };
+    let found = names(&current);
+    assert!(found.psi.unwrap() > 0.3 && found.effect.unwrap() < 0.01, "{found:?}");
+    assert!(found.tests.iter().all(|test| test.pvalue > 0.5), "{found:?}");
+    (current[0], current[40 + 2]) = (136, 1);
+    let fewer = names(&current);
+    assert_eq!(fewer.tests.iter().find(|test| test.name == "other").unwrap().pvalue, 1.0);
+    current[40 + 2] = 60;
+    assert_eq!(names(&current).verdict, Verdict::Exceeds);
+}
+
+#[test]
+fn what_could_not_exceed_whatever_came_is_unsteady_and_not_ok() {
+    let with = |dispersion, current: &[u32]| {
+        compare(&[Compared { dispersion, ..compared(&BASELINE, current) }], &Thresholds::default()).remove(0)
+    };
+    let all = |factor| Dispersion { values: factor, place: factor, other: factor, ..Dispersion::default() };
+    let same = [52, 48, 51, 49, 0, 2, 0];
+    let unsteady = with(all(78.0), &same);
+    assert_eq!((unsteady.unsteady, unsteady.verdict), (true, Verdict::Insufficient));
+    assert_eq!((unsteady.psi, unsteady.effect, unsteady.pvalue), (None, None, None));
+    let steady = with(all(12.0), &same);
+    assert_eq!((steady.unsteady, steady.verdict), (false, Verdict::Quiet));
+    assert_eq!(with(all(12.0), &[0, 0, 0, 200, 0, 2, 0]).verdict, Verdict::Exceeds);
+    let grows = Dispersion { grows: true, ..Dispersion::default() };
+    assert!(with(grows, &same).unsteady);
+    assert_eq!(
+        with(all(78.0), &[45, 45, 45, 45, 0, 60, 0]).verdict,
+        Verdict::Exceeds,
+        "nulls are not values"
+    );
+}
+
 #[test]
 fn the_largest_counts_are_counted() {
     let found = one(&[u32::MAX; 9], &[0, u32::MAX, u32::MAX, 0, u32::MAX, 1, 2, u32::MAX, 0]);

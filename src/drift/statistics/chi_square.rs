@@ -7,6 +7,10 @@ use super::{pairs, total};
 /// Cells with a smaller expected count are put together: below it the chi-square distribution is a bad description.
 pub const EXPECTED_MIN: f64 = 5.0;
 
+/// Names that the reference has seen fewer times say nothing by themselves: which of many rare ones are among those seen is
+/// chance, and later ones are others.
+pub const NAMED_MIN: u32 = 5;
+
 /// What a test found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChiSquare {
@@ -60,6 +64,25 @@ pub enum Order {
     /// Those that are alike in size, by the count of both sides. By the count of one side alone its chance peaks would be put
     /// together, and always differ from the other side.
     ByCount,
+}
+
+/// Counts of names `[names.., other]` on both sides, with those in `other` which the reference has seen too
+/// rarely. Kept apart, the names that the reference has seen once would be too rare in any later sample.
+pub fn with_rest(reference: &[u32], current: &[u32], is_rare: impl Fn(u32) -> bool) -> (Vec<u32>, Vec<u32>) {
+    let names = reference.len().saturating_sub(1);
+    let (mut named, mut rest) = ((Vec::new(), Vec::new()), (0u32, 0u32));
+    for (bin, &r) in reference.iter().enumerate() {
+        let c = current.get(bin).copied().unwrap_or(0);
+        if bin < names && !is_rare(r) {
+            named.0.push(r);
+            named.1.push(c);
+        } else {
+            rest = (rest.0.saturating_add(r), rest.1.saturating_add(c));
+        }
+    }
+    named.0.push(rest.0);
+    named.1.push(rest.1);
+    named
 }
 
 /// [`two_sample`] after [`pooled`].
@@ -158,6 +181,14 @@ mod tests {
         assert_eq!(pooled(&counts, &counts, Order::ByCount), [(50.0, 50.0), (50.0, 50.0), (8.0, 8.0)]);
         assert_eq!(pooled(&[1, 2], &[2, 1], Order::Given), [(3.0, 3.0)]);
         assert!(pooled(&[0, 0], &[0, 0], Order::ByCount).is_empty());
+    }
+
+    #[test]
+    fn names_that_were_seen_too_rarely_are_one_with_other() {
+        let (then, now) = with_rest(&[90, 4, 1, 5, 2], &[40, 0, 0, 3, 7, 9], |count| count < NAMED_MIN);
+        assert_eq!((then, now), (vec![90, 5, 7], vec![40, 3, 7]));
+        assert_eq!(with_rest(&[1, 2, 0], &[3, 4, 5], |_| false), (vec![1, 2, 0], vec![3, 4, 5]));
+        assert_eq!(with_rest(&[], &[], |_| true), (vec![0], vec![0]));
     }
 
     #[test]
