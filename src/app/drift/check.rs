@@ -269,14 +269,13 @@ fn say_more(checks: &Checks, drift: bool, check: &DriftCheck) {
     let mut few = 0;
     for field in checks.fields.iter().filter(|field| field.comparison.verdict == Verdict::Insufficient) {
         let (null, name, found) = (field.bins.null(), printable(&field.field), &field.comparison);
-        let enough = found.samples.min(found.baseline_samples) >= check.min_samples;
         match (has_values(&field.baseline, null), has_values(&field.current, null)) {
             (false, false) => output::note(&format!("no call has a value of {name}")),
             (false, true) => {
                 output::note(&format!("nothing is said of {name}: the baseline has no value of it"));
             }
-            (true, _) if enough => {
-                let why = "its baseline differs too much within itself; take more calls";
+            (true, _) if found.unsteady => {
+                let why = "its baseline varies too much within itself, or only grows; take more calls";
                 output::note(&format!("nothing is said of {name}: {why}"));
             }
             (true, _) => few += 1,
