@@ -3149,6 +3149,10 @@ export interface operations {
             query?: {
                 /** @description Only those of this version. */
                 version?: string;
+                /** @description At most so many items. */
+                limit?: number;
+                /** @description The `next` of the page before. */
+                cursor?: string;
             };
             header?: never;
             path: {
@@ -3159,7 +3163,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All of them. */
+            /** @description A page. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3167,7 +3171,7 @@ export interface operations {
                 content: {
                     "application/json": {
                         items: components["schemas"]["Baseline"][];
-                        /** @description Always null: all are listed. */
+                        /** @description Cursor of the next page; null on the last. */
                         next: string | null;
                     };
                 };
