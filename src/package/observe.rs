@@ -153,7 +153,7 @@ pub fn auto(input: Option<&Value>, output: Option<&Value>) -> Vec<ObservedField>
     fields
 }
 
-/// How many fields of two schemas `auto` leaves out, for there are too many; up to [`COUNTED_MAX`] are counted.
+/// How many fields of two schemas `auto` leaves out, for there are too many; up to `COUNTED_MAX` are counted.
 pub fn left_out(input: Option<&Value>, output: Option<&Value>) -> usize {
     let count = |document: Option<&Value>| {
         document.map_or(0, |document| Outline::new(document, true).leaves(AUTO_DEPTH_MAX, COUNTED_MAX).len())

@@ -51,6 +51,19 @@ fn what_depends_on_the_past_has_about_what_theory_says() {
     }
 }
 
+/// Runs of 20 that are alike, and begin where blocks do: a variance of 20 times as much. The model takes it for 25, and half as
+/// much again is added for lack of blocks.
+#[test]
+fn runs_are_about_as_long_as_they_are() {
+    let found = median(|seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let cells: Vec<usize> = (0..25).map(|_| random.usize(..5)).collect();
+        let block = |at: usize| (0..8).map(|cell| if cells[at / 4] == cell { 5 } else { 0 }).collect();
+        dispersion(&(0..100).map(block).collect::<Vec<_>>()).place
+    });
+    assert!(found > 16.0 && found < 42.0, "{found}");
+}
+
 #[test]
 fn nulls_have_their_own() {
     let independent = |place: f64, random: &mut fastrand::Rng| match random.f64() < 0.05 {

@@ -127,6 +127,9 @@ fn rare_names_are_neither_a_difference_nor_an_effect_and_fewer_new_ones_are_no_q
     (current[0], current[40 + 2]) = (136, 1);
     let fewer = names(&current);
     assert_eq!(fewer.tests.iter().find(|test| test.name == "other").unwrap().pvalue, 1.0);
+    // 7 % more than expected is a small change of the cell, yet so many are of a kind that was not there.
+    current[40 + 2] = 32;
+    assert!(names(&current).effect.unwrap() > 0.1);
     current[40 + 2] = 60;
     assert_eq!(names(&current).verdict, Verdict::Exceeds);
 }
