@@ -183,6 +183,7 @@ impl Judged {
         let found = self.compare_window(pinned, observe, None);
         for (field, comparison) in self.fields.iter_mut().zip(found) {
             field.short = Some(comparison);
+            field.by_long = field.kept.state > field.kept.short.state();
         }
         self.judge_long(pinned, observe, false);
     }

@@ -186,12 +186,13 @@ fn a_restart_in_the_middle_of_a_window_changes_nothing() {
     let drift = kept_in(temp.path());
     drift.watch(&manifest(STREAM)).unwrap();
     let found = drift.version("bc", "1.0.0").unwrap();
-    let counted = |picture: &VersionDrift| -> Vec<(String, State, [Option<f64>; 2], Vec<u64>)> {
-        let shown = |field: &FieldDrift| {
-            let counts = field.bins.iter().map(|bin| bin.current_count).collect();
-            (field.field.clone(), field.state, [field.psi, field.pvalue], counts)
-        };
-        picture.fields.iter().map(shown).collect()
+    // All but the times.
+    let counted = |picture: &VersionDrift| {
+        let mut fields = picture.fields.clone();
+        for field in &mut fields {
+            (field.since, field.examples, field.history) = (None, Vec::new(), Vec::new());
+        }
+        serde_json::to_value(fields).unwrap()
     };
     assert_eq!(counted(&found), counted(&expected));
     let id = |picture: &VersionDrift| picture.baseline.as_ref().unwrap().id.clone();
