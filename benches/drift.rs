@@ -46,12 +46,7 @@ fn main() {
     println!("{ROUNDS} rounds; over the rounds: median (least to most)");
     for (what, plugins, watched, calls) in [
         ("instant plugin, telemetry off", Plugins::Instant, Watched::Off, scaled(INSTANT_CALLS)),
-        (
-            "Python plugin, ledger and log file",
-            Plugins::Python,
-            Watched::Full { collector: None },
-            scaled(PYTHON_CALLS),
-        ),
+        ("Python plugin, telemetry off", Plugins::Python, Watched::Off, scaled(PYTHON_CALLS)),
     ] {
         let rigs = [false, true].map(|observed| rig(plugins, watched, observed));
         compare(what, &runtime, &rigs, &inputs, calls);

@@ -605,7 +605,7 @@ async fn lists_are_walked_page_by_page() {
         server.client.invoke("echo", json!({"n": number})).await;
     }
     for (path, key, count) in [
-        ("/v1/plugins?limit=1", "name", 3),
+        ("/v1/plugins?limit=1", "name", 5),
         ("/v1/invocations?limit=2", "invocation_id", 7),
         ("/v1/traces?limit=3", "trace_id", 7),
         ("/v1/logs?plugin=echo&limit=2&q=invocation", "invocation_id", 7),
@@ -657,7 +657,7 @@ async fn lists_are_narrowed_by_what_their_items_have() {
     assert_eq!(names("plugin=type").await, [""; 0]);
     assert_eq!(names("version=2.0.0").await, ["echo"]);
     assert_eq!(names("plugin=typed&version=2.0.0").await, [""; 0]);
-    assert_eq!(names("since=1h").await, ["echo", "stream", "typed"]);
+    assert_eq!(names("since=1h").await, ["echo", "sampled", "stream", "typed", "watched"]);
     assert_eq!(names("until=2020-01-01T00:00:00%2B02:00").await, [""; 0]);
 
     let mut versions = Vec::new();
