@@ -60,8 +60,12 @@ test('j and k choose a call, Enter opens it, Esc goes back', async ({ page, open
 
 test('j and Enter open a plugin, a log line, a group of errors', async ({ page, open }) => {
   await open('/');
-  await expect(page.getByRole('table', { name: 'Plugins' })).toBeVisible();
-  await page.keyboard.press('j');
+  await expect(page.getByRole('table', { name: 'Plugins' }).locator('tbody tr').first()).toBeVisible();
+  // Rows can be seen a moment before keys are heard.
+  await expect(async () => {
+    await page.keyboard.press('j');
+    await expect(page.locator('tr.selected')).toHaveCount(1, { timeout: 500 });
+  }).toPass();
   await page.keyboard.press('Enter');
   await expect(page).toHaveURL(/\/plugins\/[a-z-]+$/);
   await open('/logs?plugin=fraud-score');
