@@ -398,3 +398,38 @@ fn what_holds_a_secret_is_one_category() {
         assert!(!bytes.windows(9).any(|window| window == b"sk-secret"), "{file}");
     }
 }
+
+/// Calls that all fail show nothing new: what a step has found is not found again by them.
+#[test]
+fn the_same_values_again_are_no_second_opinion() {
+    let drift = in_memory();
+    let watch = drift.watch(&manifest("{fields: [$.output.x], baseline_calls: 200}")).unwrap();
+    let rows = |count: u64, shift: u64| {
+        (0..count).map(move |at| (json!({}), json!({"x": at * 7_919 % 1_000 + shift})))
+    };
+    let state = || drift.version("bc", "1.0.0").unwrap().state;
+    calls(&drift, &watch, rows(400, 0));
+    assert_eq!(state(), State::Ok);
+    calls(&drift, &watch, rows(50, 5_000));
+    assert_eq!(state(), State::Warn);
+    calls(&drift, &watch, (0..150).map(|_| (json!({}), Value::Null)));
+    assert_eq!(state(), State::Warn);
+    calls(&drift, &watch, rows(50, 5_000));
+    assert_eq!(state(), State::Alert);
+}
+
+/// A call that began before a baseline was pinned was seen through other bins.
+#[test]
+fn what_was_seen_through_other_bins_does_not_count() {
+    let drift = in_memory();
+    let watch = drift.watch(&manifest("{fields: [$.input.a], baseline_calls: 200}")).unwrap();
+    calls(&drift, &watch, (0..450_u64).map(|at| (json!({"a": at % 97}), Value::Null)));
+    let before = watch.sight(&json!({"a": 1}), &|_| false).unwrap();
+    drift.pin_window("bc", "1.0.0").unwrap();
+    let (invocation_id, trace_id) =
+        (InvocationId::new(Uuid::from_u128(1)), TraceId::from_bytes([1; 16]).unwrap());
+    watch.count(before, Seen { invocation_id, trace_id, at_unix_ms: 1 });
+    assert_eq!(drift.version("bc", "1.0.0").unwrap().calls, 0);
+    call(&watch, 2, &json!({"a": 1}), &Value::Null);
+    assert_eq!(drift.version("bc", "1.0.0").unwrap().calls, 1);
+}
