@@ -102,14 +102,17 @@ impl Paths {
         sighting
     }
 
-    /// A look at an output. Of a streamed one the first chunk is what counts: chunks of one call are no calls.
-    pub(super) fn output(&self, sighting: &mut Sighting, view: View<'_>, output: &Value) {
-        let Some(a_field) = self.of(Side::Output).next() else { return };
-        let is_first = match &sighting.what {
+    /// Whether an output is still to be looked at. Of a streamed one the first chunk is what counts: chunks of one call
+    /// are no calls.
+    pub(super) fn await_output(&self, sighting: &Sighting) -> bool {
+        self.of(Side::Output).next().is_some_and(|a_field| match &sighting.what {
             What::Counted { marks, .. } => marks[a_field].cell == NOTHING,
             What::Learnt(learnt) => learnt[a_field].is_none(),
-        };
-        if is_first {
+        })
+    }
+
+    pub(super) fn output(&self, sighting: &mut Sighting, view: View<'_>, output: &Value) {
+        if self.await_output(sighting) {
             self.look(sighting, view, Side::Output, output);
         }
     }

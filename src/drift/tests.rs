@@ -334,7 +334,9 @@ fn of_a_streamed_output_the_first_chunk_counts() {
     let watch = drift.watch(&manifest("{fields: [$.input.a, $.output.x], baseline_calls: 200}")).unwrap();
     for at in 0..500_u64 {
         let mut sighting = watch.sight(&json!({"a": at}), &|_| false).unwrap();
+        assert!(watch.wants_output(&sighting));
         (0..100).for_each(|chunk| watch.sight_output(&mut sighting, &json!({"x": chunk}), &|_| false));
+        assert!(!watch.wants_output(&sighting), "further chunks need not even be parsed");
         let trace_id = TraceId::from_bytes([1; 16]).unwrap();
         let invocation_id = InvocationId::new(Uuid::from_u128(1));
         watch.count(sighting, Seen { invocation_id, trace_id, at_unix_ms: at });

@@ -19,7 +19,7 @@ use super::picture::{Origin, Phase};
 use super::recent::Recent;
 use super::samples::Samples;
 use super::sighting::{Paths, Seen, Sighting, View, What};
-use crate::model::field::{FieldKind, FieldPath};
+use crate::model::field::{FieldKind, FieldPath, Side};
 use crate::package::observe::{BaselineMode, Observe, ObservedField};
 use crate::store::drift::LoadedWatch;
 use crate::telemetry::{DriftSeries, Telemetry};
@@ -158,6 +158,16 @@ impl Watch {
         let lens = self.lens.load();
         let view = View { fields: lens.pinned.as_ref().map(|pinned| &*pinned.baseline.fields), hides };
         (!lens.blind).then(|| self.paths.input(lens.epoch, view, input))
+    }
+
+    /// Whether there is anything to see in an input. Where nobody has parsed it yet, it need not be.
+    pub fn wants_input(&self) -> bool {
+        !self.paths.of(Side::Input).is_empty() && !self.lens.load().blind
+    }
+
+    /// The same of an output, or of its next chunk.
+    pub fn wants_output(&self, sighting: &Sighting) -> bool {
+        self.paths.await_output(sighting)
     }
 
     /// Takes what an output, or a chunk of one, shows beside its input.

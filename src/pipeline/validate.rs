@@ -119,26 +119,37 @@ fn check_input(call: &mut Call) -> Result<(), InvokeError> {
     fit(schema, parsed.as_ref(), ErrorKind::InvalidInput, "the input")?;
     // Somebody who looks at an old call again says nothing about what comes in.
     if let Some(watch) = plugin.watch.as_ref().filter(|_| call.invocation.replay_of.is_none()) {
-        call.sighting =
-            with_value(parsed.as_ref(), &input, |value| watch.sight(value, &|text| plugin.mask.hides(text)))
-                .flatten();
+        let wanted = watch.wants_input();
+        call.sighting = with_value(parsed.as_ref(), &input, wanted, |value| {
+            watch.sight(value, &|text| plugin.mask.hides(text))
+        });
     }
     Ok(())
 }
 
 /// Shows an output, or a chunk of one, to who watches for drift.
 fn see_output(call: &mut Call, value: Option<&Value>, output: &RawValue) {
-    if let (Some(watch), Some(sighting)) = (&call.plugin.watch, &mut call.sighting) {
+    let (Some(watch), Some(sighting)) = (&call.plugin.watch, &mut call.sighting) else { return };
+    if watch.wants_output(sighting) {
         let hides = |text: &str| call.plugin.mask.hides(text);
-        with_value(value, output, |value| watch.sight_output(sighting, value, &hides));
+        with_value(value, output, true, |value| {
+            watch.sight_output(sighting, value, &hides);
+            Some(())
+        });
     }
 }
 
-/// Without a schema nobody has parsed it yet.
-fn with_value<T>(parsed: Option<&Value>, json: &RawValue, look: impl FnOnce(&Value) -> T) -> Option<T> {
+/// Without a schema nobody has parsed it yet, and nobody does unless something in it is `wanted`.
+fn with_value<T>(
+    parsed: Option<&Value>,
+    json: &RawValue,
+    wanted: bool,
+    look: impl FnOnce(&Value) -> Option<T>,
+) -> Option<T> {
     match parsed {
-        Some(value) => Some(look(value)),
-        None => serde_json::from_str(json.get()).ok().map(|value| look(&value)),
+        Some(value) => look(value),
+        None if wanted => look(&serde_json::from_str(json.get()).ok()?),
+        None => look(&Value::Null),
     }
 }
 
